@@ -1,0 +1,32 @@
+# Each target does the set-up that it needs.
+export CGO_ENABLED ?= 0
+
+bin = bin/bot-bottle
+
+.PHONY: all build setup demo test lint bench clean
+
+all: build
+
+build:
+	go build -trimpath -ldflags=-s -o $(bin) ./cmd/bot-bottle
+
+setup:
+	scripts/setup
+
+demo: setup build
+	go run ./test/demo $(bin)
+
+# The hermetic tests run with the race detector; those with a real engine beside them.
+test: setup build
+	scripts/test
+
+bench: setup build
+	go run ./test/bench -bin $(bin) -area "$(BENCH)"
+
+lint:
+	test -z "$$(gofmt -l .)"
+	go vet ./...
+	GOOS=darwin go vet ./cmd/... ./internal/...
+
+clean:
+	rm -rf bin bench.json

@@ -1,0 +1,110 @@
+// Package audit writes what happened in a bottle: one JSON object a line, the same
+// keys for every service. It must never hold a secret, and nothing that a bottle or an
+// upstream says may forge a line or reach a terminal as a control sequence.
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Kinds of event.
+const (
+	Request   = "request"   // an HTTP request
+	Connect   = "connect"   // a connection that is not HTTP, or that was refused before it spoke
+	Lookup    = "lookup"    // a refused DNS question
+	Lifecycle = "lifecycle" // a service started, stopped, crashed
+)
+
+// Decisions.
+const (
+	Allow = "allow"
+	Deny  = "deny"
+)
+
+// Event is one line. Fields that do not apply are left out.
+type Event struct {
+	Time     time.Time       `json:"time"`
+	Bottle   string          `json:"bottle"`
+	Service  string          `json:"service"`
+	Kind     string          `json:"event"`
+	Decision string          `json:"decision,omitempty"`
+	Reason   string          `json:"reason,omitempty"`
+	Protocol policy.Protocol `json:"protocol,omitempty"`
+	Host     string          `json:"host,omitempty"`
+	Port     int             `json:"port,omitempty"`
+	Method   string          `json:"method,omitempty"`
+	Path     string          `json:"path,omitempty"` // without the query
+	Rule     *int            `json:"rule,omitempty"` // index of the route
+	Secret   string          `json:"secret,omitempty"`
+	Address  string          `json:"address,omitempty"` // that was dialled
+	Status   int             `json:"status,omitempty"`
+	BytesOut int64           `json:"bytes_out,omitempty"` // towards the upstream
+	BytesIn  int64           `json:"bytes_in,omitempty"`  // towards the bottle
+	Millis   float64         `json:"duration_ms,omitempty"`
+}
+
+// Writer writes events. It may be used concurrently; each event is one Write.
+type Writer struct {
+	mu  sync.Mutex
+	out io.Writer
+	err error
+}
+
+// NewWriter returns a Writer on out.
+func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
+
+// maxField bounds what a bottle can make us log, in bytes.
+const maxField = 512
+
+// Write writes one event. Text is cut to a bounded length and made safe to print. The
+// error is sticky: a log that lost a line is not to be trusted, and its service stops.
+func (w *Writer) Write(e Event) error {
+	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path, &e.Address} {
+		*field = clean(*field)
+	}
+	line, err := encode(e)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		_, w.err = w.out.Write(line)
+	}
+	return w.err
+}
+
+func encode(e Event) ([]byte, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(e)
+	return b.Bytes(), err
+}
+
+// clean cuts s and replaces what a terminal would interpret: controls, also the C1
+// ones, and the characters that change the direction of text.
+func clean(s string) string {
+	if len(s) > maxField {
+		cut := maxField
+		for cut > 0 && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut] + "…"
+	}
+	out := make([]rune, 0, len(s))
+	for _, r := range s {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			r = '\uFFFD'
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}

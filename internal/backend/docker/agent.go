@@ -1,0 +1,112 @@
+package docker
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
+)
+
+// agentContainer describes the container that the agent runs in. Each line is a
+// wall; docs/invariants.md names the test that leans on it.
+func (p Plan) agentContainer(image, profile string, env []string, binaries string) client.ContainerCreateOptions {
+	pids, zero := p.PIDs, int64(0)
+	return client.ContainerCreateOptions{
+		Name: resource(p.Identity, roleAgent),
+		Config: &container.Config{
+			Image:       image,
+			User:        provider.User,
+			Hostname:    "bottle",
+			Env:         env,
+			WorkingDir:  provider.Workspace,
+			Entrypoint:  []string{control.Binary, "guest", "run", "--"}, // whatever the image's own is
+			Cmd:         p.Provider.Argv,
+			Labels:      p.labels(roleAgent),
+			Tty:         p.TTY,
+			OpenStdin:   p.TTY || p.Stdin,
+			StdinOnce:   p.Stdin && !p.TTY, // the end of a pipe is the agent's end of file; a terminal may come back
+			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+		},
+		HostConfig: &container.HostConfig{
+			NetworkMode:  "none",                                         // the one idea (DESIGN §2)
+			DNS:          []netip.Addr{netip.MustParseAddr("127.0.0.1")}, // the guest answers
+			CapDrop:      []string{"ALL"},
+			SecurityOpt:  p.securityOptions(profile),
+			Sysctls:      map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}, // the guest binds 53, 80, 443 without a capability
+			Runtime:      p.Runtime,
+			CgroupnsMode: "private", // shows no other bottle's cgroup
+			IpcMode:      "private",
+			LogConfig:    boundedLog(),
+			Resources: container.Resources{
+				Memory: p.Memory, MemorySwap: p.Memory, // no swap on top
+				NanoCPUs:  int64(p.CPUs * 1e9),
+				PidsLimit: &pids,
+				Ulimits:   []*container.Ulimit{{Name: "core", Soft: zero, Hard: zero}},
+			},
+			Mounts: []mount.Mount{
+				binaryMount(binaries),
+				p.volume(roleSockets, control.SocketDir, true), // connecting needs no write access
+				p.volume(roleHome, provider.Home, false),
+				p.volume(roleWorkspace, provider.Workspace, false),
+			},
+		},
+	}
+}
+
+// volume mounts one of the bottle's own volumes, which the engine creates with the
+// container.
+func (p Plan) volume(r role, target string, readOnly bool) mount.Mount {
+	return mount.Mount{
+		Type: mount.TypeVolume, Source: resource(p.Identity, r), Target: target, ReadOnly: readOnly,
+		VolumeOptions: &mount.VolumeOptions{Labels: p.labels(r)},
+	}
+}
+
+// securityOptions of a bottle's containers. On an SELinux host the two of one bottle
+// share an MCS level of their own, or their sockets would not connect.
+func (p Plan) securityOptions(profile string) []string {
+	options := []string{"no-new-privileges"}
+	if profile != "" {
+		options = append(options, "seccomp="+profile)
+	}
+	if p.SELinux {
+		options = append(options, "label=level:"+mcsLevel(p.Identity))
+	}
+	return options
+}
+
+// boundedLog keeps the engine's copy of a container's output small. It is named
+// rather than left to the engine's default, which may be a driver that cannot be
+// read back.
+func boundedLog() container.LogConfig {
+	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "16m", "max-file": "2"}}
+}
+
+// environment is what every process in the bottle sees: the manifest's own, a
+// placeholder for each secret, what the provider asks for, and then what makes the
+// bottle work, which nobody may override.
+func (p Plan) environment(provisioned []string) []string {
+	var env []string
+	add := func(name, value string) { env = append(env, name+"="+value) }
+	for name, value := range p.Env {
+		add(name, value)
+	}
+	for name, value := range p.Placeholders {
+		if !slices.Contains(p.Withheld, name) {
+			add(name, value)
+		}
+	}
+	for name, value := range p.Provider.Env {
+		add(name, value)
+	}
+	if p.Term != "" {
+		add("TERM", p.Term)
+	}
+	slices.Sort(env)
+	return append(env, provisioned...) // of two of a name the engine keeps the last
+}

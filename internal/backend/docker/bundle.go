@@ -1,0 +1,170 @@
+package docker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// bundleContainer describes the sidecar bundle: the only container of a bottle with
+// a network, and the only one that ever holds a secret, which it reads from its
+// standard input.
+func (p Plan) bundleContainer(image, networkID, binaries string) client.ContainerCreateOptions {
+	pids := int64(256)
+	return client.ContainerCreateOptions{
+		Name: resource(p.Identity, roleSidecar),
+		Config: &container.Config{
+			Image:        image,
+			User:         "0:0", // until the parent has given each service its own uid
+			Hostname:     "sidecar",
+			Entrypoint:   []string{control.Binary, "sidecar", "bundle"},
+			Labels:       p.labels(roleSidecar),
+			OpenStdin:    true,
+			StdinOnce:    true, // the document ends where the stream ends
+			AttachStdin:  true,
+			AttachStdout: true,
+			AttachStderr: true,
+			Healthcheck:  &container.HealthConfig{Test: []string{"NONE"}},
+		},
+		HostConfig: &container.HostConfig{
+			NetworkMode:    container.NetworkMode(networkID),
+			ExtraHosts:     []string{"host.docker.internal:host-gateway"}, // for routes to the operator's own machine
+			ReadonlyRootfs: true,
+			CapDrop:        []string{"ALL"},
+			CapAdd:         []string{"SETUID", "SETGID", "KILL"}, // give services their uids, and end them
+			SecurityOpt:    p.securityOptions(""),
+			CgroupnsMode:   "private",
+			IpcMode:        "private",
+			LogConfig:      boundedLog(), // standard output is the audit log
+			Resources: container.Resources{
+				Memory: 256 << 20, MemorySwap: 256 << 20,
+				PidsLimit: &pids,
+				Ulimits:   []*container.Ulimit{{Name: "core"}},
+			},
+			Mounts: []mount.Mount{binaryMount(binaries), p.volume(roleSockets, control.SocketDir, false)},
+		},
+	}
+}
+
+// bundle is a running sidecar bundle that this process started.
+type bundle struct {
+	id     string
+	stream client.HijackedResponse
+	ended  chan struct{} // closed when its output has ended
+	errors tail
+}
+
+// abandon stops reading the bundle's output, and waits for the reader.
+func (b *bundle) abandon() {
+	b.stream.Close()
+	<-b.ended
+}
+
+// startBundle starts a created bundle, hands it its configuration and waits until
+// every service listens. Audit lines go to sink for as long as it runs.
+func (d *Driver) startBundle(ctx context.Context, id string, config control.BundleConfig, sink io.Writer) (*bundle, error) {
+	attached, err := d.Client.ContainerAttach(ctx, id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
+	if err != nil {
+		return nil, err
+	}
+	b := &bundle{id: id, stream: attached.HijackedResponse, ended: make(chan struct{})}
+	ready := make(chan control.Ready, 1)
+	go func() {
+		defer close(b.ended)
+		b.read(attached.Reader, ready, sink)
+	}()
+	if err := d.feedBundle(ctx, id, attached.HijackedResponse, config); err != nil {
+		b.abandon()
+		return nil, err
+	}
+	if err := b.await(ctx, ready); err != nil {
+		b.abandon()
+		return nil, err
+	}
+	return b, nil
+}
+
+// feedBundle starts the container and writes the one document that it reads.
+func (d *Driver) feedBundle(ctx context.Context, id string, conn client.HijackedResponse, config control.BundleConfig) error {
+	if _, err := d.Client.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(conn.Conn).Encode(config); err != nil {
+		return fmt.Errorf("cannot hand the sidecar bundle its configuration: %w", err)
+	}
+	return conn.CloseWrite()
+}
+
+// read splits the container's output into the ready line, audit lines and errors.
+func (b *bundle) read(stream io.Reader, ready chan<- control.Ready, sink io.Writer) {
+	stdout, out := io.Pipe()
+	var lines sync.WaitGroup
+	lines.Go(func() {
+		defer close(ready)
+		defer func() { _, _ = io.Copy(io.Discard, stdout) }()
+		buffered := bufio.NewReader(stdout)
+		first, err := buffered.ReadBytes('\n')
+		var r control.Ready
+		if err != nil || json.Unmarshal(first, &r) != nil {
+			return
+		}
+		ready <- r
+		_, _ = io.Copy(sink, buffered)
+	})
+	_, err := stdcopy.StdCopy(out, &b.errors, stream)
+	_ = out.CloseWithError(errors.Join(err, io.EOF))
+	lines.Wait()
+}
+
+func (b *bundle) await(ctx context.Context, ready <-chan control.Ready) error {
+	select {
+	case r, ok := <-ready:
+		if !ok {
+			return fmt.Errorf("the sidecar bundle ended before it was ready: %s", b.errors.last())
+		}
+		if !r.Ready {
+			return fmt.Errorf("the sidecar bundle could not start: %s", r.Error)
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// tail keeps the end of what is written to it. It may be used concurrently.
+type tail struct {
+	mu   sync.Mutex
+	data []byte
+}
+
+const tailSize = 4096
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.data = append(t.data, p...)
+	if over := len(t.data) - tailSize; over > 0 {
+		t.data = append(t.data[:0], t.data[over:]...)
+	}
+	return len(p), nil
+}
+
+// last returns the last line, safe to print.
+func (t *tail) last() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(string(t.data)), "\n")
+	return printable(lines[len(lines)-1])
+}

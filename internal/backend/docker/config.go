@@ -1,0 +1,27 @@
+package docker
+
+import (
+	"fmt"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/pki"
+)
+
+// bundleConfig is the document for the bundle's standard input. The CA's key is in
+// it and nowhere else; this process forgets it with the document.
+func (d *Driver) bundleConfig(p Plan, ca pki.CA) (control.BundleConfig, error) {
+	roots, err := d.Roots()
+	if err != nil {
+		return control.BundleConfig{}, fmt.Errorf("cannot read this host's certificates for egress: %w", err)
+	}
+	egress := &control.EgressConfig{
+		Bottle: p.Identity, Routes: p.Routes,
+		CACert: ca.CertPEM, CAKey: ca.KeyPEM, Roots: roots,
+	}
+	for _, name := range p.secretNames() {
+		egress.Secrets = append(egress.Secrets, control.Secret{
+			Name: name, Value: p.Secrets[name].Reveal(), Placeholder: p.Placeholders[name],
+		})
+	}
+	return control.BundleConfig{Bottle: p.Identity, Egress: egress}, nil
+}

@@ -1,0 +1,102 @@
+package docker
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/moby/moby/client"
+)
+
+// Connect returns a client for the engine that the docker command would use:
+// $DOCKER_HOST, else the context that $DOCKER_CONTEXT or ~/.docker/config.json
+// names (Docker Desktop, colima and rootless engines are found that way), else the
+// default socket. It connects to nothing yet. The caller closes the client.
+func Connect(getenv func(string) string, home string) (*client.Client, error) {
+	options := []client.Opt{client.FromEnv}
+	if getenv("DOCKER_HOST") == "" {
+		endpoint, err := contextHost(getenv, home)
+		if err != nil {
+			return nil, err
+		}
+		if endpoint != "" {
+			options = append(options, client.WithHost(endpoint))
+		}
+	}
+	return client.New(options...)
+}
+
+// contextHost reads the endpoint of the chosen docker context; "" for the default
+// one. The layout is that of the docker command: a context's directory is named for
+// the SHA-256 of its name.
+func contextHost(getenv func(string) string, home string) (string, error) {
+	dir := getenv("DOCKER_CONFIG")
+	if dir == "" {
+		dir = filepath.Join(home, ".docker")
+	}
+	name := getenv("DOCKER_CONTEXT")
+	if name == "" {
+		var config struct{ CurrentContext string }
+		if err := readJSON(filepath.Join(dir, "config.json"), &config); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		name = config.CurrentContext
+	}
+	if name == "" || name == "default" {
+		return "", nil
+	}
+	sum := sha256.Sum256([]byte(name))
+	var meta struct {
+		Endpoints map[string]struct{ Host string }
+	}
+	if err := readJSON(filepath.Join(dir, "contexts", "meta", hex.EncodeToString(sum[:]), "meta.json"), &meta); err != nil {
+		return "", fmt.Errorf("cannot read docker context %q: %w", name, err)
+	}
+	return meta.Endpoints["docker"].Host, nil
+}
+
+func readJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("cannot read %s: %w", path, err)
+	}
+	return nil
+}
+
+// Available is nil when an engine that can run bottles answers.
+func (d *Driver) Available(ctx context.Context) error {
+	if _, err := d.Client.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {
+		return &UnreachableError{Host: d.Client.DaemonHost(), Err: err}
+	}
+	return nil
+}
+
+// UnreachableError says that no engine answers.
+type UnreachableError struct {
+	Host string
+	Err  error
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("no docker engine answers at %s: %v", e.Host, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *UnreachableError) Hint() string {
+	if errors.Is(e.Err, fs.ErrPermission) {
+		return "add yourself to the group that owns the socket (often: docker), then log in again"
+	}
+	return "start the engine (on Debian as root: scripts/setup), or set DOCKER_HOST"
+}

@@ -1,0 +1,135 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
+)
+
+// maxOutput bounds what Exec keeps of each stream.
+const maxOutput = 1 << 20
+
+// Exec runs a script to its end.
+func (b *Bottle) Exec(ctx context.Context, script string, user bottle.User) (bottle.ExecResult, error) {
+	stdout, stderr := &bounded{}, &bounded{}
+	code, err := b.Run(ctx, []string{"/bin/sh", "-c", script}, user, bottle.IO{Stdout: stdout, Stderr: stderr})
+	return bottle.ExecResult{Code: code, Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}, err
+}
+
+// bounded keeps the first maxOutput bytes and swallows the rest.
+type bounded struct{ bytes.Buffer }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if room := maxOutput - b.Len(); room > 0 {
+		b.Buffer.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+// Run runs a command in the bottle, connected to streams.
+func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, streams bottle.IO) (int, error) {
+	engine := b.driver.Client
+	created, err := engine.ExecCreate(ctx, b.agent.id, client.ExecCreateOptions{
+		User: string(user), TTY: streams.TTY, Cmd: argv, DetachKeys: noDetachKeys,
+		AttachStdin: streams.Stdin != nil, AttachStdout: true, AttachStderr: true,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cannot run %q in %s: %w", argv[0], b.identity, err)
+	}
+	attached, err := engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{TTY: streams.TTY})
+	if err != nil {
+		return 0, fmt.Errorf("cannot run %q in %s: %w", argv[0], b.identity, err)
+	}
+	err = pump(ctx, attached.HijackedResponse, streams.TTY, streams, func(ctx context.Context, s bottle.Size) {
+		_, _ = engine.ExecResize(ctx, created.ID, client.ExecResizeOptions{Height: s.Height, Width: s.Width})
+	})
+	if err != nil {
+		return 0, err
+	}
+	result, err := engine.ExecInspect(ctx, created.ID, client.ExecInspectOptions{})
+	return result.ExitCode, err
+}
+
+// CopyIn copies a file or tree in, owned by the agent's user. The engine resolves
+// bottlePath inside the bottle, so nothing there can lead outside.
+func (b *Bottle) CopyIn(ctx context.Context, hostPath, bottlePath string) error {
+	reader, writer := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := writeTree(writer, hostPath, path.Base(bottlePath))
+		_ = writer.CloseWithError(err)
+		done <- err
+	}()
+	_, err := b.driver.Client.CopyToContainer(ctx, b.agent.id, client.CopyToContainerOptions{DestinationPath: path.Dir(bottlePath), Content: reader})
+	_ = reader.Close()
+	if wrote := <-done; wrote != nil && wrote != io.ErrClosedPipe {
+		err = wrote
+	}
+	if err != nil {
+		return fmt.Errorf("cannot copy %s into %s: %w", hostPath, b.identity, err)
+	}
+	return nil
+}
+
+// writeTree writes a file or a tree as an archive under another name. Links are
+// copied as they are; what is neither file, directory nor link is left out.
+func writeTree(w io.Writer, root, name string) error {
+	t := tar.NewWriter(w)
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		relative, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		return writeEntry(t, file, path.Join(name, filepath.ToSlash(relative)), d)
+	})
+	if err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+func writeEntry(t *tar.Writer, file, name string, d fs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	link := ""
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		if link, err = os.Readlink(file); err != nil {
+			return err
+		}
+	case !info.Mode().IsRegular() && !info.IsDir():
+		return nil
+	}
+	header, err := tar.FileInfoHeader(info, link)
+	if err != nil {
+		return err
+	}
+	header.Name, header.Uid, header.Gid, header.Uname, header.Gname = name, provider.UID, provider.UID, "", ""
+	header.Mode &= 0o777
+	if err := t.WriteHeader(header); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	_, err = io.Copy(t, io.LimitReader(f, header.Size))
+	return err
+}

@@ -1,0 +1,38 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/moby/moby/client"
+)
+
+// hinted is an error with a next step for the operator.
+type hinted struct {
+	error
+	hint string
+}
+
+// Hint says what to do.
+func (h *hinted) Hint() string { return h.hint }
+
+// Unwrap returns the cause.
+func (h *hinted) Unwrap() error { return h.error }
+
+// explain adds what to do to the failures that operators meet.
+func explain(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	text := err.Error()
+	switch {
+	case client.IsErrConnectionFailed(err):
+		return &hinted{err, "the engine stopped answering: start it again, then run bot-bottle cleanup"}
+	case strings.Contains(text, "no space left on device"):
+		return &hinted{err, "the engine's disk is full: docker system df shows what uses it, and bot-bottle cleanup removes what is left of ours"}
+	case strings.Contains(text, "unknown or invalid runtime name"):
+		return &hinted{err, "the engine no longer lists that runtime: see runtime: in the bottle's manifest"}
+	}
+	return err
+}

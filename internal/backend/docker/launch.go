@@ -1,0 +1,217 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/pki"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+// Launch brings the bottle up. The bottle is recorded and locked before anything is
+// created, so that a crash leaves a trail and a cleanup leaves it alone meanwhile.
+func (d *Driver) Launch(ctx context.Context, p Plan, say bottle.Progress) (bottle.Bottle, error) {
+	release, err := d.State.Lock(p.Identity)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.launch(ctx, p, say)
+	if missing := (*binaryMissingError)(nil); errors.As(err, &missing) {
+		d.forgetBinary(p, missing.volume)
+		b, err = d.launch(ctx, p, say)
+	}
+	if err != nil {
+		release()
+		return nil, explain(err)
+	}
+	b.release = release
+	return b, nil
+}
+
+// launch does it once, and leaves nothing behind on error.
+func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bottle, err error) {
+	if err := d.State.Write(d.metadata(p)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.discard(ctx, p.Identity))
+		}
+	}()
+	needs, err := d.supplies(ctx, p, say)
+	if err != nil {
+		return nil, err
+	}
+	return d.bringUp(ctx, p, needs)
+}
+
+func (d *Driver) metadata(p Plan) state.Metadata {
+	return state.Metadata{
+		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: p.Backend,
+		Image: p.Image, Runtime: p.Runtime, Remove: p.Remove, StartedAt: d.Now().UTC(),
+	}
+}
+
+// supplies are the things that a bottle needs and shares with others, and its CA.
+type supplies struct {
+	agent, sidecar image.Image
+	network        string
+	binaries       string
+	roots          []byte // what the agent's image trusts
+	ca             pki.CA
+}
+
+// supply makes what is missing; when warm, it is a handful of look-ups side by side.
+func (d *Driver) supplies(ctx context.Context, p Plan, say bottle.Progress) (s supplies, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		if s.agent, err = d.agentImage(ctx, p, say); err != nil {
+			return err
+		}
+		s.roots, err = d.imageBundle(ctx, p, s.agent.ID)
+		return err
+	})
+	group.Go(func() (err error) {
+		if s.sidecar, err = d.Images.Ensure(ctx, "sidecar", say.Say); err != nil {
+			return err
+		}
+		s.binaries, err = d.ensureBinary(ctx, p, s.sidecar.ID, say)
+		return err
+	})
+	group.Go(func() (err error) {
+		s.network, err = d.ensureNetwork(ctx)
+		return err
+	})
+	group.Go(func() (err error) {
+		s.ca, err = pki.NewCA(p.Identity, d.Now())
+		return err
+	})
+	return s, group.Wait()
+}
+
+func (d *Driver) agentImage(ctx context.Context, p Plan, say bottle.Progress) (image.Image, error) {
+	if p.Dockerfile != "" {
+		return d.Images.EnsureCustom(ctx, p.Template, p.Dockerfile, say.Say)
+	}
+	return d.Images.Ensure(ctx, p.Template, say.Say)
+}
+
+// bringUp creates and starts both containers side by side. Neither waits for the
+// other: until egress answers, the guest holds connections back.
+func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies) (*Bottle, error) {
+	archive, err := p.provision(needs)
+	if err != nil {
+		return nil, err
+	}
+	config, err := d.bundleConfig(p, needs.ca)
+	if err != nil {
+		return nil, err
+	}
+	audit, err := os.OpenFile(d.State.AuditFile(p.Identity), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bottle{driver: d, identity: p.Identity, remove: p.Remove, audit: audit, agent: &agent{tty: p.TTY}}
+	group, grouped := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		created, err := d.Client.ContainerCreate(grouped, p.bundleContainer(needs.sidecar.ID, needs.network, needs.binaries))
+		if err == nil {
+			b.bundle, err = d.startBundle(grouped, created.ID, config, audit)
+		}
+		return named("sidecar bundle", needs.binaries, err)
+	})
+	group.Go(func() error {
+		return named("agent's container", needs.binaries, d.startAgent(grouped, p, needs, archive, b.agent))
+	})
+	if err := group.Wait(); err != nil {
+		b.letGo()
+		return nil, err
+	}
+	return b, nil
+}
+
+// provision collects the bottle's files and environment, in the order of DESIGN §6.
+func (p Plan) provision(needs supplies) (*provision.Archive, error) {
+	a := &provision.Archive{}
+	for _, file := range p.Provider.Files {
+		a.Add(file)
+	}
+	if err := provision.CA(a, needs.ca.CertPEM, needs.roots); err != nil {
+		return nil, err
+	}
+	provision.Prompt(a, p.PromptFile, p.Prompt)
+	if err := provision.Skills(a, p.Skills); err != nil {
+		return nil, err
+	}
+	provision.Git(a, p.GitIdentity)
+	provision.Proxy(a)
+	return a, nil
+}
+
+// startAgent creates the agent's container, fills it, and starts it with its output
+// already connected, so that no byte is lost.
+func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive *provision.Archive, a *agent) error {
+	profile, err := seccompProfile()
+	if err != nil {
+		return err
+	}
+	created, err := d.Client.ContainerCreate(ctx, p.agentContainer(needs.agent.ID, profile, p.environment(archive.Env()), needs.binaries))
+	if err != nil {
+		return err
+	}
+	a.id = created.ID
+	if err := d.copyArchive(ctx, created.ID, archive); err != nil {
+		return err
+	}
+	attached, err := d.Client.ContainerAttach(ctx, created.ID, client.ContainerAttachOptions{
+		Stream: true, Stdin: p.TTY || p.Stdin, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
+	})
+	if err != nil {
+		return err
+	}
+	a.stream = &attached.HijackedResponse
+	a.exit = d.Client.ContainerWait(context.WithoutCancel(ctx), created.ID, client.ContainerWaitOptions{Condition: "next-exit"})
+	_, err = d.Client.ContainerStart(ctx, created.ID, client.ContainerStartOptions{})
+	return err
+}
+
+func (d *Driver) copyArchive(ctx context.Context, id string, archive *provision.Archive) error {
+	var data bytes.Buffer
+	if err := archive.Tar(&data); err != nil {
+		return err
+	}
+	_, err := d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: "/", Content: io.Reader(&data), CopyUIDGID: false})
+	return err
+}
+
+// binaryMissingError says that the volume that should hold our binary does not.
+type binaryMissingError struct {
+	volume string
+	err    error
+}
+
+func (e *binaryMissingError) Error() string { return e.err.Error() }
+func (e *binaryMissingError) Unwrap() error { return e.err }
+
+// named says which container an error is about.
+func named(what, volume string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	err = fmt.Errorf("cannot start the %s: %w", what, err)
+	if strings.Contains(err.Error(), "bot-bottle/bot-bottle") && strings.Contains(err.Error(), "no such file") {
+		return &binaryMissingError{volume, err}
+	}
+	return err
+}

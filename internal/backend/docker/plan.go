@@ -1,0 +1,175 @@
+package docker
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/secret"
+)
+
+// Plan is a bottle resolved for this engine. It can be printed as it is: secrets are
+// secret.Values.
+type Plan struct {
+	Identity, Agent, Bottle, Owner string
+	Backend                        string
+
+	Template   string // image name, "claude"
+	Dockerfile string // absolute; "" without one of the operator's
+	Image      string // reference that the agent runs, when known without building
+	Build      bool   // the image is missing and will be built
+	Provider   provider.Setup
+
+	Runtime     string // engine's name of the runtime; "" is the engine's default
+	RuntimeNote string
+	SELinux     bool
+	Engine      string // the engine's own id, for caches
+	CPUs        float64
+	Memory      int64
+	PIDs        int64
+
+	Env          map[string]string // the manifest's
+	Prompt       string
+	PromptFile   string
+	Skills       []bottle.Skill
+	GitIdentity  manifest.GitIdentity
+	Git          []manifest.GitRepo
+	Routes       []policy.Route // normalised; CA holds PEM
+	Secrets      map[string]secret.Value
+	Placeholders map[string]string
+	Withheld     []string // the provider's other credentials, which the agent does not see
+
+	TTY, Stdin, Remove bool
+	Term               string
+}
+
+// Defaults where the manifest says nothing: enough for a large build, and an end to
+// a fork bomb.
+const (
+	defaultMemory = 4 << 30
+	defaultPIDs   = 1024
+)
+
+// WriteSummary writes the preflight.
+func (p Plan) WriteSummary(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(key, format string, args ...any) {
+		_, _ = fmt.Fprintf(t, "  %s\t%s\n", key, printable(fmt.Sprintf(format, args...)))
+	}
+	line("agent", "%s", p.Agent)
+	line("bottle", "%s (%s)", p.Bottle, p.Identity)
+	line("backend", "%s", p.Backend)
+	line("image", "%s", p.imageLine())
+	line("runtime", "%s", p.runtimeLine())
+	line("limits", "%s", p.limitsLine())
+	p.routeLines(line)
+	for i, repo := range p.Git {
+		line(head("git", i), "%s → %s (push %s to %s)", repo.Name, repo.Upstream, repo.Push.Mode, strings.Join(repo.Push.Refs, " "))
+	}
+	for i, skill := range p.Skills {
+		line(head("skills", i), "%s (%s)", skill.Name, skill.Dir)
+	}
+	line("volumes", "%s", p.volumesLine())
+	return t.Flush()
+}
+
+func (p Plan) imageLine() string {
+	if p.Build {
+		return p.Image + " (will be built)"
+	}
+	return p.Image
+}
+
+func (p Plan) runtimeLine() string {
+	name := p.Runtime
+	if name == "" {
+		name = "the engine's default"
+	}
+	if p.RuntimeNote != "" {
+		return name + " (" + p.RuntimeNote + ")"
+	}
+	return name
+}
+
+func (p Plan) limitsLine() string {
+	cpus := "all"
+	if p.CPUs > 0 {
+		cpus = strconv.FormatFloat(p.CPUs, 'g', -1, 64)
+	}
+	return fmt.Sprintf("cpus %s, memory %d MiB, processes %d", cpus, p.Memory>>20, p.PIDs)
+}
+
+// routeLines shows each route with the name of the credential that it carries.
+func (p Plan) routeLines(line func(string, string, ...any)) {
+	if len(p.Routes) == 0 {
+		line("routes", "none: the bottle reaches nothing")
+	}
+	for i, r := range p.Routes {
+		line(head("routes", i), "%s", routeLine(r))
+	}
+}
+
+func routeLine(r policy.Route) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s://%s:%d", r.Protocol, r.Host, r.Port)
+	if len(r.Methods) > 0 {
+		fmt.Fprintf(&b, " %s", strings.Join(r.Methods, ","))
+	}
+	if len(r.Paths) > 0 {
+		fmt.Fprintf(&b, " %s", strings.Join(r.Paths, " "))
+	}
+	if r.Auth != nil {
+		fmt.Fprintf(&b, " with %s", r.Auth.Secret)
+	}
+	if r.Address != "" {
+		fmt.Fprintf(&b, " at %s", r.Address)
+	}
+	if r.Private {
+		b.WriteString(" (may be a private address)")
+	}
+	return b.String()
+}
+
+func (p Plan) volumesLine() string {
+	names := []string{resource(p.Identity, roleHome) + " at " + provider.Home, resource(p.Identity, roleWorkspace) + " at " + provider.Workspace}
+	if p.Remove {
+		return strings.Join(names, ", ") + ", removed at the end"
+	}
+	return strings.Join(names, ", ") + ", kept"
+}
+
+// head names a row once: the first line of a group carries its name.
+func head(name string, i int) string {
+	if i > 0 {
+		return ""
+	}
+	return name
+}
+
+// printable drops what a terminal would interpret: a manifest inside a repository
+// is not trusted with the operator's screen.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '·'
+		}
+		return r
+	}, s)
+}
+
+// secretNames lists the bottle's secrets, sorted.
+func (p Plan) secretNames() []string {
+	names := make([]string, 0, len(p.Secrets))
+	for name := range p.Secrets {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

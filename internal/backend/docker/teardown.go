@@ -1,0 +1,241 @@
+package docker
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+const (
+	teardownLimit = 60 * time.Second // for everything; the engine may be busy
+	agentGrace    = 8                // seconds between asking an agent to end and making it
+	bundleGrace   = 3 * time.Second
+)
+
+// close ends a bottle. One that another process holds is only asked to end: its
+// holder sees that and does the rest.
+func (b *Bottle) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), teardownLimit)
+	defer cancel()
+	defer b.letGo()
+	if b.release == nil {
+		release, err := b.driver.State.Lock(b.identity)
+		if errors.Is(err, state.ErrLocked) {
+			return b.askHolder(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		b.release = release
+	}
+	return b.tearDown(ctx)
+}
+
+// askHolder stops the agent and waits until the process that holds the bottle has
+// taken it down.
+func (b *Bottle) askHolder(ctx context.Context) error {
+	if err := b.driver.stop(ctx, b.agent.id, agentGrace); err != nil {
+		return err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for b.driver.State.Locked(b.identity) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the process that holds %s does not let go of it", b.identity)
+		}
+	}
+	return nil
+}
+
+func (b *Bottle) tearDown(ctx context.Context) error {
+	code := b.stopAgent(ctx)
+	var group errgroup.Group
+	group.Go(func() error { return b.driver.removeContainer(ctx, b.agent.id) })
+	group.Go(func() error { return b.endBundle(ctx) })
+	err := group.Wait()
+	roles := []role{roleSockets}
+	if b.remove {
+		roles = append(roles, roleHome, roleWorkspace)
+	}
+	return errors.Join(err, b.driver.removeVolumes(ctx, b.identity, roles), b.driver.State.End(b.identity, code, b.driver.Now().UTC()))
+}
+
+// stopAgent ends the agent if it still runs, and returns its exit status if known.
+func (b *Bottle) stopAgent(ctx context.Context) *int {
+	if !b.agent.ended {
+		_ = b.driver.stop(ctx, b.agent.id, agentGrace) // what does not stop is removed by force
+	}
+	found, err := b.driver.Client.ContainerInspect(ctx, b.agent.id, client.ContainerInspectOptions{})
+	if err != nil || found.Container.State == nil {
+		return nil
+	}
+	return &found.Container.State.ExitCode
+}
+
+// endBundle ends the bundle once it has said all it has to say.
+func (b *Bottle) endBundle(ctx context.Context) error {
+	if b.bundle == nil {
+		return b.driver.harvest(ctx, b.identity)
+	}
+	_, err := b.driver.Client.ContainerKill(ctx, b.bundle.id, client.ContainerKillOptions{Signal: "SIGTERM"})
+	if err == nil {
+		b.bundle.drain(ctx)
+	}
+	return b.driver.removeContainer(ctx, b.bundle.id)
+}
+
+// drain waits until the bundle's last line has been read.
+func (b *bundle) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, bundleGrace)
+	defer cancel()
+	select {
+	case <-b.ended:
+	case <-ctx.Done():
+	}
+}
+
+// harvest ends a bundle that another process started, and keeps its audit log.
+func (d *Driver) harvest(ctx context.Context, identity string) error {
+	id := resource(identity, roleSidecar)
+	if err := d.stop(ctx, id, int(bundleGrace/time.Second)); err != nil {
+		return err
+	}
+	if err := d.saveAudit(ctx, identity, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("cannot keep the audit log of %s: %w", identity, err)
+	}
+	return d.removeContainer(ctx, id)
+}
+
+// saveAudit writes the bundle's standard output, less its first line, in place of
+// what an earlier process may have read of it.
+func (d *Driver) saveAudit(ctx context.Context, identity, id string) error {
+	logs, err := d.Client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = logs.Close() }()
+	file := d.State.AuditFile(identity)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	reader, writer := io.Pipe()
+	go func() {
+		_, err := stdcopy.StdCopy(writer, io.Discard, logs)
+		_ = writer.CloseWithError(err)
+	}()
+	buffered := bufio.NewReader(reader)
+	if _, err = buffered.ReadSlice('\n'); err == nil {
+		_, err = io.Copy(tmp, buffered)
+	}
+	_ = reader.Close()
+	if err := errors.Join(ignoreEOF(err), tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), file)
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// discard takes down what a failed launch made, and forgets the bottle.
+func (d *Driver) discard(ctx context.Context, identity string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
+	defer cancel()
+	var group errgroup.Group
+	for _, r := range []role{roleAgent, roleSidecar} {
+		group.Go(func() error { return d.removeContainer(ctx, resource(identity, r)) })
+	}
+	err := group.Wait()
+	err = errors.Join(err, d.removeVolumes(ctx, identity, []role{roleSockets, roleHome, roleWorkspace}))
+	if err != nil {
+		return err // the record stays for cleanup
+	}
+	return d.State.Remove(identity)
+}
+
+// stop asks a container to end and makes it after grace seconds. One that is gone is
+// stopped.
+func (d *Driver) stop(ctx context.Context, id string, grace int) error {
+	_, err := d.Client.ContainerStop(ctx, id, client.ContainerStopOptions{Timeout: &grace})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// removeContainer ends and removes a container; one that is gone, or that somebody
+// else is removing, is waited for.
+func (d *Driver) removeContainer(ctx context.Context, id string) error {
+	for {
+		_, err := d.Client.ContainerRemove(context.WithoutCancel(ctx), id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		if !errdefs.IsConflict(err) {
+			return fmt.Errorf("cannot remove container %s: %w", id, err)
+		}
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("cannot remove container %s: %w", id, err)
+		}
+	}
+}
+
+// removeVolumes removes a bottle's volumes; those that are gone are fine.
+func (d *Driver) removeVolumes(ctx context.Context, identity string, roles []role) error {
+	var group errgroup.Group
+	for _, r := range roles {
+		group.Go(func() error { return d.removeVolume(ctx, resource(identity, r)) })
+	}
+	return group.Wait()
+}
+
+// removeVolume removes a volume. A conflict means that a container of the bottle is
+// still on its way out, or that somebody came to use it, which a cleanup respects.
+func (d *Driver) removeVolume(ctx context.Context, name string) error {
+	var err error
+	for range 20 {
+		_, err = d.Client.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		if !errdefs.IsConflict(err) || pause(ctx) != nil {
+			break
+		}
+	}
+	return fmt.Errorf("cannot remove volume %s: %w", name, err)
+}
+
+// pause waits for the engine to finish something that it does not tell the end of.
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(50 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

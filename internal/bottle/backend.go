@@ -1,0 +1,79 @@
+package bottle
+
+import (
+	"context"
+	"io"
+)
+
+// Backend is a Driver with its plan types erased. Only Use makes one, so no
+// backend can be used without validation.
+type Backend interface {
+	Name() string
+	Available(context.Context) error
+	Prepare(context.Context, Spec) (Prepared, error)
+	Open(ctx context.Context, identity string) (Bottle, error)
+	Remove(ctx context.Context, identity string) error
+	PrepareCleanup(context.Context) (PreparedCleanup, error)
+	Active(context.Context) ([]ActiveAgent, error)
+}
+
+// Prepared is a plan that can be launched, once.
+type Prepared interface {
+	Plan
+	Identity() string
+	Launch(context.Context, Progress) (Bottle, error)
+}
+
+// PreparedCleanup is a cleanup plan that can be carried out.
+type PreparedCleanup interface {
+	CleanupPlan
+	Run(context.Context) error
+}
+
+// Use erases P and C in one place and validates every Spec first.
+func Use[P Plan, C CleanupPlan](d Driver[P, C]) Backend { return erased[P, C]{d} }
+
+type erased[P Plan, C CleanupPlan] struct{ Driver[P, C] }
+
+func (e erased[P, C]) Prepare(ctx context.Context, s Spec) (Prepared, error) {
+	s, err := validate(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := e.Driver.Prepare(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return prepared[P, C]{e.Driver, plan, s.Identity}, nil
+}
+
+func (e erased[P, C]) PrepareCleanup(ctx context.Context) (PreparedCleanup, error) {
+	plan, err := e.Driver.PrepareCleanup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return preparedCleanup[P, C]{e.Driver, plan}, nil
+}
+
+type prepared[P Plan, C CleanupPlan] struct {
+	driver   Driver[P, C]
+	plan     P
+	identity string
+}
+
+func (p prepared[P, C]) WriteSummary(w io.Writer) error { return p.plan.WriteSummary(w) }
+func (p prepared[P, C]) Identity() string               { return p.identity }
+func (p prepared[P, C]) Launch(ctx context.Context, say Progress) (Bottle, error) {
+	return p.driver.Launch(ctx, p.plan, say)
+}
+
+type preparedCleanup[P Plan, C CleanupPlan] struct {
+	driver Driver[P, C]
+	plan   C
+}
+
+func (p preparedCleanup[P, C]) WriteSummary(w io.Writer) error { return p.plan.WriteSummary(w) }
+func (p preparedCleanup[P, C]) Empty() bool                    { return p.plan.Empty() }
+func (p preparedCleanup[P, C]) Run(ctx context.Context) error {
+	return p.driver.Cleanup(ctx, p.plan)
+}

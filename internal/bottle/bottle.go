@@ -1,0 +1,67 @@
+package bottle
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+// User is who a command runs as in a bottle.
+type User string
+
+const (
+	Node User = "node" // uid 1000, the agent's own
+	Root User = "root" // uid 0, without a single capability
+)
+
+// ErrNotRunning is Open's answer for a bottle that does not run.
+var ErrNotRunning = errors.New("no such bottle is running")
+
+// ErrRunning is Remove's answer for a bottle that runs.
+var ErrRunning = errors.New("the bottle is running")
+
+// Bottle is a running bottle. Its methods may be called concurrently.
+type Bottle interface {
+	Name() string // the identity
+	// AgentArgv is the host-side command that opens the agent's terminal.
+	AgentArgv(args []string, tty bool) []string
+	// Agent connects io to the agent, from its first byte when this Bottle came from
+	// Launch, and returns its exit status when it ends. ErrDetached means that the
+	// operator left it running. It may be called once for a launched bottle.
+	Agent(ctx context.Context, io IO) (int, error)
+	// Exec runs a POSIX sh script. A non-zero exit is not an error.
+	Exec(ctx context.Context, script string, user User) (ExecResult, error)
+	// Run runs argv connected to io and returns its exit status.
+	Run(ctx context.Context, argv []string, user User, io IO) (int, error)
+	// CopyIn copies a file or a tree from the host, owned by Node. Symbolic links
+	// are copied as they are, never followed.
+	CopyIn(ctx context.Context, hostPath, bottlePath string) error
+	// Detach lets go of the bottle and leaves it running. Close does nothing after it.
+	Detach() error
+	// Close ends the bottle: the agent is asked, then made, to end; everything goes
+	// but what the bottle was to keep. It is idempotent, has its own timeout, and also
+	// ends a bottle that another process holds.
+	Close() error
+}
+
+// ErrDetached is returned by Bottle.Agent when the operator detached.
+var ErrDetached = errors.New("detached")
+
+// ExecResult is what a script left behind. Output is bounded to 1 MiB each.
+type ExecResult struct {
+	Code           int
+	Stdout, Stderr []byte
+}
+
+// IO connects a process in a bottle with the operator. Stdin may be nil. With a
+// TTY, Stderr is unused, and Size delivers the terminal's size: at once, then at
+// every change.
+type IO struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	TTY            bool
+	Size           <-chan Size
+}
+
+// Size of a terminal in cells.
+type Size struct{ Width, Height uint }

@@ -1,0 +1,64 @@
+package bottle
+
+import (
+	"context"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// Driver is what a backend's author writes. P and C are its own plan types: plain
+// data, printable, golden-tested.
+//
+// Order: Available may be called at any time and alone decides whether the rest is
+// worth trying. Prepare comes before Launch, PrepareCleanup before Cleanup. All
+// methods may be called concurrently, also for one identity: the second Launch of
+// a running identity fails. After an error from Prepare or PrepareCleanup nothing
+// was created or changed; after an error from Launch everything that it created is
+// gone again, as far as the backend still answers; after an error from Cleanup the
+// rest of the plan was still tried. A cancelled context makes each return soon,
+// with the same promises.
+type Driver[P Plan, C CleanupPlan] interface {
+	Name() string
+	// Available is nil, or says why the backend cannot be used on this host and
+	// what to do about it.
+	Available(context.Context) error
+	// Prepare resolves names, images, runtime and files. It creates no remote or
+	// runtime resource of the bottle; building a missing image is Launch's work.
+	Prepare(context.Context, Spec) (P, error)
+	// Launch brings the bottle up with its agent running and hands it over. The
+	// caller closes the Bottle.
+	Launch(context.Context, P, Progress) (Bottle, error)
+	// Open finds a running bottle. The error is ErrNotRunning when there is none.
+	Open(ctx context.Context, identity string) (Bottle, error)
+	// Remove removes a stopped bottle for good: home, workspace and record. The error is
+	// ErrRunning when it runs.
+	Remove(ctx context.Context, identity string) error
+	// PrepareCleanup enumerates orphans: it looks and never touches.
+	PrepareCleanup(context.Context) (C, error)
+	// Cleanup removes them; it is safe to repeat, and leaves alone what came to
+	// life since the plan was made.
+	Cleanup(context.Context, C) error
+	// Active lists every running agent of this backend, in order of slug.
+	Active(context.Context) ([]ActiveAgent, error)
+}
+
+// Progress is told, in a few words, what takes time. It may be called from any
+// goroutine; a nil Progress is fine.
+type Progress func(string)
+
+// Say reports s, if anybody listens.
+func (p Progress) Say(s string) {
+	if p != nil {
+		p(s)
+	}
+}
+
+// ActiveAgent is a running agent.
+type ActiveAgent struct {
+	Backend   string            `json:"backend"`
+	Slug      string            `json:"identity"`
+	AgentName string            `json:"agent"`      // "?" if unknown
+	StartedAt string            `json:"started_at"` // RFC 3339, "" if unknown
+	Services  []control.Service `json:"services"`   // sorted
+	Status    string            `json:"status"`
+}

@@ -1,0 +1,44 @@
+package bottle
+
+import (
+	"context"
+
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/secret"
+)
+
+// Spec is the operator's intent: absolute paths, no defaults left to guess but
+// those that only a backend knows. Use validates it before any driver sees it.
+type Spec struct {
+	Manifest *manifest.Manifest
+	Agent    string
+	Identity string // empty: Use mints one
+	Cwd      string // the operator's working directory
+
+	CopyCwd       bool // bring the repository at Cwd into the workspace
+	RemoteControl bool
+	Args          []string // for the agent, after the manifest's own
+	TTY           bool     // the agent gets a terminal
+	Term          string   // $TERM of that terminal
+	Stdin         bool     // standard input will be sent to the agent
+	Remove        bool     // remove home and workspace too when the agent ends
+
+	Secrets SecretResolver
+
+	// Filled in by Use.
+	Resolved Resolved
+}
+
+// Resolved is what validation looked up, so that a driver does not do it again.
+type Resolved struct {
+	Agent   manifest.Agent
+	Bottle  manifest.Bottle
+	Skills  []Skill
+	Secrets map[string]secret.Value
+}
+
+// Skill is a directory under ~/.claude/skills.
+type Skill struct{ Name, Dir string }
+
+// SecretResolver fetches a secret from where the manifest says it is.
+type SecretResolver func(context.Context, manifest.SecretSource) (secret.Value, error)

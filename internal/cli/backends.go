@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+// backends is the registry.
+func (a *App) backends() ([]bottle.Backend, error) {
+	if a.Backends != nil {
+		return a.Backends(a)
+	}
+	engine, err := a.docker()
+	if err != nil {
+		return nil, err
+	}
+	return []bottle.Backend{bottle.Use(engine)}, nil
+}
+
+func (a *App) docker() (*docker.Driver, error) {
+	client, err := docker.Connect(a.Getenv, a.userHome)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use docker: %w", err)
+	}
+	binary, err := a.guestBinary()
+	if err != nil {
+		return nil, err
+	}
+	store := a.store()
+	return &docker.Driver{
+		Client: client, State: store, Binary: binary, Roots: a.roots, Log: a.log, Now: a.Now,
+		Images: image.Builder{Client: client, CacheDir: store.CacheDir(), Getenv: a.Getenv},
+	}, nil
+}
+
+func (a *App) store() state.Store { return state.Open(a.home) }
+
+// backend is the one that the operator chose: --backend, $BOT_BOTTLE_BACKEND, docker.
+func (a *App) backend(flag string) (bottle.Backend, error) {
+	name := flag
+	if name == "" {
+		name = a.Getenv("BOT_BOTTLE_BACKEND")
+	}
+	if name == "" {
+		name = "docker"
+	}
+	all, err := a.backends()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, b := range all {
+		if b.Name() == name {
+			return b, nil
+		}
+		names = append(names, b.Name())
+	}
+	slices.Sort(names)
+	return nil, &usageError{what: fmt.Sprintf("unknown backend %q", name), hint: "known backends: " + strings.Join(names, ", ")}
+}
+
+// available are the backends that can be used here, in order of name, for verbs that
+// look at all of them. When there is none, the reasons are the error.
+func (a *App) available(ctx context.Context) ([]bottle.Backend, error) {
+	all, err := a.backends()
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(x, y bottle.Backend) int { return strings.Compare(x.Name(), y.Name()) })
+	var usable []bottle.Backend
+	var why error
+	for _, b := range all {
+		if err := b.Available(ctx); err != nil {
+			why = err
+			continue
+		}
+		usable = append(usable, b)
+	}
+	if len(usable) == 0 {
+		return nil, why
+	}
+	return usable, nil
+}
+
+// find opens a running bottle, whichever backend it is on.
+func (a *App) find(ctx context.Context, identity string) (bottle.Bottle, error) {
+	usable, err := a.available(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range usable {
+		if found, openErr := b.Open(ctx, identity); openErr == nil {
+			return found, nil
+		} else {
+			err = openErr
+		}
+	}
+	return nil, &notRunning{err}
+}
+
+// notRunning is a bottle that does not run, with a way to see which do.
+type notRunning struct{ error }
+
+func (e *notRunning) Unwrap() error { return e.error }
+
+// Hint says how to see what runs.
+func (e *notRunning) Hint() string { return "bot-bottle list shows the bottles that run" }
+
+// guestBinary is what runs inside: ourselves on Linux, elsewhere the Linux build that
+// is installed beside us.
+func (a *App) guestBinary() (string, error) {
+	self, err := a.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find our own binary: %w", err)
+	}
+	if runtime.GOOS == "linux" {
+		return self, nil
+	}
+	beside := filepath.Join(filepath.Dir(self), "bot-bottle-linux-"+runtime.GOARCH)
+	if _, err := os.Stat(beside); err != nil {
+		return "", fmt.Errorf("cannot find the Linux build of bot-bottle for the bottle at %s", beside)
+	}
+	return beside, nil
+}
+
+// roots are the certificates that this host trusts, in PEM. A host without any
+// leaves egress with those of its own image.
+func (a *App) roots() (string, error) {
+	files := []string{
+		"/etc/ssl/certs/ca-certificates.crt",                // Debian, Alpine, Arch
+		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", // Fedora, RHEL
+		"/etc/ssl/ca-bundle.pem",                            // openSUSE
+		"/etc/ssl/cert.pem",                                 // macOS
+	}
+	if named := a.Getenv("SSL_CERT_FILE"); named != "" {
+		files = slices.Insert(files, 0, named)
+	}
+	for _, file := range files {
+		if data, err := os.ReadFile(file); err == nil {
+			return string(data), nil
+		}
+	}
+	return "", nil
+}

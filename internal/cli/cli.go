@@ -1,0 +1,186 @@
+// Package cli is the command line: one file per verb. It is the only package that
+// reads the environment and prints words for people.
+//
+// Rules: results go to standard output and nothing else does; questions, progress
+// and errors go to standard error. An error is one line, "bot-bottle: WHAT: WHY",
+// then a line that says what to do. Exit status: the agent's or the command's own;
+// 125 when a bottle could not be brought up or kept; 2 for a usage error; 1 otherwise.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+)
+
+// System is what a process is given.
+type System struct {
+	Args           []string // without the program's name
+	Stdin          *os.File
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+	LookupEnv      func(string) (string, bool)
+	Executable     func() (string, error)
+	UserHome       func() (string, error)
+	Getwd          func() (string, error)
+	Now            func() time.Time
+	Backends       func(*App) ([]bottle.Backend, error) // nil: the real ones
+}
+
+// OS is the System of this process.
+func OS() System {
+	return System{
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Getenv: os.Getenv, LookupEnv: os.LookupEnv, Executable: os.Executable,
+		UserHome: os.UserHomeDir, Getwd: os.Getwd, Now: time.Now,
+	}
+}
+
+// App is one run of the program.
+type App struct {
+	System
+	userHome string
+	home     string // $BOT_BOTTLE_HOME
+	cwd      string
+	log      *slog.Logger
+	usage    bool // the arguments are still being read: an error is one of usage
+}
+
+// Exit statuses that are ours.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+	exitBottle  = 125
+)
+
+// status is an exit status that is not a failure of ours: the agent's own.
+type status int
+
+func (s status) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// Main runs the program and returns its exit status.
+func Main(ctx context.Context, s System) int {
+	if len(s.Args) > 0 && (s.Args[0] == "guest" || s.Args[0] == "sidecar") {
+		return s.inner(ctx)
+	}
+	app, err := newApp(s)
+	if err == nil {
+		err = app.execute(ctx)
+	}
+	return report(s.Stderr, err, app != nil && app.usage)
+}
+
+func newApp(s System) (*App, error) {
+	userHome, err := s.UserHome()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find your home directory: %w", err)
+	}
+	cwd, err := s.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the current directory: %w", err)
+	}
+	home := s.Getenv("BOT_BOTTLE_HOME")
+	if home == "" {
+		home = filepath.Join(userHome, ".bot-bottle")
+	}
+	if home, err = filepath.Abs(home); err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewJSONHandler(s.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	return &App{System: s, userHome: userHome, home: home, cwd: cwd, log: log, usage: true}, nil
+}
+
+func (a *App) execute(ctx context.Context) error {
+	root := &cobra.Command{
+		Use:   "bot-bottle",
+		Short: "Run AI coding agents unattended, each in a bottle without a network",
+		Long: `bot-bottle runs AI coding agents, each in a bottle: an isolated environment that has
+no network but a few sockets, no credential, and no way to hurt the host.`,
+		Example: `  bot-bottle start implementer                       # a terminal with the agent in it
+  bot-bottle start -y implementer -- -p "fix the tests"  # without one: the answer on standard output
+  bot-bottle list
+  bot-bottle cleanup`,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		PersistentPreRun: func(*cobra.Command, []string) { a.usage = false },
+		Args:             cobra.NoArgs,
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetArgs(a.Args)
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.AddCommand(a.start(), a.attach(), a.exec(), a.list(), a.stop(), a.rm(), a.cleanup(), a.validate(), a.version())
+	return root.ExecuteContext(ctx)
+}
+
+// report prints an error, if it is one, and returns the exit status.
+func report(w io.Writer, err error, usage bool) int {
+	var code status
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.Is(err, bottle.ErrDeclined):
+		_, _ = fmt.Fprintln(w, "bot-bottle: nothing was started")
+		return exitFailure
+	}
+	printError(w, err)
+	var launch *bottle.LaunchError
+	switch {
+	case usage:
+		_, _ = fmt.Fprintln(w, "  try: bot-bottle --help")
+		return exitUsage
+	case errors.As(err, new(*usageError)):
+		return exitUsage
+	case errors.As(err, &launch):
+		return exitBottle
+	}
+	return exitFailure
+}
+
+// printError prints one line per problem, and what to do about it.
+func printError(w io.Writer, err error) {
+	if errors.Is(err, context.Canceled) {
+		_, _ = fmt.Fprintln(w, "bot-bottle: interrupted")
+		return
+	}
+	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
+		_, _ = fmt.Fprintln(w, "bot-bottle: "+printable(line))
+	}
+	var hinter interface{ Hint() string }
+	if errors.As(err, &hinter) && hinter.Hint() != "" {
+		_, _ = fmt.Fprintln(w, "  "+printable(hinter.Hint()))
+	}
+}
+
+// usageError is a request that makes no sense, found after the arguments were read.
+type usageError struct {
+	what, hint string
+}
+
+func (e *usageError) Error() string { return e.what }
+
+// Hint says what to do.
+func (e *usageError) Hint() string { return e.hint }
+
+// printable keeps what came from elsewhere from speaking to the terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '·'
+		}
+		return r
+	}, s)
+}

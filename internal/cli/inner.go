@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/guest"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/sidecar/bundle"
+)
+
+// inner runs the roles that only bot-bottle itself starts: inside a bottle and in its
+// bundle. They have no help and take no flags.
+func (s System) inner(ctx context.Context) int {
+	log := slog.New(slog.NewJSONHandler(s.Stderr, nil))
+	code, err := s.role(ctx, log)
+	if err != nil {
+		_, _ = fmt.Fprintln(s.Stderr, "bot-bottle: "+err.Error())
+		if code == 0 {
+			code = exitBottle
+		}
+	}
+	return code
+}
+
+func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
+	switch {
+	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "run", "--"}):
+		// The guest takes its signals itself, and its standard streams are the agent's.
+		return guest.Run(context.WithoutCancel(ctx), guest.Options{
+			Argv: s.Args[3:], Dir: provider.Workspace, SocketDir: control.SocketDir, Log: slog.New(slog.DiscardHandler), TTY: isTerminal(s.Stdin),
+		})
+	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
+		return 0, bundle.Run(ctx, bundle.Options{
+			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, Self: "/proc/self/exe",
+			UIDs: map[control.Service]int{control.Egress: 10001}, DropPrivileges: true,
+		})
+	case len(s.Args) == 2 && s.Args[0] == "sidecar":
+		return 0, bundle.ServeChild(ctx, control.Service(s.Args[1]), s.Stdin, s.Stdout, s.Stderr)
+	}
+	return exitUsage, errors.New("this verb is for bot-bottle itself: see bot-bottle --help")
+}

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+)
+
+// operator is the person at this terminal, or the script.
+type operator struct {
+	app         *App
+	yes, detach bool
+	keep        bool
+	identity    string
+}
+
+var _ bottle.Operator = (*operator)(nil)
+
+// Confirm shows the preflight and asks.
+func (o *operator) Confirm(ctx context.Context, summary func(io.Writer) error) (bool, error) {
+	if err := summary(o.app.Stderr); err != nil {
+		return false, err
+	}
+	if o.yes {
+		return true, nil
+	}
+	return o.app.ask(ctx, "Start it?")
+}
+
+// ask puts a question that only y or yes answers with yes.
+func (a *App) ask(ctx context.Context, question string) (bool, error) {
+	if !isTerminal(a.Stdin) {
+		return false, &usageError{what: "cannot ask: standard input is not a terminal", hint: "say -y to go ahead without being asked"}
+	}
+	_, _ = fmt.Fprintf(a.Stderr, "%s [y/N] ", question)
+	line, err := readLine(ctx, a.Stdin)
+	if err != nil {
+		_, _ = fmt.Fprintln(a.Stderr)
+		return false, err
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes", nil
+}
+
+// readLine reads one line and not a byte more: the rest is the agent's. When ctx
+// ends first, the read stays behind until the process does.
+func readLine(ctx context.Context, r io.Reader) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		line, err := readBytes(r)
+		got <- answer{line, err}
+	}()
+	select {
+	case a := <-got:
+		return a.line, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func readBytes(r io.Reader) (string, error) {
+	var line []byte
+	var b [1]byte
+	for len(line) < 1024 {
+		n, err := r.Read(b[:])
+		if n == 1 && b[0] == '\n' || errors.Is(err, io.EOF) {
+			return string(line), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		line = append(line, b[:n]...)
+	}
+	return string(line), nil
+}
+
+// Progress tells what takes time.
+func (o *operator) Progress(what string) {
+	_, _ = fmt.Fprintln(o.app.Stderr, "bot-bottle: "+printable(what))
+}
+
+// Launched tells a script the identity, and a person what the bottle is called.
+func (o *operator) Launched(identity string) {
+	o.identity = identity
+	if o.detach {
+		_, _ = fmt.Fprintln(o.app.Stdout, identity)
+		return
+	}
+	_, _ = fmt.Fprintf(o.app.Stderr, "bot-bottle: %s is up\n", identity)
+}
+
+// Connect gives the agent this terminal, or these pipes.
+func (o *operator) Connect() (bottle.IO, func(error), error) {
+	return o.app.streams(o.app.onTerminal())
+}

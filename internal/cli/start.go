@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/secretsource"
+)
+
+type startFlags struct {
+	backend                               string
+	yes, cwd, remote, detach, remove, dry bool
+}
+
+func (a *App) start() *cobra.Command {
+	var f startFlags
+	c := &cobra.Command{
+		Use:   "start AGENT [-- ARGS…]",
+		Short: "Start an agent in a new bottle and open its terminal",
+		Long: `Start shows what the agent would get, asks, starts it in a new bottle and connects your
+terminal with it. What follows -- goes to the agent after the manifest's own arguments.
+Leave with ctrl-p ctrl-q: the agent goes on. The exit status is the agent's own.`,
+		Example: `  bot-bottle start implementer
+  bot-bottle start -y --rm implementer -- -p "what does this repository do?" > answer.txt
+  bot-bottle start --detach implementer`,
+		Args:              oneAgent,
+		ValidArgsFunction: a.completeAgents,
+		RunE:              func(c *cobra.Command, args []string) error { return a.runStart(c.Context(), args[0], args[1:], f) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.backend, "backend", "", "what makes the bottle (default: $BOT_BOTTLE_BACKEND, else docker)")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	flags.BoolVar(&f.cwd, "cwd", false, "bring the repository at hand into the workspace")
+	flags.BoolVar(&f.remote, "remote-control", false, "let the agent be controlled from its vendor's app")
+	flags.BoolVarP(&f.detach, "detach", "d", false, "start the agent and leave it running")
+	flags.BoolVar(&f.remove, "rm", false, "remove home and workspace too when the agent ends")
+	flags.BoolVar(&f.dry, "dry-run", false, "show what would be started, and start nothing")
+	_ = c.RegisterFlagCompletionFunc("backend", a.completeBackends)
+	return c
+}
+
+// oneAgent wants exactly one argument before "--".
+func oneAgent(c *cobra.Command, args []string) error {
+	before := len(args)
+	if dash := c.ArgsLenAtDash(); dash >= 0 {
+		before = dash
+	}
+	switch before {
+	case 0:
+		return errors.New("start needs the name of an agent (bot-bottle list agents shows them)")
+	case 1:
+		return nil
+	}
+	return errors.New("start takes one agent; put -- before arguments that are meant for it")
+}
+
+func (a *App) runStart(ctx context.Context, agent string, args []string, f startFlags) error {
+	backend, err := a.backend(f.backend)
+	if err != nil {
+		return err
+	}
+	spec, err := a.spec(agent, args, f)
+	if err != nil {
+		return err
+	}
+	if f.dry {
+		return a.dryRun(ctx, backend, spec)
+	}
+	person := &operator{app: a, yes: f.yes, detach: f.detach, keep: !f.remove}
+	code, err := bottle.Start(ctx, backend, spec, person, f.detach)
+	if errors.Is(err, bottle.ErrDetached) {
+		_, _ = fmt.Fprintf(a.Stderr, "\nbot-bottle: left %s running; come back with: bot-bottle attach %s\n", person.identity, person.identity)
+		return nil
+	}
+	if err == nil && code != 0 {
+		return status(code)
+	}
+	return err
+}
+
+func (a *App) dryRun(ctx context.Context, backend bottle.Backend, spec bottle.Spec) error {
+	plan, err := backend.Prepare(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return plan.WriteSummary(a.Stdout)
+}
+
+// spec is the operator's intent.
+func (a *App) spec(agent string, args []string, f startFlags) (bottle.Spec, error) {
+	m, err := a.manifest()
+	if err != nil {
+		return bottle.Spec{}, err
+	}
+	tty := f.detach || a.onTerminal()
+	return bottle.Spec{
+		Manifest: m, Agent: agent, Cwd: a.cwd, CopyCwd: f.cwd, RemoteControl: f.remote, Args: args,
+		TTY: tty, Term: a.term(tty), Stdin: !tty, Remove: f.remove,
+		Secrets: secretsource.Resolver(a.LookupEnv, secretTimeout),
+	}, nil
+}
+
+// secretTimeout bounds a command that fetches a secret: it may ask for a fingerprint.
+const secretTimeout = time.Minute
+
+// term is the terminal that the agent is told of.
+func (a *App) term(tty bool) string {
+	if !tty {
+		return ""
+	}
+	if t := a.Getenv("TERM"); t != "" && a.onTerminal() {
+		return t
+	}
+	return "xterm-256color"
+}
+
+func (a *App) manifest() (*manifest.Manifest, error) {
+	return manifest.Load(a.home, a.repository(), a.userHome)
+}
+
+// repository is the root of the repository at hand, "" if there is none. Its
+// .bot-bottle/agents may add agents.
+func (a *App) repository() string {
+	for dir := a.cwd; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+			if filepath.Join(dir, ".bot-bottle") == a.home {
+				return ""
+			}
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+}

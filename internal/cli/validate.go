@@ -1,0 +1,43 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+)
+
+func (a *App) validate() *cobra.Command {
+	var schema bool
+	c := &cobra.Command{
+		Use:   "validate",
+		Short: "Check every agent and bottle of the manifest",
+		Long: `Validate reads every agent and bottle, those of the repository at hand as well, and
+reports all problems at once. It resolves no secret and starts nothing.`,
+		Example: `  bot-bottle validate
+  bot-bottle validate --schema > bot-bottle.schema.json`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if schema {
+				_, err := a.Stdout.Write(manifest.Schema())
+				return err
+			}
+			return a.runValidate()
+		},
+	}
+	c.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the front matter")
+	return c
+}
+
+func (a *App) runValidate() error {
+	m, err := a.manifest()
+	if err != nil {
+		return err
+	}
+	if len(m.Problems) > 0 {
+		return m.Problems
+	}
+	_, err = fmt.Fprintf(a.Stdout, "ok: %d agents, %d bottles\n", len(m.Agents), len(m.Bottles))
+	return err
+}

@@ -1,0 +1,62 @@
+// Package control is what the host and a bottle's sidecar bundle say to each
+// other: the configuration document on the bundle's standard input, the line
+// with which the bundle reports that it is ready, and the control API.
+//
+// These documents carry secrets. They travel over pipes and streams only; they
+// must never be written to a file, an environment, an argument list or a label.
+package control
+
+import "github.com/bot-bottle/bot-bottle/internal/policy"
+
+// Service is a sidecar daemon of a bottle.
+type Service string
+
+const (
+	Egress    Service = "egress"
+	GitGate   Service = "git-gate"
+	Pipelock  Service = "pipelock"
+	Supervise Service = "supervise"
+)
+
+// Where things are inside a bottle and its bundle. The guest and the bundle see
+// one volume at SocketDir; the agent's side has it read-only.
+const (
+	SocketDir = "/run/bot-bottle" // egress.sock, git-gate.sock, supervise.sock
+	BinaryDir = "/opt/bot-bottle" // the read-only volume that holds the binary
+	Binary    = "/opt/bot-bottle/bot-bottle"
+)
+
+// BundleConfig is the one JSON document that the bundle reads from its standard
+// input until end of file. The parent hands each service its own part and
+// nothing else.
+type BundleConfig struct {
+	Bottle string        `json:"bottle"` // identity
+	Egress *EgressConfig `json:"egress,omitempty"`
+}
+
+// EgressConfig is all that egress needs. Secrets are in clear: see the package
+// comment.
+type EgressConfig struct {
+	Bottle  string         `json:"bottle"`
+	Routes  []policy.Route `json:"routes"`
+	CACert  string         `json:"ca_cert"` // PEM, the bottle's own CA
+	CAKey   string         `json:"ca_key"`  // PEM (PKCS #8, P-256)
+	Roots   string         `json:"roots"`   // PEM, what egress trusts upstream: the host's roots
+	Secrets []Secret       `json:"secrets"`
+}
+
+// Secret is a real credential and the placeholder that stands for it in the
+// bottle.
+type Secret struct {
+	Name        string `json:"name"`
+	Value       string `json:"value"`
+	Placeholder string `json:"placeholder"`
+}
+
+// Ready is the first line (JSON) that the bundle prints on its standard output,
+// once every service listens. Error is set instead when it could not start.
+// All later lines of standard output are audit events.
+type Ready struct {
+	Ready bool   `json:"ready"`
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,120 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Run listens, runs the agent, and returns its exit status: 128 and the signal's number
+// when a signal ended it, 127 when there is no such command, 126 when it cannot be
+// run. The agent is not started when anything cannot listen. When ctx ends, the agent is
+// asked to, and then made to.
+func Run(ctx context.Context, o Options) (int, error) {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE)
+	defer signal.Stop(signals)
+	if os.Getpid() != 1 { // what the agent leaves behind is ours to reap there too
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return 0, err
+		}
+	}
+	ls, err := listen(context.WithoutCancel(ctx), o.SocketDir, o.Log)
+	if err != nil {
+		return 0, err
+	}
+	defer ls.close()
+	pid, status, err := startAgent(o)
+	if err != nil {
+		return status, err
+	}
+	return look(ctx, pid, signals), nil
+}
+
+// startAgent starts the agent on our own standard streams, in a process group of its
+// own, which a terminal's keys then go to.
+func startAgent(o Options) (pid, status int, err error) {
+	path, err := exec.LookPath(o.Argv[0])
+	if err != nil {
+		return 0, unrunnable(err), fmt.Errorf("cannot run the agent: %w", err)
+	}
+	pid, err = syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
+		Dir: o.Dir, Env: os.Environ(), Files: []uintptr{0, 1, 2},
+		Sys: &syscall.SysProcAttr{Setpgid: true, Foreground: o.TTY, Ctty: 0},
+	})
+	if err != nil {
+		return 0, unrunnable(err), fmt.Errorf("cannot run the agent: %s: %w", path, err)
+	}
+	return pid, 0, nil
+}
+
+func unrunnable(err error) int {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
+		return 127
+	}
+	return 126
+}
+
+// stopGrace is how long the agent may take to end when asked.
+const stopGrace = 5 * time.Second
+
+// look passes signals on and reaps whatever ends, until the agent has.
+func look(ctx context.Context, agent int, signals <-chan os.Signal) int {
+	var kill <-chan time.Time
+	asked := ctx.Done()
+	for {
+		select {
+		case s := <-signals:
+			switch s {
+			case syscall.SIGCHLD:
+				if status, ended := reap(agent); ended {
+					return status
+				}
+				continue
+			case syscall.SIGPIPE:
+				continue
+			case syscall.SIGTERM:
+				kill = time.After(stopGrace)
+			}
+			_ = syscall.Kill(agent, s.(syscall.Signal))
+		case <-asked:
+			asked, kill = nil, time.After(stopGrace)
+			_ = syscall.Kill(agent, syscall.SIGTERM)
+		case <-kill:
+			_ = syscall.Kill(agent, syscall.SIGKILL)
+		}
+	}
+}
+
+// reap takes every child that has ended, ours and the orphans that became ours, and
+// reports whether the agent was among them.
+func reap(agent int) (status int, ended bool) {
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return status, ended
+		}
+		if pid == agent {
+			status, ended = exitStatus(ws), true
+		}
+	}
+}
+
+func exitStatus(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}

@@ -1,0 +1,112 @@
+// Package image holds the Dockerfiles of the images that bottles run, and builds them
+// over the Engine API with the classic builder, which every engine has.
+//
+// An image's tag is a hash of what goes into it, so it is built once and never stale.
+// Nothing of the host gets into one: extra certificates reach build stages only.
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+)
+
+//go:embed *.Dockerfile
+var dockerfiles embed.FS
+
+// Base is the image that all of ours are built on.
+const Base = "debian:bookworm-slim"
+
+// Image is one that the engine has.
+type Image struct {
+	Ref string // repository:tag
+	ID  string // sha256:…
+}
+
+// Builder makes images. It may be used concurrently.
+type Builder struct {
+	Client   *client.Client
+	CacheDir string              // for locks
+	Getenv   func(string) string // proxies, registries and certificates of the host
+}
+
+// Ref names an image of ours. It touches nothing.
+func (b Builder) Ref(name string) (string, error) {
+	file, err := dockerfile(name)
+	if err != nil {
+		return "", err
+	}
+	return "bot-bottle/" + name + ":" + hash(file), nil
+}
+
+func dockerfile(name string) ([]byte, error) {
+	file, err := dockerfiles.ReadFile(name + ".Dockerfile")
+	if err != nil {
+		return nil, fmt.Errorf("there is no image %q", name)
+	}
+	return file, nil
+}
+
+func hash(parts ...[]byte) string {
+	h := sha256.New()
+	for _, part := range parts {
+		_, _ = fmt.Fprintf(h, "%d:", len(part))
+		_, _ = h.Write(part)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+// Ensure returns an image of ours, and builds it first if the engine does not have it.
+// say is told what takes time.
+func (b Builder) Ensure(ctx context.Context, name string, say func(string)) (Image, error) {
+	ref, err := b.Ref(name)
+	if err != nil {
+		return Image{}, err
+	}
+	file, err := dockerfile(name)
+	if err != nil {
+		return Image{}, err
+	}
+	return b.ensure(ctx, ref, say, func(c *buildContext) error {
+		if err := c.add("extra-ca.pem", b.extraCertificates()); err != nil {
+			return err
+		}
+		return c.add("Dockerfile", file)
+	})
+}
+
+// ensure looks for an image, and has one process at a time build what is missing.
+func (b Builder) ensure(ctx context.Context, ref string, say func(string), fill func(*buildContext) error) (Image, error) {
+	if found, err := b.find(ctx, ref); err != nil || found.ID != "" {
+		return found, err
+	}
+	unlock, err := b.lock(ctx, ref, say)
+	if err != nil {
+		return Image{}, err
+	}
+	defer unlock()
+	if found, err := b.find(ctx, ref); err != nil || found.ID != "" {
+		return found, err
+	}
+	if err := b.build(ctx, ref, say, fill); err != nil {
+		return Image{}, err
+	}
+	return b.find(ctx, ref)
+}
+
+// find returns an image without an ID when the engine does not have it.
+func (b Builder) find(ctx context.Context, ref string) (Image, error) {
+	found, err := b.Client.ImageInspect(ctx, ref)
+	if errdefs.IsNotFound(err) {
+		return Image{Ref: ref}, nil
+	}
+	if err != nil {
+		return Image{}, fmt.Errorf("cannot look for image %s: %w", ref, err)
+	}
+	return Image{Ref: ref, ID: found.ID}, nil
+}

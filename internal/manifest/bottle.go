@@ -1,0 +1,277 @@
+package manifest
+
+import (
+	"errors"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// bottles checks each file by itself, applies extends, and decodes the result.
+func (l *loader) bottles(documents []document) {
+	shape := bottleShape()
+	byName := make(map[string]document, len(documents))
+	sound := make(map[string]bool, len(documents))
+	for _, d := range documents {
+		before := len(l.problems)
+		check(d.root, &shape, "", &l.problems)
+		byName[d.name], sound[d.name] = d, d.root != nil && len(l.problems) == before
+	}
+	for _, d := range documents {
+		if root := l.extend(d, byName, sound, nil); root != nil {
+			l.bottle(d, root)
+		}
+	}
+}
+
+// extend returns a bottle's front matter merged onto what it extends; nil when any of
+// the chain has a problem.
+func (l *loader) extend(d document, byName map[string]document, sound map[string]bool, chain []string) *value {
+	if !sound[d.name] {
+		return nil
+	}
+	parent := d.root.get("extends")
+	if parent == nil {
+		return d.root
+	}
+	name := text(parent)
+	chain = append(chain, d.name)
+	if slices.Contains(chain, name) {
+		l.problems.add(d.file, parent.line, "extends goes in a circle: %s", strings.Join(append(chain, name), " → "))
+		return nil
+	}
+	base, ok := byName[name]
+	if !ok {
+		l.problems.add(d.file, parent.line, "extends: there is no bottle %q%s", name, didYouMean(name, slices.Sorted(maps.Keys(byName))))
+		return nil
+	}
+	root := l.extend(base, byName, sound, chain)
+	if root == nil {
+		return nil
+	}
+	shape := bottleShape()
+	return merge(root, d.root, &shape)
+}
+
+func (l *loader) bottle(d document, root *value) {
+	before := len(l.problems)
+	provider, resources := root.get("agent_provider"), root.get("resources")
+	b := Bottle{
+		Name: d.name, File: d.file, Notes: d.body,
+		Provider:  Provider{Template: text(provider.get("template")), Dockerfile: l.expand(text(provider.get("dockerfile")))},
+		Runtime:   Runtime(text(root.get("runtime"))),
+		Resources: l.resources(resources),
+		Env:       l.env(root.get("env"), root.get("secrets")),
+		Secrets:   l.secrets(root.get("secrets")),
+		Routes:    l.routes(root.get("egress").get("routes"), root.get("secrets")),
+		Git:       l.git(root.get("git")),
+		Supervise: truth(root.get("supervise")),
+		Pipelock:  truth(root.get("pipelock")),
+	}
+	if b.Provider.Template == "" {
+		b.Provider.Template = "claude"
+	}
+	if b.Runtime == "" {
+		b.Runtime = RuntimeAuto
+	}
+	if len(l.problems) == before {
+		l.m.Bottles[d.name] = b
+	}
+}
+
+// Least that an agent can live with.
+const (
+	minMemory = 64 << 20
+	minPIDs   = 32
+)
+
+func (l *loader) resources(v *value) Resources {
+	if v == nil {
+		return Resources{}
+	}
+	r := Resources{PIDs: wholeNumber(v.get("pids"))}
+	if memory := v.get("memory"); memory != nil {
+		if r.Memory, _ = asSize(memory.scalar); r.Memory < minMemory {
+			l.problems.add(memory.file, memory.line, "resources.memory must be 64MiB or more")
+		}
+	}
+	if cpus := v.get("cpus"); cpus != nil {
+		if r.CPUs, _ = asFloat(cpus.scalar); r.CPUs < 0.01 || r.CPUs > 4096 {
+			l.problems.add(cpus.file, cpus.line, "resources.cpus must be 0.01 or more")
+		}
+	}
+	if pids := v.get("pids"); pids != nil && r.PIDs < minPIDs {
+		l.problems.add(pids.file, pids.line, "resources.pids must be %d or more", minPIDs)
+	}
+	return r
+}
+
+var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// reserved variables make the bottle work.
+func reserved() []string {
+	return []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "LD_PRELOAD"}
+}
+
+func (l *loader) env(v, secrets *value) map[string]string {
+	if v == nil {
+		return nil
+	}
+	env := make(map[string]string)
+	for _, f := range v.fields {
+		l.variable(v.file, f)
+		if secrets.get(f.key) != nil {
+			l.problems.add(v.file, f.line, "env.%s is also a secret", f.key)
+		}
+		if strings.ContainsRune(text(f.value), 0) {
+			l.problems.add(v.file, f.line, "env.%s holds a NUL", f.key)
+		}
+		env[f.key] = text(f.value)
+	}
+	return env
+}
+
+// variable checks the name of an environment variable.
+func (l *loader) variable(file string, f field) {
+	if f.value != nil {
+		file = f.value.file
+	}
+	if !variable.MatchString(f.key) {
+		l.problems.add(file, f.line, "%q is not the name of an environment variable", f.key)
+	}
+	if slices.Contains(reserved(), strings.ToUpper(f.key)) {
+		l.problems.add(file, f.line, "%s is set by bot-bottle", f.key)
+	}
+}
+
+func (l *loader) secrets(v *value) map[string]SecretSource {
+	if v == nil {
+		return nil
+	}
+	sources := make(map[string]SecretSource)
+	for _, f := range v.fields {
+		l.variable(v.file, f)
+		if f.value == nil || len(f.value.fields) != 1 || f.value.fields[0].value == nil {
+			l.problems.add(v.file, f.line, "secrets.%s needs exactly one of env, command, file", f.key)
+			continue
+		}
+		s := SecretSource{Env: text(f.value.get("env")), Command: texts(f.value.get("command")), File: l.path(f.value.get("file"))}
+		if s.Env == "" && len(s.Command) == 0 && s.File == "" {
+			l.problems.add(v.file, f.line, "secrets.%s: its source is empty", f.key)
+		}
+		sources[f.key] = s
+	}
+	return sources
+}
+
+func (l *loader) routes(v, secrets *value) []policy.Route {
+	if v == nil {
+		return nil
+	}
+	var routes []policy.Route
+	for _, item := range v.list {
+		r := policy.Route{
+			Host: text(item.get("host")), Port: int(wholeNumber(item.get("port"))), Protocol: policy.Protocol(text(item.get("protocol"))),
+			Methods: texts(item.get("methods")), Paths: texts(item.get("paths")),
+			CA: l.path(item.get("ca")), Address: text(item.get("address")), Private: truth(item.get("private")),
+		}
+		if auth := item.get("auth"); auth != nil {
+			r.Auth = &policy.Auth{Scheme: policy.Scheme(text(auth.get("scheme"))), Header: text(auth.get("header")), User: text(auth.get("user")), Secret: text(auth.get("secret"))}
+			if secrets.get(r.Auth.Secret) == nil {
+				l.problems.add(auth.file, auth.get("secret").line, "there is no secret %q%s", r.Auth.Secret, didYouMean(r.Auth.Secret, names(secrets)))
+			}
+		}
+		if _, err := r.Normalize(); err != nil {
+			l.problems.add(item.file, item.line, "%v", err)
+		}
+		routes = append(routes, r)
+	}
+	return routes
+}
+
+func names(v *value) []string {
+	if v == nil {
+		return nil
+	}
+	var all []string
+	for _, f := range v.fields {
+		all = append(all, f.key)
+	}
+	return all
+}
+
+var repositoryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+func (l *loader) git(v *value) []GitRepo {
+	if v == nil {
+		return nil
+	}
+	var repos []GitRepo
+	for _, item := range v.list {
+		push := item.get("push")
+		r := GitRepo{
+			Name: text(item.get("name")), Upstream: text(item.get("upstream")),
+			IdentityFile: l.path(item.get("identity_file")), KnownHosts: l.path(item.get("known_hosts")),
+			Push: PushPolicy{Refs: texts(push.get("refs")), Force: truth(push.get("force")), Delete: truth(push.get("delete")), Mode: text(push.get("mode"))},
+		}
+		if r.Push.Mode == "" {
+			r.Push.Mode = "forward"
+		}
+		if !repositoryName.MatchString(r.Name) || strings.HasSuffix(r.Name, ".git") || strings.Contains(r.Name, "..") {
+			l.problems.add(item.file, item.line, "git: %q is not a repository's name", r.Name)
+		}
+		if slices.ContainsFunc(repos, func(other GitRepo) bool { return other.Name == r.Name }) {
+			l.problems.add(item.file, item.line, "git: there are two repositories %s", r.Name)
+		}
+		if err := checkUpstream(r.Upstream); err != nil {
+			l.problems.add(item.file, item.get("upstream").line, "git.upstream: %v", err)
+		}
+		for _, ref := range r.Push.Refs {
+			if !strings.HasPrefix(ref, "refs/") {
+				l.problems.add(item.file, push.get("refs").line, "git.push.refs: %q must begin with refs/", ref)
+			}
+		}
+		repos = append(repos, r)
+	}
+	return repos
+}
+
+var scpLike = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/-]+$`)
+
+// checkUpstream takes the three transports that the gate speaks, and nothing that git
+// would run (git-remote-ext(1)) or take for an option.
+func checkUpstream(url string) error {
+	if strings.ContainsFunc(url, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
+		return errors.New("it holds a space or a character that is not ASCII")
+	}
+	for _, scheme := range []string{"ssh://", "https://"} {
+		if rest, ok := strings.CutPrefix(url, scheme); ok && rest != "" && rest[0] != '-' && rest[0] != '/' {
+			return nil
+		}
+	}
+	if scpLike.MatchString(url) {
+		return nil
+	}
+	return errors.New("it must be ssh://…, https://… or user@host:path")
+}
+
+// path makes a path absolute: "~" is the operator's home, and others are relative to
+// the file that names them.
+func (l *loader) path(v *value) string {
+	p := l.expand(text(v))
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(filepath.Dir(v.file), p)
+}
+
+func (l *loader) expand(p string) string {
+	if p == "~" || strings.HasPrefix(p, "~/") {
+		return filepath.Join(l.userHome, p[1:])
+	}
+	return p
+}

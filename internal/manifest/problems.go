@@ -1,0 +1,102 @@
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing wrong with a manifest file.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"` // 1 is the first; 0 when it is the whole file
+	Message string `json:"message"`
+}
+
+func (p Problem) String() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Message
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
+}
+
+// Problems is an error that lists them all, one a line.
+type Problems []Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Hint says what to do.
+func (ps Problems) Hint() string {
+	return "mend the lines above; bot-bottle validate checks the whole manifest"
+}
+
+func (ps *Problems) add(file string, line int, format string, args ...any) {
+	*ps = append(*ps, Problem{file, line, fmt.Sprintf(format, args...)})
+}
+
+func (ps Problems) sort() {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+}
+
+// UnknownError is a name that no file declares.
+type UnknownError struct {
+	Kind, Name string   // "agent" or "bottle"
+	Known      []string // sorted
+	Home       string
+}
+
+func (e *UnknownError) Error() string {
+	return fmt.Sprintf("there is no %s %q%s", e.Kind, e.Name, didYouMean(e.Name, e.Known))
+}
+
+// Hint lists what there is.
+func (e *UnknownError) Hint() string {
+	if len(e.Known) == 0 {
+		return fmt.Sprintf("there are no %ss yet: write one to %s/%ss/NAME.md", e.Kind, e.Home, e.Kind)
+	}
+	return fmt.Sprintf("known %ss: %s", e.Kind, strings.Join(e.Known, ", "))
+}
+
+// didYouMean names the nearest of the known words, if one is near.
+func didYouMean(word string, known []string) string {
+	best, distance := "", len(word)/2+1
+	for _, k := range known {
+		if d := edits(strings.ToLower(word), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (did you mean %q?)", best)
+}
+
+// edits is the Levenshtein distance.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		corner := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			change := corner
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			corner = row[j]
+			row[j] = min(change, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,122 @@
+package manifest
+
+// shape describes front matter: it drives the check of every file and the JSON Schema.
+type shape struct {
+	doc    string
+	kind   shapeKind
+	fields []property // of an object
+	items  *shape     // of a list, or of a map's values
+	words  []string   // the only values of a word
+	whole  bool       // in extends: replaced as a whole, not merged
+}
+
+type shapeKind string
+
+const (
+	object  shapeKind = "object"
+	mapping shapeKind = "map" // names to values
+	list    shapeKind = "array"
+	word    shapeKind = "string"
+	number  shapeKind = "number"
+	whole   shapeKind = "integer"
+	yesNo   shapeKind = "boolean"
+	size    shapeKind = "size" // bytes: 4GiB, 512m, 1048576
+)
+
+type property struct {
+	key      string
+	required bool
+	shape
+}
+
+func one(key, doc string, k shapeKind) property {
+	return property{key: key, shape: shape{doc: doc, kind: k}}
+}
+
+func choice(key, doc string, words ...string) property {
+	return property{key: key, shape: shape{doc: doc, kind: word, words: words}}
+}
+
+func words(key, doc string) property {
+	return property{key: key, shape: shape{doc: doc, kind: list, items: &shape{kind: word}}}
+}
+
+func group(key, doc string, fields ...property) property {
+	return property{key: key, shape: shape{doc: doc, kind: object, fields: fields}}
+}
+
+func (p property) must() property { p.required = true; return p }
+
+// agentShape is the front matter of an agent.
+func agentShape() shape {
+	return shape{kind: object, doc: "An agent: what runs in a bottle. The body is its prompt.", fields: []property{
+		one("bottle", "Name of the bottle that it runs in.", word).must(),
+		words("skills", "Directories under ~/.claude/skills that it gets."),
+		group("git_identity", "Author and committer of its commits.",
+			one("name", "Name on commits.", word),
+			one("email", "E-mail address on commits.", word)),
+		words("args", "Arguments for the agent's command, before those of the command line."),
+	}}
+}
+
+// bottleShape is the front matter of a bottle.
+func bottleShape() shape {
+	return shape{kind: object, doc: "A bottle: the environment that an agent runs in, and what it may reach.", fields: []property{
+		one("extends", "Name of a bottle that this one adds to: lists append, maps merge, single values replace.", word),
+		group("agent_provider", "The agent's command-line program.",
+			choice("template", "Which one.", "claude", "codex", "gemini", "opencode", "custom"),
+			one("dockerfile", "A Dockerfile that builds on the template's image, relative to the working directory.", word)),
+		choice("runtime", "Container runtime; auto uses gVisor's runsc where the engine has it ready.", "auto", "runc", "runsc"),
+		group("resources", "Limits.",
+			one("cpus", "CPUs, such as 2 or 0.5.", number),
+			one("memory", "Memory, such as 4GiB.", size),
+			one("pids", "Processes and threads.", whole)),
+		{key: "env", shape: shape{doc: "Environment variables. Never a secret.", kind: mapping, items: &shape{kind: word}}},
+		{key: "secrets", shape: shape{doc: "Credentials, fetched on the host at start; the bottle sees a placeholder under each name.", kind: mapping, items: secretShape()}},
+		group("egress", "What the bottle may reach.",
+			property{key: "routes", shape: shape{doc: "Routes; the first that matches decides, and nothing else passes.", kind: list, items: routeShape()}}),
+		{key: "git", shape: shape{doc: "Repositories behind the git gate.", kind: list, items: gitShape()}},
+		one("supervise", "Whether the agent may ask the operator for more.", yesNo),
+		one("pipelock", "Whether pipelock scans what egress lets through.", yesNo),
+	}}
+}
+
+func secretShape() *shape {
+	return &shape{kind: object, whole: true, doc: "Exactly one of env, command, file.", fields: []property{
+		one("env", "Environment variable of the host.", word),
+		words("command", "Command whose output it is, as a list of words."),
+		one("file", "File on the host.", word),
+	}}
+}
+
+func routeShape() *shape {
+	return &shape{kind: object, fields: []property{
+		one("host", `Exact name, "*.domain" for one label more, or "**.domain" for any depth.`, word).must(),
+		one("port", "443 by default, 80 for protocol http.", whole),
+		choice("protocol", "https by default; tcp is carried as bytes and not inspected.", "https", "http", "tcp"),
+		words("methods", "HTTP methods; any by default."),
+		words("paths", `Globs; "*" within a segment, "**" any number of segments; any path by default.`),
+		group("auth", "The credential that egress puts on, replacing whatever the bottle sent.",
+			choice("scheme", "How.", "bearer", "header", "basic").must(),
+			one("header", "Header's name, for scheme header.", word),
+			one("user", "User's name, for scheme basic.", word),
+			one("secret", "Which of the bottle's secrets.", word).must()),
+		one("ca", "PEM file with certificates to trust for this route as well.", word),
+		one("address", "host:port to dial instead of resolving the host.", word),
+		one("private", "Whether the address may be private, loopback or link-local.", yesNo),
+	}}
+}
+
+func gitShape() *shape {
+	return &shape{kind: object, fields: []property{
+		one("name", "Its name in the bottle.", word).must(),
+		one("upstream", "URL of the real repository: ssh://, https:// or user@host:path.", word).must(),
+		one("identity_file", "SSH key that the gate uses.", word),
+		one("known_hosts", "Host keys that the gate trusts.", word),
+		group("push", "What may be pushed.",
+			words("refs", `Globs of full ref names, such as "refs/heads/agent/**".`),
+			one("force", "Whether history may be rewritten.", yesNo),
+			one("delete", "Whether refs may be deleted.", yesNo),
+			choice("mode", "Forward at once, or hold for the operator.", "forward", "hold")),
+	}}
+}

@@ -1,0 +1,98 @@
+// Package manifest reads agents and bottles: Markdown files with YAML front
+// matter (DESIGN §8). It is pure but for reading the files it is pointed at; it
+// resolves no secret and runs nothing. A manifest found inside a repository may
+// add agents, never bottles, and can widen nothing.
+package manifest
+
+import "github.com/bot-bottle/bot-bottle/internal/policy"
+
+// Manifest is everything under ~/.bot-bottle, with each bottle's extends already
+// applied, and the agents of the repository at hand.
+type Manifest struct {
+	Agents   map[string]Agent  // those without a problem
+	Bottles  map[string]Bottle // the same
+	Problems Problems          // of every file; a start is stopped only by those of its own
+
+	home string
+	bad  map[string]Problems // file → its problems
+	seen map[string]string   // "agent NAME" or "bottle NAME" → file, also of bad ones
+}
+
+// Agent is what runs in a bottle.
+type Agent struct {
+	Name        string
+	File        string // absolute path it was read from
+	Repository  bool   // came from a repository's .bot-bottle/agents
+	Bottle      string
+	Skills      []string
+	GitIdentity GitIdentity
+	Args        []string
+	Prompt      string // the body, may be empty
+}
+
+// GitIdentity is the author and committer inside the bottle.
+type GitIdentity struct{ Name, Email string }
+
+// Bottle describes an isolated environment. Paths are absolute ("~" expanded,
+// relative ones resolved against the file that names them), except Dockerfile,
+// which is as written: it is relative to the user's working directory.
+type Bottle struct {
+	Name      string
+	File      string
+	Provider  Provider
+	Runtime   Runtime
+	Resources Resources
+	Env       map[string]string
+	Secrets   map[string]SecretSource
+	Routes    []policy.Route // as written; CA holds a *path* here until the plan reads it
+	Git       []GitRepo
+	Supervise bool
+	Pipelock  bool
+	Notes     string // the body
+}
+
+// Provider chooses the agent CLI.
+type Provider struct {
+	Template   string // "claude" by default
+	Dockerfile string // optional
+}
+
+// Runtime is the container runtime asked for.
+type Runtime string
+
+const (
+	RuntimeAuto  Runtime = "auto"
+	RuntimeRunc  Runtime = "runc"
+	RuntimeRunsc Runtime = "runsc"
+)
+
+// Resources are limits. Zero fields mean the default of the backend.
+type Resources struct {
+	CPUs   float64
+	Memory int64 // bytes
+	PIDs   int64
+}
+
+// SecretSource says where a secret comes from; exactly one field is set.
+type SecretSource struct {
+	Env     string
+	Command []string
+	File    string // absolute
+}
+
+// GitRepo is a declared repository.
+type GitRepo struct {
+	Name         string
+	Upstream     string
+	IdentityFile string // absolute
+	KnownHosts   string // absolute
+	Push         PushPolicy
+}
+
+// PushPolicy is what may be pushed to a GitRepo.
+type PushPolicy struct {
+	Refs   []string
+	Force  bool
+	Delete bool
+	Mode   string // "forward" | "hold"
+}

@@ -1,0 +1,78 @@
+package provider
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// The two credentials that Claude Code takes.
+const (
+	anthropicKey = "ANTHROPIC_API_KEY"
+	claudeOAuth  = "CLAUDE_CODE_OAUTH_TOKEN"
+)
+
+// claude is Claude Code. A subscription's token comes before an API key: with both,
+// the key would silently move the agent off its subscription (ATTACKS C12).
+func claude() Provider {
+	route := func(auth policy.Auth) policy.Route { return policy.Route{Host: "api.anthropic.com", Auth: &auth} }
+	return Provider{
+		Template: "claude",
+		Image:    "claude",
+		Credentials: []Credential{
+			{claudeOAuth, route(policy.Auth{Scheme: policy.Bearer, Secret: claudeOAuth})},
+			{anthropicKey, route(policy.Auth{Scheme: policy.Header, Header: "x-api-key", Secret: anthropicKey})},
+		},
+		Placeholder: claudePlaceholder,
+		Setup:       claudeSetup,
+	}
+}
+
+func claudePlaceholder(name string) string {
+	switch name {
+	case anthropicKey:
+		return "sk-ant-api03-" + random(93) + "AA"
+	case claudeOAuth:
+		return "sk-ant-oat01-" + random(93) + "AA"
+	}
+	return placeholder(name)
+}
+
+func claudeSetup(in Input) Setup {
+	argv := []string{"claude", "--dangerously-skip-permissions"}
+	if in.PromptFile != "" {
+		argv = append(argv, "--append-system-prompt-file", in.PromptFile)
+	}
+	if in.RemoteControl {
+		argv = append(argv, "--remote-control")
+	}
+	return Setup{
+		Argv: slices.Concat(argv, in.Args),
+		Env: map[string]string{
+			"DISABLE_AUTOUPDATER":                      "1", // the image's version is pinned
+			"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", // telemetry goes to hosts that no route names
+		},
+		Files: []File{{Path: Home + "/.claude.json", Mode: 0o600, UID: UID, Data: claudeState(in.Placeholders)}},
+	}
+}
+
+// claudeState is what Claude Code writes after its first questions have been answered:
+// the onboarding, the warning about skipped permissions, the trust in the workspace,
+// and the use of the key in the environment, which it knows by its last 20 characters.
+func claudeState(placeholders map[string]string) []byte {
+	state := map[string]any{
+		"hasCompletedOnboarding":        true,
+		"bypassPermissionsModeAccepted": true,
+		"theme":                         "dark",
+		"projects":                      map[string]any{Workspace: map[string]any{"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true}},
+	}
+	if key := placeholders[anthropicKey]; len(key) >= 20 {
+		state["customApiKeyResponses"] = map[string]any{"approved": []string{key[len(key)-20:]}, "rejected": []string{}}
+	}
+	data, err := json.MarshalIndent(state, "", "  ")
+	if err != nil {
+		panic(err) // built of strings, maps and slices
+	}
+	return append(data, '\n')
+}

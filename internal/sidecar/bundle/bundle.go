@@ -1,0 +1,167 @@
+// Package bundle is the tiny parent of a bottle's sidecar services. It reads the one
+// configuration document from its standard input, makes the sockets, and starts one
+// process for each service under a uid of its own, which gets its own part of the
+// document and nothing else. It restarts a crashed service; while a service is down,
+// nothing of its kind passes.
+//
+// It must never write a secret anywhere but to the standard input of the service that
+// needs it, and never listen on anything that the bottle could use to speak to it.
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// Options of a bundle. All are needed.
+type Options struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer // Stdout: control.Ready, then audit events
+	SocketDir      string
+	Self           string                  // our own executable
+	UIDs           map[control.Service]int // uid and gid of each service
+	DropPrivileges bool                    // false where we have none: tests, host processes
+}
+
+// maxConfig bounds the configuration document.
+const maxConfig = 16 << 20
+
+// Run runs a bundle until ctx ends (nil) or it cannot go on. Before anything else it
+// says on Stdout whether every service listens.
+func Run(ctx context.Context, o Options) error {
+	out := &lines{w: o.Stdout}
+	services, err := prepare(o)
+	if err != nil {
+		return errors.Join(err, out.ready(err))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	out.broken = cancel // who cannot record, stops
+	var running sync.WaitGroup
+	ready := make(chan error, len(services))
+	for _, s := range services {
+		running.Go(func() { s.supervise(ctx, o, out, ready) })
+	}
+	for range services {
+		if first := <-ready; first != nil && err == nil {
+			err = first
+		}
+	}
+	if said := out.ready(err); err == nil {
+		err = said
+	}
+	if err == nil {
+		<-ctx.Done()
+	}
+	cancel(nil)
+	running.Wait()
+	if cause := context.Cause(ctx); err == nil && errors.As(cause, new(*outputError)) {
+		err = cause
+	}
+	return err
+}
+
+// prepare reads the configuration and makes the sockets.
+func prepare(o Options) ([]*service, error) {
+	config, err := readConfig(o.Stdin)
+	if err != nil {
+		return nil, err
+	}
+	var services []*service
+	if config.Egress != nil {
+		s, err := newService(o, control.Egress, config.Egress)
+		if err != nil {
+			return nil, err
+		}
+		services = append(services, s)
+	}
+	return services, nil
+}
+
+func readConfig(r io.Reader) (control.BundleConfig, error) {
+	var config control.BundleConfig
+	data, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
+	if err != nil {
+		return config, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	if len(data) > maxConfig {
+		return config, errors.New("the configuration is too large")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&config); err != nil {
+		return config, errors.New("the configuration is not what this version reads") // the cause may quote a secret
+	}
+	return config, nil
+}
+
+func newService(o Options, name control.Service, config any) (*service, error) {
+	data, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listen(filepath.Join(o.SocketDir, string(name)+".sock"))
+	if err != nil {
+		return nil, err
+	}
+	return &service{name: name, config: data, listener: listener}, nil
+}
+
+// listen makes a service's socket, which every user in the bottle may connect to. The
+// parent keeps it open, so a connection made while the service restarts waits for it.
+func listen(path string) (*os.File, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
+	}
+	defer func() { _ = l.Close() }()
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(path, 0o666); err != nil {
+		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
+	}
+	return l.File()
+}
+
+// lines writes whole lines from several services to one output.
+type lines struct {
+	mu     sync.Mutex
+	w      io.Writer
+	broken context.CancelCauseFunc
+}
+
+// outputError ends the bundle: what cannot be recorded must not happen.
+type outputError struct{ err error }
+
+func (e *outputError) Error() string { return "cannot write the audit log: " + e.err.Error() }
+
+func (l *lines) write(line []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.w.Write(line); err != nil && l.broken != nil {
+		l.broken(&outputError{err})
+	}
+}
+
+// ready says whether every service listens.
+func (l *lines) ready(failed error) error {
+	r := control.Ready{Ready: failed == nil}
+	if failed != nil {
+		r.Error = failed.Error()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return json.NewEncoder(l.w).Encode(r)
+}

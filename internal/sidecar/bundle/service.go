@@ -1,0 +1,130 @@
+package bundle
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// service is one sidecar process, again and again.
+type service struct {
+	name     control.Service
+	config   []byte // its part of the document, kept for a restart
+	listener *os.File
+}
+
+// How long a crashed service waits for its next start.
+const (
+	firstPause = 100 * time.Millisecond
+	longPause  = 5 * time.Second
+	stopGrace  = 2 * time.Second
+)
+
+// maxLine bounds a line of a service's output.
+const maxLine = 64 << 10
+
+// supervise runs the service until ctx ends. Once, it tells ready whether the first
+// start went well; a first start that did not is the last.
+func (s *service) supervise(ctx context.Context, o Options, out *lines, ready chan<- error) {
+	defer func() { _ = s.listener.Close() }()
+	pause := firstPause
+	for first := true; ; first = false {
+		started := time.Now()
+		var up bool
+		err := s.run(ctx, o, out, func() {
+			up = true
+			if first {
+				ready <- nil
+			}
+		})
+		if first && !up {
+			ready <- fmt.Errorf("%s did not start: %w", s.name, orEnded(err))
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.tell(out, fmt.Sprintf("%s ended (%v) and is started again", s.name, orEnded(err)))
+		if time.Since(started) > time.Minute {
+			pause = firstPause
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+		pause = min(2*pause, longPause)
+	}
+}
+
+func orEnded(err error) error {
+	if err == nil {
+		return errors.New("it ended")
+	}
+	return err
+}
+
+// tell records what happened to the service.
+func (s *service) tell(out *lines, what string) {
+	var b bytes.Buffer
+	_ = audit.NewWriter(&b).Write(audit.Event{Time: time.Now(), Service: string(s.name), Kind: audit.Lifecycle, Reason: what})
+	out.write(b.Bytes())
+}
+
+// run runs the service once, from start to end. It calls up when the service says
+// that it listens.
+func (s *service) run(ctx context.Context, o Options, out *lines, up func()) error {
+	command := exec.CommandContext(ctx, o.Self, "sidecar", string(s.name))
+	command.Env = []string{} // nil would be ours
+	command.Stdin = bytes.NewReader(s.config)
+	command.Stderr = o.Stderr
+	command.ExtraFiles = []*os.File{s.listener}
+	command.SysProcAttr = s.attributes(o)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = stopGrace
+	stdout, err := command.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := command.Start(); err != nil {
+		return err
+	}
+	failed := forward(stdout, out, up)
+	return errors.Join(failed, command.Wait())
+}
+
+// forward passes a service's audit lines on, after its first line, which says that it
+// is ready. It ends with the service's output.
+func forward(stdout io.Reader, out *lines, up func()) error {
+	buffered := bufio.NewReaderSize(stdout, maxLine)
+	first := true
+	for {
+		line, err := buffered.ReadSlice('\n')
+		if err != nil {
+			_, _ = io.Copy(io.Discard, buffered) // a line that is too long, or the end
+			return nil
+		}
+		var r control.Ready
+		switch {
+		case !first:
+			out.write(line)
+		case json.Unmarshal(line, &r) == nil && r.Ready:
+			first = false
+			up()
+		default:
+			_, _ = io.Copy(io.Discard, buffered)
+			return errors.New(r.Error)
+		}
+	}
+}

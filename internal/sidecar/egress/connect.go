@@ -1,0 +1,155 @@
+package egress
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// serveConnect opens a tunnel to a name and a port that a route allows. What is said
+// in it is decided by itself, except on TCP routes.
+func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
+	host, port, err := splitAuthority(r.Host, 0)
+	if err != nil {
+		s.refuse(w, r, refusal{reason: err.Error(), status: http.StatusBadRequest})
+		return
+	}
+	d := s.set.Connect(host, port)
+	if !d.Allowed {
+		s.refuse(w, r, refusal{reason: d.Reason, host: d.Host, port: port})
+		return
+	}
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		s.log.Error("cannot take over a connection", "err", err)
+		return
+	}
+	_ = conn.SetDeadline(time.Time{})
+	t := &tunnel{Conn: conn, reader: buffered.Reader, protocol: d.Route.Protocol, host: d.Host, port: port}
+	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
+		_ = conn.Close()
+		return
+	}
+	switch d.Route.Protocol {
+	case policy.TCP:
+		s.pipes.Go(func() { s.pipe(r.Context(), t, d) })
+	case policy.HTTPS:
+		s.tunnels.add(tls.Server(t, s.tlsConfig(t)))
+	default:
+		s.tunnels.add(t)
+	}
+}
+
+// splitAuthority takes host:port apart, with a default port where 0 means none.
+func splitAuthority(authority string, fallback int) (string, int, error) {
+	host, digits, err := net.SplitHostPort(authority)
+	if err != nil && fallback != 0 {
+		host, digits = authority, strconv.Itoa(fallback)
+	} else if err != nil {
+		return "", 0, fmt.Errorf("%q is not host:port", authority)
+	}
+	name, err := policy.ParseHost(host)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || port == 0 || digits[0] == '+' {
+		return "", 0, fmt.Errorf("%q is not a port", digits)
+	}
+	return name, int(port), nil
+}
+
+// tunnel is the bottle's side of a CONNECT. Reads begin with what came along with the
+// request.
+type tunnel struct {
+	net.Conn
+	reader   *bufio.Reader
+	protocol policy.Protocol
+	host     string
+	port     int
+}
+
+func (t *tunnel) Read(p []byte) (int, error) { return t.reader.Read(p) }
+
+// CloseWrite ends one direction of a TCP route.
+func (t *tunnel) CloseWrite() error {
+	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// tlsConfig ends TLS for exactly the name that was asked for: another one in the
+// ClientHello, or none, gets no certificate (ATTACKS B2).
+func (s *Server) tlsConfig(t *tunnel) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"h2", "http/1.1"},
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if name, err := policy.ParseHost(hello.ServerName); err != nil || name != t.host {
+				reason := fmt.Sprintf("the TLS handshake names %q, the connection is to %s", hello.ServerName, t.host)
+				s.record(audit.Event{Kind: audit.Connect, Decision: audit.Deny, Reason: reason, Protocol: policy.HTTPS, Host: t.host, Port: t.port})
+				return nil, errors.New(reason)
+			}
+			return s.issuer.Certificate(t.host)
+		},
+	}
+}
+
+type tunnelKey struct{}
+
+// withTunnel lets a request know the tunnel that it came through.
+func withTunnel(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return context.WithValue(ctx, tunnelKey{}, conn)
+}
+
+// tunnels is the listener of the inner HTTP server: its connections are those that
+// CONNECT opened.
+type tunnels struct {
+	queue chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newTunnels() *tunnels {
+	return &tunnels{queue: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (t *tunnels) add(conn net.Conn) {
+	select {
+	case t.queue <- conn:
+	case <-t.done:
+		_ = conn.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (t *tunnels) Accept() (net.Conn, error) {
+	select {
+	case conn := <-t.queue:
+		return conn, nil
+	case <-t.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (t *tunnels) Close() error { t.closeAll(); return nil }
+
+func (t *tunnels) closeAll() { t.once.Do(func() { close(t.done) }) }
+
+// Addr implements net.Listener.
+func (t *tunnels) Addr() net.Addr { return &net.UnixAddr{Name: "tunnels", Net: "unix"} }

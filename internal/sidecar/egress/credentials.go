@@ -1,0 +1,90 @@
+package egress
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/secret"
+)
+
+// secrets are the bottle's, by name. They exist in this process's memory only.
+type secrets struct {
+	values  map[string]secret.Value
+	needles []needle // what must not pass
+}
+
+func newSecrets(cfg control.EgressConfig) (secrets, error) {
+	s := secrets{values: make(map[string]secret.Value)}
+	for _, c := range cfg.Secrets {
+		s.values[c.Name] = secret.New(c.Value)
+		s.needles = append(s.needles, newNeedle(c.Name, c.Value, true), newNeedle(c.Name, c.Placeholder, false))
+	}
+	for _, r := range cfg.Routes {
+		if r.Auth != nil && s.values[r.Auth.Secret].Empty() {
+			return s, fmt.Errorf("route %s needs secret %s, which is empty", r.Host, r.Auth.Secret)
+		}
+	}
+	return s, nil
+}
+
+// credentialHeaders are where clients put credentials. On a route that carries ours
+// they all go, whichever the route uses: a bottle that adds its own key beside ours
+// would otherwise talk to its own account (ATTACKS C1).
+var credentialHeaders = []string{
+	"Authorization", "Proxy-Authorization", "Cookie", "X-Api-Key", "Api-Key", "Apikey", "X-Apikey", "X-Auth-Token", "X-Auth-Key",
+	"X-Access-Token", "X-Goog-Api-Key", "X-Goog-Iam-Authorization-Token", "X-Amz-Security-Token", "X-Amz-Content-Sha256",
+	"X-Amz-Date", "Private-Token", "Job-Token", "Deploy-Token", "X-Gitlab-Token", "X-Github-Token", "X-Token", "X-Session-Token",
+	"X-Csrf-Token", "X-Vault-Token", "Dd-Api-Key", "Dd-Application-Key", "Ocp-Apim-Subscription-Key", "X-Rapidapi-Key",
+}
+
+// credentialParameters are the same in a query.
+var credentialParameters = []string{
+	"access_token", "api_key", "apikey", "api-key", "key", "token", "auth", "auth_token", "private_token", "oauth_token",
+	"x-api-key", "sig", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "x-goog-credential",
+}
+
+// strip takes every credential of the bottle's off a request.
+func strip(r *http.Request, auth *policy.Auth) {
+	for _, name := range credentialHeaders {
+		r.Header.Del(name)
+	}
+	r.Header.Del(auth.Header)
+	r.URL.User = nil
+	r.URL.RawQuery = stripQuery(r.URL.RawQuery)
+}
+
+// stripQuery drops credential parameters and leaves the rest byte for byte. A part
+// whose name cannot be read goes too.
+func stripQuery(raw string) string {
+	if raw == "" {
+		return ""
+	}
+	var kept []string
+	for part := range strings.SplitSeq(raw, "&") {
+		name, _, _ := strings.Cut(part, "=")
+		plain, err := url.QueryUnescape(name)
+		if err == nil && !slices.Contains(credentialParameters, strings.ToLower(strings.TrimSpace(plain))) {
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, "&")
+}
+
+// inject puts our credential on.
+func (s secrets) inject(r *http.Request, auth *policy.Auth) {
+	value := s.values[auth.Secret].Reveal()
+	switch auth.Scheme {
+	case policy.Bearer:
+		r.Header.Set("Authorization", "Bearer "+value)
+	case policy.Basic:
+		r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.User+":"+value)))
+	case policy.Header:
+		r.Header.Set(auth.Header, value)
+	}
+}

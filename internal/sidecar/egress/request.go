@@ -1,0 +1,265 @@
+package egress
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// serveTunnel takes a request that came through a tunnel. Its authority must be the
+// tunnel's own.
+func (s *Server) serveTunnel(w http.ResponseWriter, r *http.Request) {
+	t, ok := r.Context().Value(tunnelKey{}).(*tunnel)
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	host, port, err := splitAuthority(r.Host, defaultPort(t.protocol))
+	if err != nil || host != t.host || port != t.port || r.URL.IsAbs() && r.ProtoMajor == 1 {
+		reason := fmt.Sprintf("the request names %q, the connection is to %s:%d", r.Host, t.host, t.port)
+		s.refuse(w, r, refusal{code: "authority_mismatch", reason: reason, protocol: t.protocol, host: t.host, port: t.port, status: http.StatusMisdirectedRequest})
+		return
+	}
+	s.forward(w, r, t.protocol, t.host, t.port)
+}
+
+// serveAbsolute takes plain HTTP in absolute form. It is decided like all else.
+func (s *Server) serveAbsolute(w http.ResponseWriter, r *http.Request) {
+	host, port, err := splitAuthority(r.URL.Host, defaultPort(policy.HTTP))
+	if err != nil || r.URL.Scheme != "http" || r.URL.User != nil {
+		s.refuse(w, r, refusal{code: "bad_target", reason: "a proxy request is CONNECT host:port, or names http://host/path without a user", status: http.StatusBadRequest})
+		return
+	}
+	s.forward(w, r, policy.HTTP, host, port)
+}
+
+func defaultPort(p policy.Protocol) int {
+	if p == policy.HTTP {
+		return 80
+	}
+	return 443
+}
+
+// forward decides about one request and sends it.
+func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy.Protocol, host string, port int) {
+	no := refusal{protocol: protocol, host: host, port: port}
+	if why := unfit(r); why != "" {
+		no.code, no.reason = "not_inspectable", why
+		s.refuse(w, r, no)
+		return
+	}
+	d := s.set.Request(protocol, host, port, r.Method, r.URL.EscapedPath())
+	if !d.Allowed {
+		no.reason = d.Reason
+		s.refuse(w, r, no)
+		return
+	}
+	own := ""
+	if d.Route.Auth != nil {
+		own = d.Route.Auth.Secret
+	}
+	watched := s.secrets.watch(own)
+	if err := checkHead(r, watched); err != nil {
+		no.code, no.reason = "secret_leak", err.Error()
+		s.refuse(w, r, no)
+		return
+	}
+	s.send(w, r, &exchange{refusal: no, decision: d, watched: watched, started: time.Now()})
+}
+
+// unfit names what would make a request escape inspection, "" if nothing does.
+func unfit(r *http.Request) string {
+	upgrade := r.Header.Values("Upgrade")
+	switch {
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		return "method " + r.Method + " is not carried"
+	case len(upgrade) > 1 || len(upgrade) == 1 && !strings.EqualFold(upgrade[0], "websocket"):
+		return "only an upgrade to websocket is carried" // not h2c (ATTACKS B7)
+	case r.Header.Get("Http2-Settings") != "":
+		return "an upgrade to h2c is not carried"
+	case !strings.HasPrefix(r.URL.EscapedPath(), "/") && r.URL.EscapedPath() != "":
+		return "the request's target is not a path"
+	}
+	return ""
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	refusal  refusal
+	decision policy.Decision
+	watched  []needle
+	started  time.Time
+
+	mu      sync.Mutex
+	address string // that was dialled
+	out     countingBody
+}
+
+// send forwards a request that was allowed, and records what became of it.
+func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
+	counted := &countingWriter{ResponseWriter: w}
+	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.address = info.Conn.RemoteAddr().String()
+	}}))
+	var failed error
+	proxy := &httputil.ReverseProxy{
+		Transport:      s.routes[x.decision.Rule].transport,
+		Rewrite:        func(p *httputil.ProxyRequest) { s.rewrite(p, x) },
+		FlushInterval:  -1,
+		ModifyResponse: func(answer *http.Response) error { return s.clean(answer, x) },
+		ErrorLog:       nil,
+		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { failed = err; s.fail(w, r, x, err) },
+	}
+	defer func() {
+		aborted := recover()
+		s.recordExchange(r, x, counted, failed)
+		if aborted != nil {
+			panic(aborted) // http.ErrAbortHandler: the answer broke off, and so must ours
+		}
+	}()
+	proxy.ServeHTTP(counted, r)
+}
+
+// rewrite turns the bottle's request into ours: strip, then inject.
+func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
+	out, route := p.Out, x.decision.Route
+	out.URL.Scheme = string(route.Protocol)
+	out.URL.Host = authority(x)
+	out.Host = out.URL.Host
+	if out.Header.Get("User-Agent") == "" {
+		out.Header.Set("User-Agent", "") // no word of ours
+	}
+	if route.Auth != nil {
+		strip(out, route.Auth)
+		s.secrets.inject(out, route.Auth)
+		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
+	}
+	if out.Body != nil && out.Body != http.NoBody {
+		x.out.ReadCloser = refuseLeaks(out.Body, x.watched)
+		out.Body = &x.out
+	}
+}
+
+// authority is the host, with its port where that is not the protocol's own.
+func authority(x *exchange) string {
+	if x.refusal.port == defaultPort(x.refusal.protocol) {
+		return x.refusal.host
+	}
+	return fmt.Sprintf("%s:%d", x.refusal.host, x.refusal.port)
+}
+
+// clean makes an answer safe to hand on: no secret of ours in it, and no invitation to
+// come by another way.
+func (s *Server) clean(answer *http.Response, x *exchange) error {
+	answer.Header.Del("Alt-Svc") // HTTP/3 would go around us
+	for _, header := range []http.Header{answer.Header, answer.Trailer} {
+		s.maskHeader(header)
+	}
+	if x.decision.Route.Auth == nil || answer.StatusCode == http.StatusSwitchingProtocols {
+		return nil
+	}
+	if err := decompress(answer); err != nil {
+		return err
+	}
+	answer.Body = s.secrets.maskSecrets(answer.Body)
+	return nil
+}
+
+func (s *Server) maskHeader(header http.Header) {
+	forms := s.secrets.realForms()
+	for _, values := range header {
+		for i := range values {
+			b := []byte(values[i])
+			mask(b, forms)
+			values[i] = string(b)
+		}
+	}
+}
+
+// decompress undoes gzip, which some servers send unasked. Another coding cannot be
+// looked into, so it does not pass.
+func decompress(answer *http.Response) error {
+	coding := strings.ToLower(answer.Header.Get("Content-Encoding"))
+	if coding == "" || coding == "identity" || answer.Request.Method == http.MethodHead || answer.Body == http.NoBody {
+		return nil
+	}
+	if coding != "gzip" {
+		return fmt.Errorf("the upstream answered in the coding %q, which was not asked for", coding)
+	}
+	plain, err := gzip.NewReader(answer.Body)
+	if err != nil {
+		return err
+	}
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{plain, answer.Body}
+	answer.Header.Del("Content-Encoding")
+	answer.Header.Del("Content-Length")
+	answer.ContentLength = -1
+	return nil
+}
+
+// fail answers for an upstream that could not be asked.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
+	no := x.refusal
+	var address *errAddress
+	var leaked *leak
+	switch {
+	case errors.As(err, &address):
+		no.code, no.reason = "address_denied", address.Error()
+	case errors.As(err, &leaked):
+		no.code, no.reason = "secret_leak", leaked.Error()
+	case errors.Is(err, context.Canceled):
+		no.code, no.reason, no.status = "cancelled", "the request was cancelled", http.StatusBadGateway
+	default:
+		no.code, no.reason, no.status = "upstream_unreachable", "the upstream did not answer: "+s.secrets.maskText(err.Error()), http.StatusBadGateway
+	}
+	x.refusal = no
+	body := map[string]any{"error": no.code, "reason": no.reason, "bottle": s.bottle, "host": no.host, "port": no.port, "method": r.Method, "path": r.URL.EscapedPath()}
+	status := no.status
+	if status == 0 {
+		status = http.StatusForbidden
+	}
+	writeJSON(w, status, body)
+}
+
+func (s secrets) maskText(text string) string {
+	b := []byte(text)
+	mask(b, s.realForms())
+	return string(b)
+}
+
+// recordExchange writes the one event of a request that was sent.
+func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter, failed error) {
+	e := audit.Event{
+		Time: x.started, Kind: audit.Request, Decision: audit.Allow, Protocol: x.refusal.protocol, Host: x.refusal.host, Port: x.refusal.port,
+		Method: r.Method, Path: r.URL.EscapedPath(), Rule: &x.decision.Rule, Status: w.status,
+		BytesIn: w.bytes, BytesOut: x.out.bytes.Load(), Millis: millis(x.started),
+	}
+	x.mu.Lock()
+	e.Address = x.address
+	x.mu.Unlock()
+	if auth := x.decision.Route.Auth; auth != nil {
+		e.Secret = auth.Secret
+	}
+	if failed != nil {
+		e.Reason = x.refusal.reason
+		if x.refusal.status == 0 {
+			e.Decision = audit.Deny
+		}
+	}
+	s.record(e)
+}

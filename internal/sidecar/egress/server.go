@@ -1,0 +1,178 @@
+// Package egress is the only way from a bottle to the network: a proxy that ends TLS
+// with the bottle's own CA, decides about every request, and puts credentials on those
+// it lets through (DESIGN §9).
+//
+// A request goes through these steps, in this order, each in a file of its own:
+//
+//	decide  (package policy)   may it go at all?
+//	leak    leak.go            does it carry a placeholder or a secret where it must not?
+//	strip   credentials.go     take off every credential that the bottle put on
+//	inject  credentials.go     put on ours, on this very route
+//	guard   guard.go           resolve, check every address, dial the checked one
+//	stream  request.go         both ways, unbuffered; mask our secrets coming back
+//
+// It must never send a request that a step could not judge, follow a redirect, resolve
+// a name for a refused request, or write a secret anywhere but to the upstream that the
+// route names.
+package egress
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/pki"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Limits on what a bottle may ask of us.
+const (
+	maxConnections = 1024
+	maxHeader      = 256 << 10
+	headerTimeout  = 30 * time.Second
+	idleTimeout    = 5 * time.Minute
+)
+
+// Server is egress for one bottle. It is immutable once it serves, but for what has
+// its own lock.
+type Server struct {
+	bottle  string
+	set     *policy.Set
+	issuer  *pki.Issuer
+	secrets secrets
+	guard   guard
+	routes  []*upstream // one for each route, same index
+	audit   *audit.Writer
+	log     *slog.Logger
+	inner   *http.Server
+	tunnels *tunnels
+	pipes   sync.WaitGroup // TCP routes
+	broken  context.CancelCauseFunc
+}
+
+// New checks a configuration and makes a server of it.
+func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Server, error) {
+	set, err := policy.NewSet(cfg.Routes)
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := pki.NewIssuer(cfg.CACert, cfg.CAKey, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := newSecrets(cfg)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := rootPool(cfg.Roots)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		bottle: cfg.Bottle, set: set, issuer: issuer, secrets: secrets, audit: events, log: log,
+		guard: guard{resolve: net.DefaultResolver.LookupNetIP}, tunnels: newTunnels(),
+	}
+	for i := range cfg.Routes {
+		u, err := s.newUpstream(cfg.Routes[i], roots)
+		if err != nil {
+			return nil, err
+		}
+		s.routes = append(s.routes, u)
+	}
+	return s, nil
+}
+
+// rootPool is what upstreams are trusted by: the host's certificates, or where it sent
+// none, those of this image.
+func rootPool(pem string) (*x509.CertPool, error) {
+	if pem == "" {
+		return x509.SystemCertPool()
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(pem)) {
+		return nil, errors.New("the host's certificates cannot be read")
+	}
+	return pool, nil
+}
+
+// Serve answers on ln, the bottle's egress socket, until ctx ends or the audit log
+// cannot be written. It closes ln and every connection before it returns. Call it once.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, broken := context.WithCancelCause(ctx)
+	defer broken(nil)
+	s.broken = broken
+	front := s.httpServer(ctx, http.HandlerFunc(s.serveFront))
+	s.inner = s.httpServer(ctx, http.HandlerFunc(s.serveTunnel))
+	s.inner.ConnContext = withTunnel
+
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = s.inner.Serve(s.tunnels) })
+	stop := context.AfterFunc(ctx, func() { _ = front.Close() })
+	err := front.Serve(netutil.LimitListener(ln, maxConnections))
+	stop()
+	broken(nil)
+	_ = s.inner.Close()
+	s.tunnels.closeAll()
+	serving.Wait()
+	s.pipes.Wait()
+	for _, u := range s.routes {
+		u.transport.CloseIdleConnections()
+	}
+	if cause := context.Cause(ctx); errors.As(cause, new(*auditError)) {
+		return cause
+	}
+	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("egress stopped: %w", err)
+}
+
+func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+}
+
+// serveFront answers what the guest sends: questions to us, CONNECT, and plain HTTP
+// in absolute form (RFC 9112 §3.2).
+func (s *Server) serveFront(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method == http.MethodConnect:
+		s.serveConnect(w, r)
+	case r.URL.IsAbs():
+		s.serveAbsolute(w, r)
+	case r.Host == ownHost:
+		s.serveOwn(w, r)
+	default:
+		s.refuse(w, r, refusal{code: "not_a_proxy_request", reason: "egress takes proxy requests only", status: http.StatusBadRequest})
+	}
+}
+
+// auditError ends the service: what cannot be recorded must not happen.
+type auditError struct{ err error }
+
+func (e *auditError) Error() string { return "cannot write the audit log: " + e.err.Error() }
+func (e *auditError) Unwrap() error { return e.err }
+
+// record writes one event.
+func (s *Server) record(e audit.Event) {
+	e.Bottle, e.Service = s.bottle, string(control.Egress)
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	if err := s.audit.Write(e); err != nil && s.broken != nil {
+		s.broken(&auditError{err})
+	}
+}

@@ -1,0 +1,64 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// upstream is how one route's requests leave. Every route has a transport of its own,
+// so that no connection is shared between routes that trust or dial differently.
+type upstream struct {
+	route     policy.Route
+	transport *http.Transport
+}
+
+// answerTimeout bounds the wait for the beginning of an answer; models think long.
+const answerTimeout = 15 * time.Minute
+
+func (s *Server) newUpstream(r policy.Route, roots *x509.CertPool) (*upstream, error) {
+	route, err := r.Normalize()
+	if err != nil {
+		return nil, err
+	}
+	if route.CA != "" {
+		roots = roots.Clone()
+		if !roots.AppendCertsFromPEM([]byte(route.CA)) {
+			return nil, fmt.Errorf("route %s: its ca holds no certificate", route.Host)
+		}
+	}
+	u := &upstream{route: route}
+	u.transport = &http.Transport{
+		Proxy:                  nil, // never another proxy's
+		DialContext:            s.dialer(&u.route),
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // the bottle asks for what it wants
+		TLSHandshakeTimeout:    15 * time.Second,
+		ResponseHeaderTimeout:  answerTimeout,
+		ExpectContinueTimeout:  time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    16,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+	return u, nil
+}
+
+// dialer dials for one route through the guard, whatever address the transport has in
+// mind: it is the host of a request that was decided on.
+func (s *Server) dialer(route *policy.Route) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, address string) (net.Conn, error) {
+		host, port, err := splitAuthority(address, 0)
+		if err != nil {
+			return nil, errors.New("cannot dial: " + err.Error())
+		}
+		return s.guard.dial(ctx, route, host, port)
+	}
+}
