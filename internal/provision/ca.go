@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -25,7 +26,7 @@ const (
 // image trusts. bundle is the image's PEM bundle, and may be empty.
 func CA(a *Archive, certificate string, bundle []byte) error {
 	all := bytes.Join([][]byte{bytes.TrimSpace(bundle), []byte(certificate)}, []byte("\n"))
-	store, err := trustStore(all)
+	store, err := trustStore(certificate)
 	if err != nil {
 		return fmt.Errorf("cannot make the bottle's trust store: %w", err)
 	}
@@ -60,14 +61,17 @@ func trustVariables(a *Archive) {
 		" -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword="+storePass)
 }
 
-// trustStore turns PEM into the PKCS #12 that Java reads. Certificates that Go cannot
-// parse are left out: they are the image's, and others still work.
-func trustStore(bundle []byte) ([]byte, error) {
-	var certificates []*x509.Certificate
-	for block, rest := pem.Decode(bundle); block != nil; block, rest = pem.Decode(rest) {
-		if certificate, err := x509.ParseCertificate(block.Bytes); err == nil {
-			certificates = append(certificates, certificate)
-		}
+// trustStore is the PKCS #12 that Java reads. It holds the bottle's CA alone: all TLS
+// that egress lets through is signed by it, and the image's hundred others would cost
+// every start some milliseconds.
+func trustStore(certificate string) ([]byte, error) {
+	block, _ := pem.Decode([]byte(certificate))
+	if block == nil {
+		return nil, errors.New("the CA is not PEM")
 	}
-	return pkcs12.Modern.EncodeTrustStore(certificates, storePass)
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	return pkcs12.Modern.EncodeTrustStore([]*x509.Certificate{parsed}, storePass)
 }

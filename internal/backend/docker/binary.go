@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -28,18 +30,37 @@ func binaryMount(volume string) mount.Mount {
 	return mount.Mount{Type: mount.TypeVolume, Source: volume, Target: control.BinaryDir, ReadOnly: true}
 }
 
-// binaryVolume names the volume that holds this very binary.
+// binaryVolume names the volume that holds this very binary, for its content. The hash
+// of a file that has not changed since is remembered: it takes longer than all else
+// that this process does in a start.
 func (d *Driver) binaryVolume() (string, error) {
-	f, err := os.Open(d.Binary)
+	info, err := os.Stat(d.Binary)
 	if err != nil {
 		return "", fmt.Errorf("cannot read our own binary for the bottle: %w", err)
+	}
+	mark := d.cacheFile("binary", d.Binary, strconv.FormatInt(info.Size(), 10), strconv.FormatInt(info.ModTime().UnixNano(), 10))
+	if name, err := os.ReadFile(mark); err == nil && strings.HasPrefix(string(name), binaryVolumePrefix) {
+		return string(name), nil
+	}
+	sum, err := hashFile(d.Binary)
+	if err != nil {
+		return "", fmt.Errorf("cannot read our own binary for the bottle: %w", err)
+	}
+	name := binaryVolumePrefix + sum[:16]
+	return name, remember(mark, []byte(name))
+}
+
+func hashFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
 	}
 	defer func() { _ = f.Close() }()
 	hash := sha256.New()
 	if _, err := io.Copy(hash, f); err != nil {
-		return "", fmt.Errorf("cannot read our own binary for the bottle: %w", err)
+		return "", err
 	}
-	return binaryVolumePrefix + hex.EncodeToString(hash.Sum(nil))[:16], nil
+	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 const binaryVolumePrefix = "bot-bottle-bin-"
@@ -58,11 +79,11 @@ func (d *Driver) ensureBinary(ctx context.Context, p Plan, image string, say bot
 	if err := d.fillBinary(ctx, p, image, volume); err != nil {
 		return "", fmt.Errorf("cannot copy bot-bottle to the engine: %w", err)
 	}
-	return volume, d.remember(d.filledMark(p, volume), nil)
+	return volume, remember(d.filledMark(p, volume), nil)
 }
 
 func (d *Driver) filledMark(p Plan, volume string) string {
-	return filepath.Join(d.State.CacheDir(), "docker", cacheName(p.Engine, volume))
+	return d.cacheFile("filled", p.Engine, volume)
 }
 
 func (d *Driver) forgetBinary(p Plan, volume string) { _ = os.Remove(d.filledMark(p, volume)) }
@@ -98,30 +119,4 @@ func (d *Driver) fillBinary(ctx context.Context, p Plan, image, volume string) (
 	}
 	_, err = d.Client.CopyToContainer(ctx, created.ID, client.CopyToContainerOptions{DestinationPath: control.BinaryDir, Content: &archive})
 	return err
-}
-
-// remember writes a small file into the cache.
-func (d *Driver) remember(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }()
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
-}
-
-// cacheName is a file name that is different for each combination of keys.
-func cacheName(keys ...string) string {
-	hash := sha256.New()
-	for _, key := range keys {
-		_, _ = fmt.Fprintf(hash, "%d:%s", len(key), key)
-	}
-	return hex.EncodeToString(hash.Sum(nil))[:32]
 }

@@ -60,10 +60,11 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 
 // bundle is a running sidecar bundle that this process started.
 type bundle struct {
-	id     string
-	stream client.HijackedResponse
-	ended  chan struct{} // closed when its output has ended
-	errors tail
+	id        string
+	stream    client.HijackedResponse
+	dismissed chan struct{} // closed once it has been asked to end; nil before
+	ended     chan struct{} // closed when its output has ended
+	errors    tail
 }
 
 // abandon stops reading the bundle's output, and waits for the reader.

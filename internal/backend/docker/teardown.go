@@ -91,10 +91,11 @@ func (b *Bottle) endBundle(ctx context.Context) error {
 	if b.bundle == nil {
 		return b.driver.harvest(ctx, b.identity)
 	}
-	_, err := b.driver.Client.ContainerKill(ctx, b.bundle.id, client.ContainerKillOptions{Signal: "SIGTERM"})
-	if err == nil {
-		b.bundle.drain(ctx)
+	if b.bundle.dismissed == nil {
+		b.dismissBundle(ctx)
 	}
+	<-b.bundle.dismissed
+	b.bundle.drain(ctx)
 	return b.driver.removeContainer(ctx, b.bundle.id)
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -23,7 +22,7 @@ const maxBundle = 4 << 20
 // imageBundle returns the certificates that an image trusts. An image is immutable,
 // so its id is the key of the cache.
 func (d *Driver) imageBundle(ctx context.Context, p Plan, id string) ([]byte, error) {
-	cached := filepath.Join(d.State.CacheDir(), "docker", cacheName("bundle", id)+".pem")
+	cached := d.cacheFile("bundle", id)
 	if data, err := os.ReadFile(cached); err == nil {
 		return data, nil
 	}
@@ -31,7 +30,7 @@ func (d *Driver) imageBundle(ctx context.Context, p Plan, id string) ([]byte, er
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the certificates of image %s: %w", id, err)
 	}
-	return data, d.remember(cached, data)
+	return data, remember(cached, data)
 }
 
 func (d *Driver) readBundle(ctx context.Context, p Plan, id string) (data []byte, err error) {
