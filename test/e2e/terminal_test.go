@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/term"
+
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// screen is a program on a pseudo-terminal.
+type screen struct {
+	t       *testing.T
+	command *exec.Cmd
+	tty     *os.File
+	slave   *os.File
+	read    chan struct{}
+
+	mu   sync.Mutex
+	text []byte
+}
+
+// terminal starts the program on a terminal of 120 by 40.
+func (h house) terminal(args ...string) *screen {
+	h.t.Helper()
+	master, slave, err := pty.Open()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := pty.Setsize(master, &pty.Winsize{Cols: 120, Rows: 40}); err != nil {
+		h.t.Fatal(err)
+	}
+	s := &screen{t: h.t, command: h.Command(h.t.Context(), args...), tty: master, slave: slave, read: make(chan struct{})}
+	s.command.Env = append(s.command.Env, "TERM=xterm-256color")
+	s.command.Stdin, s.command.Stdout, s.command.Stderr = slave, slave, slave
+	s.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := s.command.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	go func() {
+		defer close(s.read)
+		buffer := make([]byte, 32<<10)
+		for {
+			n, err := master.Read(buffer)
+			s.mu.Lock()
+			s.text = append(s.text, buffer[:n]...)
+			s.mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	h.t.Cleanup(func() { _ = slave.Close(); _ = master.Close(); <-s.read })
+	return s
+}
+
+var escapes = regexp.MustCompile(`\x1b(\[[0-9;?<>=]*[a-zA-Z]|\][^\x07\x1b]*(\x07|\x1b\\)|[()][A-Z0-9]|[=>78cM])`)
+
+// plain is what is on the screen, more or less: control sequences become spaces.
+func (s *screen) plain() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return escapes.ReplaceAllString(string(s.text), " ")
+}
+
+// wait waits until the screen shows a word.
+func (s *screen) wait(word string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if strings.Contains(s.plain(), word) {
+			return
+		}
+	}
+	s.t.Fatalf("the screen does not show %q:\n%s", word, s.plain())
+}
+
+func (s *screen) send(keys string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.tty, keys); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// end waits for the program's end, and returns its exit status.
+func (s *screen) end() int {
+	s.t.Helper()
+	err := s.command.Wait()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		s.t.Fatal(err)
+	}
+	return s.command.ProcessState.ExitCode()
+}
+
+// cooked fails the test if the terminal is still in raw mode.
+func (s *screen) cooked(before *term.State) {
+	s.t.Helper()
+	after, err := term.GetState(int(s.slave.Fd()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if *after != *before {
+		s.t.Errorf("the terminal was not restored: got %+v, want %+v", *after, *before)
+	}
+}
+
+func (s *screen) state() *term.State {
+	s.t.Helper()
+	state, err := term.GetState(int(s.slave.Fd()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return state
+}
+
+// Interactive: y is typed at the preflight, a question into the real Claude Code, the
+// answer is read off the screen, and the terminal is as it was.
+func TestInteractive(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "PINEAPPLE-7731"})
+	s := h.terminal("start", "--rm", "claude")
+	before := s.state()
+	s.wait("[y/N]")
+	s.send("y\n")
+	s.wait("bypass permissions on")
+	s.send("which fruit?")
+	s.wait("which fruit?")
+	s.send("\r")
+	s.wait("PINEAPPLE-7731")
+	s.send("/exit")
+	s.wait("/exit")
+	s.send("\r")
+	if code := s.end(); code != 0 {
+		t.Errorf("got status %d", code)
+	}
+	s.cooked(before)
+}
+
+// No is no: nothing is created.
+func TestPreflightDeclined(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	for _, answer := range []string{"n\n", "\n", "yo\n", "\x03", "\x04"} {
+		s := h.terminal("start", "claude")
+		before := s.state()
+		s.wait("[y/N]")
+		s.send(answer)
+		if code := s.end(); code != 1 {
+			t.Errorf("%q: got status %d:\n%s", answer, code, s.plain())
+		}
+		s.cooked(before)
+	}
+	if r := h.run(0, "", "list", "all"); r.Stdout != "" {
+		t.Errorf("list all says %q", r.Stdout)
+	}
+}
+
+// The operator detaches, comes back, resizes, and a hang-up ends the bottle cleanly.
+func TestDetachAttachAndHangUp(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "MANGO-4410"})
+	s := h.terminal("start", "-y", "--rm", "claude")
+	before := s.state()
+	s.wait("bypass permissions on")
+	s.send("\x10\x11") // ctrl-p ctrl-q
+	s.wait("running; come back with")
+	if code := s.end(); code != 0 {
+		t.Errorf("detach: got status %d", code)
+	}
+	s.cooked(before)
+	identity := regexp.MustCompile(`attach (claude-[a-z2-7]{6})`).FindStringSubmatch(s.plain())[1]
+
+	again := h.terminal("attach", identity)
+	before = again.state()
+	if err := pty.Setsize(again.tty, &pty.Winsize{Cols: 100, Rows: 30}); err != nil {
+		t.Fatal(err)
+	}
+	again.send("which one?")
+	again.wait("which one?")
+	if r := h.run(0, "", "exec", identity, "--", "sh", "-c", `stty -F /proc/$(pgrep -x claude | head -1)/fd/0 size`); strings.TrimSpace(r.Stdout) != "30 100" {
+		t.Errorf("the agent's terminal is %q", r.Stdout)
+	}
+	again.send("\r")
+	again.wait("MANGO-4410")
+	if err := again.command.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	_ = again.end()
+	again.cooked(before)
+	h.run(0, "", "stop", identity)
+}

@@ -1,0 +1,182 @@
+// Package lab sets up what the demo, the benchmarks and the tests with a real engine
+// share: a stand-in upstream, a $BOT_BOTTLE_HOME that leads to it, and the program.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// Lab is one $BOT_BOTTLE_HOME with a stand-in behind it.
+type Lab struct {
+	Home    string
+	Binary  string
+	Key     string // the real key, which only the stand-in may ever see
+	Standin *standin.Server
+	Engine  *client.Client
+}
+
+// New makes a lab in dir, an empty directory. The caller closes it.
+func New(ctx context.Context, dir, binary string, o standin.Options) (_ *Lab, err error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, err
+	}
+	engine, err := docker.Connect(os.Getenv, home)
+	if err != nil {
+		return nil, err
+	}
+	l := &Lab{Home: dir, Binary: binary, Key: NewKey(), Engine: engine}
+	gateway, err := Gateway(ctx, engine)
+	if err != nil {
+		return nil, err
+	}
+	o.Key, o.Listen = l.Key, net.JoinHostPort(gateway, "0")
+	if l.Standin, err = standin.New(o); err != nil {
+		return nil, err
+	}
+	return l, l.furnish()
+}
+
+// NewKey makes a key that is found nowhere else.
+func NewKey() string {
+	var b [40]byte
+	_, _ = rand.Read(b[:])
+	return "sk-ant-api03-real-" + hex.EncodeToString(b[:])
+}
+
+// Gateway is an address of this host that containers reach: the default bridge's, or
+// loopback where the engine is not on this host's own kernel.
+func Gateway(ctx context.Context, engine *client.Client) (string, error) {
+	bridge, err := engine.NetworkInspect(ctx, "bridge", client.NetworkInspectOptions{})
+	if err != nil {
+		return "", fmt.Errorf("cannot find the address of the engine's bridge: %w", err)
+	}
+	for _, config := range bridge.Network.IPAM.Config {
+		if !config.Gateway.Is4() {
+			continue
+		}
+		if probe, err := net.Listen("tcp", net.JoinHostPort(config.Gateway.String(), "0")); err == nil {
+			return config.Gateway.String(), probe.Close()
+		}
+	}
+	return "127.0.0.1", nil
+}
+
+// furnish writes the manifest: bottle dev and agent claude.
+func (l *Lab) furnish() error {
+	_, port, err := net.SplitHostPort(l.Standin.Address)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		l.Write("standin.pem", l.Standin.CA),
+		l.Write("bottles/dev.md", fmt.Sprintf(`---
+secrets:
+  ANTHROPIC_API_KEY: {env: ANTHROPIC_API_KEY}
+egress:
+  routes:
+    - host: %s
+      auth: {scheme: header, header: x-api-key, secret: ANTHROPIC_API_KEY}
+      ca: ../standin.pem
+      address: host.docker.internal:%s
+      private: true
+---
+`, standin.Host, port)),
+		l.Write("agents/claude.md", "---\nbottle: dev\n---\nYou answer in one line.\n"),
+	)
+}
+
+// Write writes a file below the home.
+func (l *Lab) Write(name, content string) error {
+	path := filepath.Join(l.Home, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(content), 0o600)
+}
+
+// Close stops the stand-in.
+func (l *Lab) Close(ctx context.Context) error {
+	return errors.Join(l.Standin.Close(ctx), l.Engine.Close())
+}
+
+// Env is the environment for the program.
+func (l *Lab) Env() []string {
+	return append(os.Environ(), "BOT_BOTTLE_HOME="+l.Home, "ANTHROPIC_API_KEY="+l.Key)
+}
+
+// Command prepares a run of the program.
+func (l *Lab) Command(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, l.Binary, args...)
+	c.Env = l.Env()
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) }
+	c.WaitDelay = time.Minute
+	return c
+}
+
+// Result is what a run left behind.
+type Result struct {
+	Code           int
+	Stdout, Stderr string
+}
+
+// Run runs the program to its end.
+func (l *Lab) Run(ctx context.Context, stdin io.Reader, args ...string) (Result, error) {
+	var stdout, stderr bytes.Buffer
+	c := l.Command(ctx, args...)
+	c.Stdin, c.Stdout, c.Stderr = stdin, &stdout, &stderr
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return Result{}, err
+	}
+	return Result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}, nil
+}
+
+// Left lists the containers and volumes of the engine that are this home's own, but
+// for the volume that holds the program.
+func (l *Lab) Left(ctx context.Context) ([]string, error) {
+	owner, err := os.ReadFile(filepath.Join(l.Home, "state", "owner"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	mine := client.Filters{}.Add("label", "bot-bottle.owner="+string(owner))
+	containers, err := l.Engine.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
+	if err != nil {
+		return nil, err
+	}
+	volumes, err := l.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: mine})
+	if err != nil {
+		return nil, err
+	}
+	var left []string
+	for _, c := range containers.Items {
+		left = append(left, "container "+strings.Join(c.Names, " ")+" "+c.Status)
+	}
+	for _, v := range volumes.Items {
+		if v.Labels["bot-bottle.role"] != "binary" {
+			left = append(left, "volume "+v.Name)
+		}
+	}
+	return left, nil
+}
