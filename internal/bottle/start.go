@@ -36,8 +36,10 @@ func Start(ctx context.Context, b Backend, spec Spec, op Operator, detach bool) 
 	if err != nil {
 		return 0, err
 	}
-	if ok, err := op.Confirm(ctx, plan.WriteSummary); err != nil || !ok {
-		return 0, errors.Join(err, declined(ok))
+	if ok, err := op.Confirm(ctx, plan.WriteSummary); err != nil {
+		return 0, err
+	} else if !ok {
+		return 0, ErrDeclined
 	}
 	running, err := plan.Launch(ctx, op.Progress)
 	if err != nil {
@@ -62,13 +64,6 @@ func ExecAgent(ctx context.Context, running Bottle, op Operator) (code int, err 
 	}
 	defer func() { release(err) }() // also when Agent panics
 	return running.Agent(ctx, streams)
-}
-
-func declined(ok bool) error {
-	if ok {
-		return nil
-	}
-	return ErrDeclined
 }
 
 func lost(err error) error {

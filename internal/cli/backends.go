@@ -39,7 +39,7 @@ func (a *App) docker() (*docker.Driver, error) {
 	store := a.store()
 	return &docker.Driver{
 		Client: client, State: store, Binary: binary, Roots: a.roots, Log: a.log, Now: a.Now,
-		Images: image.Builder{Client: client, CacheDir: store.CacheDir(), Getenv: a.Getenv},
+		Images: image.Builder{Client: client, Lock: store.CacheLock, Getenv: a.Getenv},
 	}, nil
 }
 

@@ -34,6 +34,8 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return guest.Run(context.WithoutCancel(ctx), guest.Options{
 			Argv: s.Args[3:], Dir: provider.Workspace, SocketDir: control.SocketDir, Log: slog.New(slog.DiscardHandler), TTY: isTerminal(s.Stdin),
 		})
+	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "exec", "--"}):
+		return guest.Exec(s.Args[3:])
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
 			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, Self: "/proc/self/exe",

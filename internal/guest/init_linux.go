@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -54,13 +53,6 @@ func startAgent(o Options) (pid, status int, err error) {
 		return 0, unrunnable(err), fmt.Errorf("cannot run the agent: %s: %w", path, err)
 	}
 	return pid, 0, nil
-}
-
-func unrunnable(err error) int {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, exec.ErrNotFound) {
-		return 127
-	}
-	return 126
 }
 
 // stopGrace is how long the agent may take to end when asked.

@@ -30,9 +30,9 @@ type Image struct {
 
 // Builder makes images. It may be used concurrently.
 type Builder struct {
-	Client   *client.Client
-	CacheDir string              // for locks
-	Getenv   func(string) string // proxies, registries and certificates of the host
+	Client *client.Client
+	Lock   func(ctx context.Context, name string) (release func(), err error)
+	Getenv func(string) string // proxies, registries and certificates of the host
 }
 
 // Ref names an image of ours. It touches nothing.
@@ -85,7 +85,7 @@ func (b Builder) ensure(ctx context.Context, ref string, say func(string), fill 
 	if found, err := b.find(ctx, ref); err != nil || found.ID != "" {
 		return found, err
 	}
-	unlock, err := b.lock(ctx, ref, say)
+	unlock, err := b.Lock(ctx, "build-"+hash([]byte(ref)))
 	if err != nil {
 		return Image{}, err
 	}

@@ -80,23 +80,26 @@ func didYouMean(word string, known []string) string {
 	return fmt.Sprintf(" (did you mean %q?)", best)
 }
 
-// edits is the Levenshtein distance.
+// edits is the Damerau-Levenshtein distance, optimal string alignment: inserting,
+// dropping, changing a letter and swapping two neighbours count one each.
 func edits(a, b string) int {
-	row := make([]int, len(b)+1)
+	before, row, next := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		corner := row[0]
-		row[0] = i
+		next[0] = i
 		for j := 1; j <= len(b); j++ {
-			change := corner
+			change := row[j-1]
 			if a[i-1] != b[j-1] {
 				change++
 			}
-			corner = row[j]
-			row[j] = min(change, row[j]+1, row[j-1]+1)
+			next[j] = min(change, row[j]+1, next[j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
 		}
+		before, row, next = row, next, before
 	}
 	return row[len(b)]
 }

@@ -16,10 +16,9 @@ import (
 const SystemBundle = "/etc/ssl/certs/ca-certificates.crt"
 
 const (
-	caFile     = etc + "/ca.pem"
-	bundleFile = etc + "/ca-bundle.pem"
-	storeFile  = etc + "/ca.p12"
-	storePass  = "changeit" // the customary one: a trust store holds nothing secret
+	caFile    = etc + "/ca.pem"
+	storeFile = etc + "/ca.p12"
+	storePass = "changeit" // the customary one: a trust store holds nothing secret
 )
 
 // CA makes every tool that people run trust the bottle's own CA next to what the
@@ -31,7 +30,7 @@ func CA(a *Archive, certificate string, bundle []byte) error {
 		return fmt.Errorf("cannot make the bottle's trust store: %w", err)
 	}
 	for name, data := range map[string][]byte{
-		caFile: []byte(certificate), bundleFile: all, SystemBundle: all, storeFile: store,
+		caFile: []byte(certificate), SystemBundle: all, storeFile: store,
 		"/usr/local/share/ca-certificates/bot-bottle.crt": []byte(certificate), // survives update-ca-certificates
 	} {
 		a.Add(provider.File{Path: name, Mode: 0o644, Data: data})
@@ -53,7 +52,7 @@ func trustVariables(a *Archive) {
 		"NIX_SSL_CERT_FILE",                  // nix
 		"CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", // gcloud
 	} {
-		a.Setenv(name, bundleFile)
+		a.Setenv(name, SystemBundle)
 	}
 	a.Setenv("NODE_EXTRA_CA_CERTS", caFile) // added to Node's and Bun's own roots
 	a.Setenv("DENO_CERT", caFile)           // added to Deno's own roots

@@ -1,10 +1,12 @@
 package state
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,4 +41,30 @@ func (s Store) Locked(identity string) bool {
 	}
 	defer func() { _ = f.Close() }()
 	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+}
+
+// CacheLock waits for a lock on something in the cache. The kernel releases it with
+// the process.
+func (s Store) CacheLock(ctx context.Context, name string) (release func(), err error) {
+	if err := os.MkdirAll(s.CacheDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot use the cache: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.CacheDir(), name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the cache: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { _ = f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(err, f.Close())
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), f.Close())
+		}
+	}
 }

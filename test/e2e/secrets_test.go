@@ -47,13 +47,20 @@ func TestAttackC10_TheKeyIsNowhere(t *testing.T) {
 	}
 	tail := h.Key[len(h.Key)-40:] // a needle that the search's own command line may show in part only
 	search := `k1=` + tail[:20] + ` k2=` + tail[20:] + `
-find / -xdev -type f -size -64M \( -path /proc -o -path /sys \) -prune -o -type f -print0 2>/dev/null | xargs -0 grep -laF "$k1$k2" 2>/dev/null
+find / -xdev \( -path /proc -o -path /sys \) -prune -o -type f -size -64M -print0 2>/dev/null | xargs -0 grep -laF "$k1$k2" 2>/dev/null
 for d in /home/node /workspace /run/bot-bottle /opt/bot-bottle /dev/shm /tmp; do grep -rlaF "$k1$k2" $d 2>/dev/null; done
 for p in /proc/[0-9]*; do for f in environ cmdline; do tr '\0' '\n' < $p/$f 2>/dev/null | grep -aqF "$k1$k2" && echo $p/$f; done; done; true`
-	if r := h.inside(identity, search); r.Stdout != "" || r.Code != 0 {
-		t.Errorf("found in: %s%s", r.Stdout, r.Stderr)
+	for _, user := range [][]string{{"exec", "--root"}, {"exec"}} {
+		if r := h.run(0, "", append(user, identity, "--", "sh", "-c", search)...); r.Stdout != "" {
+			t.Errorf("%v found it in: %s%s", user, r.Stdout, r.Stderr)
+		}
+		planted := strings.Replace(search, tail[:20], "sk-ant-api03-", 1) // the search itself finds what is there
+		planted = strings.Replace(planted, tail[20:], "", 1)
+		if r := h.run(0, "", append(user, identity, "--", "sh", "-c", planted)...); !strings.Contains(r.Stdout, ".claude.json") && !strings.Contains(r.Stdout, "/proc/") {
+			t.Errorf("%v found no placeholder either: %s%s", user, r.Stdout, r.Stderr)
+		}
 	}
-	if r := h.inside(identity, `tr '\0' '\n' < /proc/1/environ | grep ^ANTHROPIC_API_KEY=`); !strings.HasPrefix(r.Stdout, "ANTHROPIC_API_KEY=sk-ant-api03-") {
+	if r := h.run(0, "", "exec", identity, "--", "env"); !strings.Contains(r.Stdout, "ANTHROPIC_API_KEY=sk-ant-api03-") {
 		t.Errorf("the placeholder is not in the environment: %q %q", r.Stdout, r.Stderr)
 	}
 	h.engineKnows(t, identity)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,9 +113,34 @@ func (l *Lab) Write(name, content string) error {
 	return os.WriteFile(path, []byte(content), 0o600)
 }
 
-// Close stops the stand-in.
+// Close stops the stand-in and removes the volume that holds the program.
 func (l *Lab) Close(ctx context.Context) error {
-	return errors.Join(l.Standin.Close(ctx), l.Engine.Close())
+	return errors.Join(l.Standin.Close(ctx), l.removePrograms(ctx), l.Engine.Close())
+}
+
+func (l *Lab) removePrograms(ctx context.Context) error {
+	mine, err := l.mine()
+	if err != nil {
+		return err
+	}
+	volumes, err := l.Engine.VolumeList(ctx, client.VolumeListOptions{Filters: mine.Add("label", "bot-bottle.role=binary")})
+	if err != nil {
+		return err
+	}
+	for _, v := range volumes.Items {
+		_, removeErr := l.Engine.VolumeRemove(ctx, v.Name, client.VolumeRemoveOptions{})
+		err = errors.Join(err, removeErr)
+	}
+	return err
+}
+
+// mine selects what belongs to this home; before its first start, nothing does.
+func (l *Lab) mine() (client.Filters, error) {
+	owner, err := os.ReadFile(filepath.Join(l.Home, "state", "owner"))
+	if errors.Is(err, os.ErrNotExist) {
+		owner, err = []byte("nobody"), nil
+	}
+	return client.Filters{}.Add("label", "bot-bottle.owner="+string(owner)), err
 }
 
 // Env is the environment for the program.
@@ -153,14 +179,10 @@ func (l *Lab) Run(ctx context.Context, stdin io.Reader, args ...string) (Result,
 // Left lists the containers and volumes of the engine that are this home's own, but
 // for the volume that holds the program.
 func (l *Lab) Left(ctx context.Context) ([]string, error) {
-	owner, err := os.ReadFile(filepath.Join(l.Home, "state", "owner"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
+	mine, err := l.mine()
 	if err != nil {
 		return nil, err
 	}
-	mine := client.Filters{}.Add("label", "bot-bottle.owner="+string(owner))
 	containers, err := l.Engine.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: mine})
 	if err != nil {
 		return nil, err
@@ -171,12 +193,13 @@ func (l *Lab) Left(ctx context.Context) ([]string, error) {
 	}
 	var left []string
 	for _, c := range containers.Items {
-		left = append(left, "container "+strings.Join(c.Names, " ")+" "+c.Status)
+		left = append(left, "container "+strings.Join(c.Names, " ")+" "+string(c.State))
 	}
 	for _, v := range volumes.Items {
 		if v.Labels["bot-bottle.role"] != "binary" {
 			left = append(left, "volume "+v.Name)
 		}
 	}
+	slices.Sort(left)
 	return left, nil
 }

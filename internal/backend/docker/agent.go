@@ -63,7 +63,7 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 func (p Plan) volume(r role, target string, readOnly bool) mount.Mount {
 	return mount.Mount{
 		Type: mount.TypeVolume, Source: resource(p.Identity, r), Target: target, ReadOnly: readOnly,
-		VolumeOptions: &mount.VolumeOptions{Labels: p.labels(r)},
+		VolumeOptions: &mount.VolumeOptions{Labels: p.labels(r), NoCopy: r == roleSockets}, // home and workspace begin as the image has them
 	}
 }
 

@@ -27,10 +27,11 @@ import (
 // remote engine.
 
 func binaryMount(volume string) mount.Mount {
-	return mount.Mount{Type: mount.TypeVolume, Source: volume, Target: control.BinaryDir, ReadOnly: true}
+	return mount.Mount{Type: mount.TypeVolume, Source: volume, Target: control.BinaryDir, ReadOnly: true, VolumeOptions: &mount.VolumeOptions{NoCopy: true}}
 }
 
-// binaryVolume names the volume that holds this very binary, for its content. The hash
+// binaryVolume names the volume that holds this very binary, for its content and for its
+// owner, who fills it and removes it. The hash
 // of a file that has not changed since is remembered: it takes longer than all else
 // that this process does in a start.
 func (d *Driver) binaryVolume() (string, error) {
@@ -38,7 +39,11 @@ func (d *Driver) binaryVolume() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot read our own binary for the bottle: %w", err)
 	}
-	mark := d.cacheFile("binary", d.Binary, strconv.FormatInt(info.Size(), 10), strconv.FormatInt(info.ModTime().UnixNano(), 10))
+	owner, err := d.State.Owner()
+	if err != nil {
+		return "", err
+	}
+	mark := d.cacheFile("binary", owner, d.Binary, strconv.FormatInt(info.Size(), 10), strconv.FormatInt(info.ModTime().UnixNano(), 10))
 	if name, err := os.ReadFile(mark); err == nil && strings.HasPrefix(string(name), binaryVolumePrefix) {
 		return string(name), nil
 	}
@@ -46,7 +51,7 @@ func (d *Driver) binaryVolume() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot read our own binary for the bottle: %w", err)
 	}
-	name := binaryVolumePrefix + sum[:16]
+	name := binaryVolumePrefix + sum[:12] + "-" + owner[:8]
 	return name, remember(mark, []byte(name))
 }
 
@@ -66,13 +71,22 @@ func hashFile(path string) (string, error) {
 const binaryVolumePrefix = "bot-bottle-bin-"
 
 // ensureBinary returns the volume, filled. That it was filled is remembered on this
-// side; who finds that the memory is wrong calls forgetBinary and tries again.
+// side; who finds that the memory is wrong calls forgetBinary and tries again. One
+// process fills at a time: a binary that is being written cannot be run.
 func (d *Driver) ensureBinary(ctx context.Context, p Plan, image string, say bottle.Progress) (string, error) {
 	volume, err := d.binaryVolume()
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(d.filledMark(p, volume)); err == nil {
+	if filled(d.filledMark(p, volume)) {
+		return volume, nil
+	}
+	unlock, err := d.State.CacheLock(ctx, "binary")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if filled(d.filledMark(p, volume)) {
 		return volume, nil
 	}
 	say.Say("copying bot-bottle to the engine")
@@ -80,6 +94,11 @@ func (d *Driver) ensureBinary(ctx context.Context, p Plan, image string, say bot
 		return "", fmt.Errorf("cannot copy bot-bottle to the engine: %w", err)
 	}
 	return volume, remember(d.filledMark(p, volume), nil)
+}
+
+func filled(mark string) bool {
+	_, err := os.Stat(mark)
+	return err == nil
 }
 
 func (d *Driver) filledMark(p Plan, volume string) string {
@@ -94,14 +113,14 @@ func (d *Driver) fillBinary(ctx context.Context, p Plan, image, volume string) (
 	writable := binaryMount(volume)
 	writable.ReadOnly = false
 	writable.VolumeOptions = &mount.VolumeOptions{Labels: labels, NoCopy: true}
-	created, err := d.Client.ContainerCreate(ctx, client.ContainerCreateOptions{
+	id, err := d.create(ctx, client.ContainerCreateOptions{
 		Config:     &container.Config{Image: image, Labels: labels, Entrypoint: []string{control.Binary}},
 		HostConfig: &container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{writable}},
 	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.removeContainer(ctx, created.ID)) }()
+	defer func() { err = errors.Join(err, d.removeContainer(ctx, id)) }()
 	data, err := os.ReadFile(d.Binary)
 	if err != nil {
 		return err
@@ -117,6 +136,6 @@ func (d *Driver) fillBinary(ctx context.Context, p Plan, image, volume string) (
 	if err := t.Close(); err != nil {
 		return err
 	}
-	_, err = d.Client.CopyToContainer(ctx, created.ID, client.CopyToContainerOptions{DestinationPath: control.BinaryDir, Content: &archive})
+	_, err = d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: control.BinaryDir, Content: &archive})
 	return err
 }

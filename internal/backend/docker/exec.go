@@ -10,10 +10,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 )
 
@@ -37,11 +39,13 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Run runs a command in the bottle, connected to streams.
+// Run runs a command in the bottle, connected to streams. Our own binary finds and
+// becomes it, so that a command that cannot be run is told on standard error and by the
+// same exit status on every engine.
 func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, streams bottle.IO) (int, error) {
 	engine := b.driver.Client
 	created, err := engine.ExecCreate(ctx, b.agent.id, client.ExecCreateOptions{
-		User: string(user), TTY: streams.TTY, Cmd: argv, DetachKeys: noDetachKeys,
+		User: string(user), TTY: streams.TTY, Cmd: slices.Concat([]string{control.Binary, "guest", "exec", "--"}, argv), DetachKeys: noDetachKeys,
 		AttachStdin: streams.Stdin != nil, AttachStdout: true, AttachStderr: true,
 	})
 	if err != nil {

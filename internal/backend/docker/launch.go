@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
@@ -125,9 +126,9 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies) (*Bottle, 
 	b := &Bottle{driver: d, identity: p.Identity, remove: p.Remove, audit: audit, agent: &agent{tty: p.TTY}}
 	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		created, err := d.Client.ContainerCreate(grouped, p.bundleContainer(needs.sidecar.ID, needs.network, needs.binaries))
+		id, err := d.create(grouped, p.bundleContainer(needs.sidecar.ID, needs.network, needs.binaries))
 		if err == nil {
-			b.bundle, err = d.startBundle(grouped, created.ID, config, audit)
+			b.bundle, err = d.startBundle(grouped, id, config, audit)
 		}
 		return named("sidecar bundle", needs.binaries, err)
 	})
@@ -166,24 +167,38 @@ func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive
 	if err != nil {
 		return err
 	}
-	created, err := d.Client.ContainerCreate(ctx, p.agentContainer(needs.agent.ID, profile, p.environment(archive.Env()), needs.binaries))
+	a.id, err = d.create(ctx, p.agentContainer(needs.agent.ID, profile, p.environment(archive.Env()), needs.binaries))
 	if err != nil {
 		return err
 	}
-	a.id = created.ID
-	if err := d.copyArchive(ctx, created.ID, archive); err != nil {
+	if err := d.copyArchive(ctx, a.id, archive); err != nil {
 		return err
 	}
-	attached, err := d.Client.ContainerAttach(ctx, created.ID, client.ContainerAttachOptions{
+	attached, err := d.Client.ContainerAttach(ctx, a.id, client.ContainerAttachOptions{
 		Stream: true, Stdin: p.TTY || p.Stdin, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
 	})
 	if err != nil {
 		return err
 	}
 	a.stream = &attached.HijackedResponse
-	a.exit = d.Client.ContainerWait(context.WithoutCancel(ctx), created.ID, client.ContainerWaitOptions{Condition: "next-exit"})
-	_, err = d.Client.ContainerStart(ctx, created.ID, client.ContainerStartOptions{})
+	a.exit = d.Client.ContainerWait(context.WithoutCancel(ctx), a.id, client.ContainerWaitOptions{Condition: "next-exit"})
+	_, err = d.Client.ContainerStart(ctx, a.id, client.ContainerStartOptions{})
 	return err
+}
+
+// createLimit bounds one creation on a busy engine.
+const createLimit = 2 * time.Minute
+
+// create creates a container. It is not interrupted half way: an engine goes on with
+// what its client no longer waits for, and what it then made nobody would know of.
+func (d *Driver) create(ctx context.Context, o client.ContainerCreateOptions) (id string, err error) {
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), createLimit)
+	defer cancel()
+	created, err := d.Client.ContainerCreate(whole, o)
+	return created.ID, err
 }
 
 func (d *Driver) copyArchive(ctx context.Context, id string, archive *provision.Archive) error {

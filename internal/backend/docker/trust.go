@@ -33,19 +33,19 @@ func (d *Driver) imageBundle(ctx context.Context, p Plan, id string) ([]byte, er
 	return data, remember(cached, data)
 }
 
-func (d *Driver) readBundle(ctx context.Context, p Plan, id string) (data []byte, err error) {
-	created, err := d.Client.ContainerCreate(ctx, client.ContainerCreateOptions{
-		Config:     &container.Config{Image: id, Entrypoint: []string{"/"}, Labels: map[string]string{labelOwner: p.Owner, labelRole: string(roleBinary)}},
+func (d *Driver) readBundle(ctx context.Context, p Plan, image string) (data []byte, err error) {
+	id, err := d.create(ctx, client.ContainerCreateOptions{
+		Config:     &container.Config{Image: image, Entrypoint: []string{"/"}, Labels: map[string]string{labelOwner: p.Owner, labelRole: string(roleBinary)}},
 		HostConfig: &container.HostConfig{NetworkMode: "none"},
 	})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, d.removeContainer(ctx, created.ID)) }()
+	defer func() { err = errors.Join(err, d.removeContainer(ctx, id)) }()
 	file := provision.SystemBundle
 	for range 4 { // a bundle may be behind a symbolic link inside the image
 		var link string
-		data, link, err = d.readFile(ctx, created.ID, file)
+		data, link, err = d.readFile(ctx, id, file)
 		if err != nil || link == "" {
 			return data, err
 		}

@@ -1,13 +1,13 @@
 package egress
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,7 +18,7 @@ import (
 
 // serveConnect opens a tunnel to a name and a port that a route allows. What is said
 // in it is decided by itself, except on TCP routes.
-func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	host, port, err := splitAuthority(r.Host, 0)
 	if err != nil {
 		s.refuse(w, r, refusal{reason: err.Error(), status: http.StatusBadRequest})
@@ -29,25 +29,91 @@ func (s *Server) serveConnect(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal{reason: d.Reason, host: d.Host, port: port})
 		return
 	}
-	conn, buffered, err := http.NewResponseController(w).Hijack()
+	conn, err := takeOver(w)
 	if err != nil {
 		s.log.Error("cannot take over a connection", "err", err)
 		return
 	}
-	_ = conn.SetDeadline(time.Time{})
-	t := &tunnel{Conn: conn, reader: buffered.Reader, protocol: d.Route.Protocol, host: d.Host, port: port}
+	t := &tunnel{takenOver: conn, protocol: d.Route.Protocol, host: d.Host, port: port}
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		_ = conn.Close()
 		return
 	}
 	switch d.Route.Protocol {
 	case policy.TCP:
-		s.pipes.Go(func() { s.pipe(r.Context(), t, d) })
+		s.pipe(ctx, t, d)
 	case policy.HTTPS:
-		s.tunnels.add(tls.Server(t, s.tlsConfig(t)))
+		s.serveTLS(ctx, t)
 	default:
 		s.tunnels.add(t)
 	}
+}
+
+// serveTLS ends TLS, then serves the tunnel. A client that trusts nobody but the real
+// server is refused here, visibly (ATTACKS B10).
+func (s *Server) serveTLS(ctx context.Context, t *tunnel) {
+	ctx, cancel := context.WithTimeout(ctx, headerTimeout)
+	defer cancel()
+	secure := tls.Server(t, s.tlsConfig(t))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		s.record(audit.Event{
+			Kind: audit.Connect, Decision: audit.Deny, Reason: "no TLS session with the bottle: " + err.Error(),
+			Protocol: policy.HTTPS, Host: t.host, Port: t.port,
+		})
+		answerPlain(t, err)
+		_ = t.Close()
+		return
+	}
+	s.tunnels.add(secure)
+}
+
+// answerPlain tells a client that spoke HTTP where TLS was due.
+func answerPlain(t *tunnel, err error) {
+	var record tls.RecordHeaderError
+	if errors.As(err, &record) && record.Conn != nil {
+		_, _ = t.Write([]byte("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
+	}
+}
+
+// takeOver takes a connection from the HTTP server, whole: what it had read already is
+// copied out, because its reader ends the request's context when the client ends its half.
+func takeOver(w http.ResponseWriter) (*takenOver, error) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return &takenOver{Conn: conn, early: slices.Clone(early)}, nil
+}
+
+// takenOver is a connection of which some was read early.
+type takenOver struct {
+	net.Conn
+	early []byte
+}
+
+func (c *takenOver) Read(p []byte) (int, error) {
+	if len(c.early) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.early)
+	c.early = c.early[n:]
+	return n, nil
+}
+
+// CloseWrite ends our direction only.
+func (c *takenOver) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // splitAuthority takes host:port apart, with a default port where 0 means none.
@@ -69,24 +135,12 @@ func splitAuthority(authority string, fallback int) (string, int, error) {
 	return name, int(port), nil
 }
 
-// tunnel is the bottle's side of a CONNECT. Reads begin with what came along with the
-// request.
+// tunnel is the bottle's side of a CONNECT.
 type tunnel struct {
-	net.Conn
-	reader   *bufio.Reader
+	*takenOver
 	protocol policy.Protocol
 	host     string
 	port     int
-}
-
-func (t *tunnel) Read(p []byte) (int, error) { return t.reader.Read(p) }
-
-// CloseWrite ends one direction of a TCP route.
-func (t *tunnel) CloseWrite() error {
-	if half, ok := t.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return nil
 }
 
 // tlsConfig ends TLS for exactly the name that was asked for: another one in the
@@ -97,9 +151,7 @@ func (s *Server) tlsConfig(t *tunnel) *tls.Config {
 		NextProtos: []string{"h2", "http/1.1"},
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if name, err := policy.ParseHost(hello.ServerName); err != nil || name != t.host {
-				reason := fmt.Sprintf("the TLS handshake names %q, the connection is to %s", hello.ServerName, t.host)
-				s.record(audit.Event{Kind: audit.Connect, Decision: audit.Deny, Reason: reason, Protocol: policy.HTTPS, Host: t.host, Port: t.port})
-				return nil, errors.New(reason)
+				return nil, fmt.Errorf("it names %q, the connection is to %s", hello.ServerName, t.host)
 			}
 			return s.issuer.Certificate(t.host)
 		},

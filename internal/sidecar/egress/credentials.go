@@ -26,11 +26,22 @@ func newSecrets(cfg control.EgressConfig) (secrets, error) {
 		s.needles = append(s.needles, newNeedle(c.Name, c.Value, true), newNeedle(c.Name, c.Placeholder, false))
 	}
 	for _, r := range cfg.Routes {
-		if r.Auth != nil && s.values[r.Auth.Secret].Empty() {
+		if r.Auth == nil {
+			continue
+		}
+		if value := s.values[r.Auth.Secret]; value.Empty() {
 			return s, fmt.Errorf("route %s needs secret %s, which is empty", r.Host, r.Auth.Secret)
+		} else if !fitsHeader(value.Reveal()) {
+			return s, fmt.Errorf("route %s needs secret %s, which holds line ends, surrounding spaces or control characters", r.Host, r.Auth.Secret)
 		}
 	}
 	return s, nil
+}
+
+// fitsHeader reports whether a value can be sent as it is (RFC 9110 §5.5).
+func fitsHeader(value string) bool {
+	control := func(r rune) bool { return r < 0x20 && r != '\t' || r == 0x7f }
+	return strings.TrimSpace(value) == value && !strings.ContainsFunc(value, control)
 }
 
 // credentialHeaders are where clients put credentials. On a route that carries ours

@@ -128,23 +128,26 @@ func never() []string {
 func local() []string {
 	return []string{
 		"100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",
-		"fc00::/7", "fec0::/10", "2001:db8::/32", "::/96", "100::/64",
+		"fc00::/7", "fec0::/10", "2001:db8::/32", "100::/64",
 	}
 }
 
 // embedded returns the IPv4 address that a transition address leads to: NAT64 (RFC
-// 6052), 6to4 (RFC 3056); Teredo is refused as a whole.
+// 6052), 6to4 (RFC 3056), IPv4-compatible (RFC 4291). Teredo and NAT64 prefixes of
+// somebody's own, where we cannot know it, are refused as a whole.
 func embedded(a netip.Addr) netip.Addr {
 	if !a.Is6() {
 		return a
 	}
 	b := a.As16()
 	switch {
-	case netip.MustParsePrefix("64:ff9b::/96").Contains(a), netip.MustParsePrefix("64:ff9b:1::/48").Contains(a):
+	case a.IsLoopback() || a.IsUnspecified():
+		return a
+	case netip.MustParsePrefix("64:ff9b::/96").Contains(a), netip.MustParsePrefix("::/96").Contains(a):
 		return netip.AddrFrom4([4]byte(b[12:16]))
 	case netip.MustParsePrefix("2002::/16").Contains(a):
 		return netip.AddrFrom4([4]byte(b[2:6]))
-	case netip.MustParsePrefix("2001::/32").Contains(a):
+	case netip.MustParsePrefix("2001::/32").Contains(a), netip.MustParsePrefix("64:ff9b:1::/48").Contains(a):
 		return netip.Addr{}
 	}
 	return a

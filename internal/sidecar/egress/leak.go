@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -69,10 +68,17 @@ func (s secrets) watch(own string) []needle {
 	})
 }
 
-// checkHead looks through a request's target and headers, also with their escapes
-// undone.
+// placeholder is what stands for a secret, where it must not be.
+func (s secrets) placeholder(own string) []needle {
+	return slices.DeleteFunc(slices.Clone(s.needles), func(n needle) bool {
+		return len(n.forms) == 0 || n.real || n.name != own
+	})
+}
+
+// checkHead looks through a request's method, target and headers, also with their
+// escapes undone.
 func checkHead(r *http.Request, watched []needle) error {
-	if err := checkText(r.URL.String(), watched); err != nil {
+	if err := checkText(r.Method+" "+r.URL.String(), watched); err != nil {
 		return err
 	}
 	for name, values := range r.Header {
@@ -90,7 +96,7 @@ func checkText(text string, watched []needle) error {
 		if n := find([]byte(text), watched); n != nil {
 			return &leak{n.name, n.real}
 		}
-		if !strings.Contains(text, "%") {
+		if !escaped(text) {
 			return nil
 		}
 		text = unescape(text)
@@ -98,7 +104,11 @@ func checkText(text string, watched []needle) error {
 	return nil
 }
 
-// unescape undoes what percent-escapes it can and leaves the rest.
+// escaped reports whether unescape could change text.
+func escaped(text string) bool { return strings.Contains(text, "%") || strings.Contains(text, `\u`) }
+
+// unescape undoes what escapes it can, those of URLs and those of JSON for ASCII, and
+// leaves the rest.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -106,6 +116,13 @@ func unescape(s string) string {
 			if c, err := hex.DecodeString(s[i+1 : i+3]); err == nil {
 				b.WriteByte(c[0])
 				i += 2
+				continue
+			}
+		}
+		if s[i] == '\\' && i+5 < len(s) && s[i+1:i+4] == "u00" {
+			if c, err := hex.DecodeString(s[i+4 : i+6]); err == nil {
+				b.WriteByte(c[0])
+				i += 5
 				continue
 			}
 		}
@@ -121,104 +138,4 @@ func find(data []byte, watched []needle) *needle {
 		}
 	}
 	return nil
-}
-
-// sieve reads through a stream that must not carry certain byte strings, however it is
-// cut into reads. It holds back only what may be the beginning of one, so a stream of
-// small events is not delayed.
-type sieve struct {
-	io.ReadCloser
-	forms   [][]byte
-	found   func(data []byte) error // masks in place, or refuses
-	pending []byte                  // read, not yet judged
-	ready   []byte                  // judged, not yet handed on
-	err     error
-}
-
-// Read implements io.Reader.
-func (s *sieve) Read(p []byte) (int, error) {
-	for len(s.ready) == 0 && s.err == nil {
-		s.fill(len(p))
-	}
-	n := copy(p, s.ready)
-	s.ready = s.ready[n:]
-	if len(s.ready) > 0 {
-		return n, nil
-	}
-	return n, s.err
-}
-
-// fill reads once. What comes with an error is judged like everything else.
-func (s *sieve) fill(size int) {
-	chunk := make([]byte, max(size, 512))
-	n, err := s.ReadCloser.Read(chunk)
-	data := append(s.pending, chunk[:n]...)
-	if bad := s.found(data); bad != nil {
-		s.pending, s.err = nil, bad
-		return
-	}
-	held := 0
-	if err == nil {
-		held = s.prefix(data)
-	}
-	s.ready, s.pending, s.err = data[:len(data)-held], slices.Clone(data[len(data)-held:]), err
-}
-
-// prefix is the length of the longest end of data with which a form begins.
-func (s *sieve) prefix(data []byte) int {
-	longest := 0
-	for _, form := range s.forms {
-		for n := min(len(form)-1, len(data)); n > longest; n-- {
-			if bytes.HasPrefix(form, data[len(data)-n:]) {
-				longest = n
-				break
-			}
-		}
-	}
-	return longest
-}
-
-// refuseLeaks makes a request's body fail before a watched value leaves.
-func refuseLeaks(body io.ReadCloser, watched []needle) io.ReadCloser {
-	s := &sieve{ReadCloser: body, found: func(data []byte) error {
-		if n := find(data, watched); n != nil {
-			return &leak{n.name, n.real}
-		}
-		return nil
-	}}
-	for _, n := range watched {
-		s.forms = append(s.forms, n.forms...)
-	}
-	return s
-}
-
-// maskSecrets overwrites our real values in an answer, byte for byte, so that lengths
-// stay right (ATTACKS C3).
-func (s secrets) maskSecrets(body io.ReadCloser) io.ReadCloser {
-	masker := &sieve{ReadCloser: body, forms: s.realForms()}
-	masker.found = func(data []byte) error { mask(data, masker.forms); return nil }
-	return masker
-}
-
-func (s secrets) realForms() [][]byte {
-	var forms [][]byte
-	for _, n := range s.needles {
-		if n.real {
-			forms = append(forms, n.forms...)
-		}
-	}
-	return forms
-}
-
-func mask(data []byte, forms [][]byte) {
-	for _, form := range forms {
-		for rest := data; ; {
-			i := bytes.Index(rest, form)
-			if i < 0 {
-				break
-			}
-			copy(rest[i:], bytes.Repeat([]byte("*"), len(form)))
-			rest = rest[i+len(form):]
-		}
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -74,7 +75,28 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 		s.refuse(w, r, no)
 		return
 	}
+	if err := s.checkUnreplaced(r, d.Route.Auth); err != nil {
+		no.code, no.reason = "placeholder_not_replaced", err.Error()
+		s.refuse(w, r, no)
+		return
+	}
 	s.send(w, r, &exchange{refusal: no, decision: d, watched: watched, started: time.Now()})
+}
+
+// checkUnreplaced refuses a request that has its route's own placeholder where injection
+// does not replace it: sent like that it could only fail, and nobody would know why
+// (ATTACKS C6). The body may mention it: models are shown what programs print.
+func (s *Server) checkUnreplaced(r *http.Request, auth *policy.Auth) error {
+	if auth == nil {
+		return nil
+	}
+	target := *r.URL
+	rest := &http.Request{Method: r.Method, URL: &target, Header: r.Header.Clone()}
+	strip(rest, auth)
+	if err := checkHead(rest, s.secrets.placeholder(auth.Secret)); err != nil {
+		return fmt.Errorf("the placeholder of secret %s stands where the route's credential does not go", auth.Secret)
+	}
+	return nil
 }
 
 // unfit names what would make a request escape inspection, "" if nothing does.
@@ -119,7 +141,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 		Rewrite:        func(p *httputil.ProxyRequest) { s.rewrite(p, x) },
 		FlushInterval:  -1,
 		ModifyResponse: func(answer *http.Response) error { return s.clean(answer, x) },
-		ErrorLog:       nil,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { failed = err; s.fail(w, r, x, err) },
 	}
 	defer func() {
@@ -138,6 +160,7 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	out.URL.Scheme = string(route.Protocol)
 	out.URL.Host = authority(x)
 	out.Host = out.URL.Host
+	out.Trailer = nil // comes after all checks
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", "") // no word of ours
 	}
@@ -145,6 +168,7 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 		strip(out, route.Auth)
 		s.secrets.inject(out, route.Auth)
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
+		out.Header.Del("Sec-WebSocket-Extensions")    // they are compression
 	}
 	if out.Body != nil && out.Body != http.NoBody {
 		x.out.ReadCloser = refuseLeaks(out.Body, x.watched)
@@ -167,13 +191,29 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 	for _, header := range []http.Header{answer.Header, answer.Trailer} {
 		s.maskHeader(header)
 	}
-	if x.decision.Route.Auth == nil || answer.StatusCode == http.StatusSwitchingProtocols {
+	if x.decision.Route.Auth == nil {
 		return nil
+	}
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return s.cleanUpgraded(answer)
 	}
 	if err := decompress(answer); err != nil {
 		return err
 	}
-	answer.Body = s.secrets.maskSecrets(answer.Body)
+	answer.Body = s.secrets.maskSecrets(answer.Body, func() { s.maskHeader(answer.Trailer) })
+	return nil
+}
+
+// cleanUpgraded masks what comes back on a WebSocket; servers send it in clear.
+func (s *Server) cleanUpgraded(answer *http.Response) error {
+	both, ok := answer.Body.(io.ReadWriteCloser)
+	if !ok {
+		return errors.New("the upgraded connection cannot be written")
+	}
+	answer.Body = struct {
+		io.Reader
+		io.WriteCloser
+	}{s.secrets.maskSecrets(both, nil), both}
 	return nil
 }
 

@@ -27,8 +27,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
@@ -56,7 +54,6 @@ type Server struct {
 	log     *slog.Logger
 	inner   *http.Server
 	tunnels *tunnels
-	pipes   sync.WaitGroup // TCP routes
 	broken  context.CancelCauseFunc
 }
 
@@ -111,20 +108,19 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, broken := context.WithCancelCause(ctx)
 	defer broken(nil)
 	s.broken = broken
-	front := s.httpServer(ctx, http.HandlerFunc(s.serveFront))
+	front := s.httpServer(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serveFront(ctx, w, r) }))
 	s.inner = s.httpServer(ctx, http.HandlerFunc(s.serveTunnel))
 	s.inner.ConnContext = withTunnel
 
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.inner.Serve(s.tunnels) })
 	stop := context.AfterFunc(ctx, func() { _ = front.Close() })
-	err := front.Serve(netutil.LimitListener(ln, maxConnections))
+	err := front.Serve(limit(ln, maxConnections))
 	stop()
 	broken(nil)
 	_ = s.inner.Close()
 	s.tunnels.closeAll()
 	serving.Wait()
-	s.pipes.Wait()
 	for _, u := range s.routes {
 		u.transport.CloseIdleConnections()
 	}
@@ -147,10 +143,11 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 
 // serveFront answers what the guest sends: questions to us, CONNECT, and plain HTTP
 // in absolute form (RFC 9112 §3.2).
-func (s *Server) serveFront(w http.ResponseWriter, r *http.Request) {
+// ctx is the server's: a tunnel outlives the request that opened it.
+func (s *Server) serveFront(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodConnect:
-		s.serveConnect(w, r)
+		s.serveConnect(ctx, w, r)
 	case r.URL.IsAbs():
 		s.serveAbsolute(w, r)
 	case r.Host == ownHost:
@@ -166,8 +163,12 @@ type auditError struct{ err error }
 func (e *auditError) Error() string { return "cannot write the audit log: " + e.err.Error() }
 func (e *auditError) Unwrap() error { return e.err }
 
-// record writes one event.
+// record writes one event. What a bottle put in it may be a secret that it should not
+// have; the log must not have it either.
 func (s *Server) record(e audit.Event) {
+	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path} {
+		*field = s.secrets.maskText(*field)
+	}
 	e.Bottle, e.Service = s.bottle, string(control.Egress)
 	if e.Time.IsZero() {
 		e.Time = time.Now()
