@@ -37,7 +37,13 @@ func (e *RunError) Unwrap() error { return e.Err }
 // Output runs argv with no standard input and returns its standard output. When ctx
 // ends, the command and what it started are killed. Errors are RunErrors.
 func Output(ctx context.Context, argv []string) ([]byte, error) {
+	return OutputWith(ctx, nil, argv)
+}
+
+// OutputWith is Output with an environment of its own; nil is ours.
+func OutputWith(ctx context.Context, env, argv []string) ([]byte, error) {
 	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	command.Env = env
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second

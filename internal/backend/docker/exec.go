@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -68,22 +69,27 @@ func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, strea
 // CopyIn copies a file or tree in, owned by the agent's user. The engine resolves
 // bottlePath inside the bottle, so nothing there can lead outside.
 func (b *Bottle) CopyIn(ctx context.Context, hostPath, bottlePath string) error {
-	reader, writer := io.Pipe()
-	done := make(chan error, 1)
-	go func() {
-		err := writeTree(writer, hostPath, path.Base(bottlePath))
-		_ = writer.CloseWithError(err)
-		done <- err
-	}()
-	_, err := b.driver.Client.CopyToContainer(ctx, b.agent.id, client.CopyToContainerOptions{DestinationPath: path.Dir(bottlePath), Content: reader})
-	_ = reader.Close()
-	if wrote := <-done; wrote != nil && wrote != io.ErrClosedPipe {
-		err = wrote
-	}
-	if err != nil {
+	if err := b.driver.copyTree(ctx, b.agent.id, hostPath, bottlePath); err != nil {
 		return fmt.Errorf("cannot copy %s into %s: %w", hostPath, b.identity, err)
 	}
 	return nil
+}
+
+// copyTree streams a file or tree into a container.
+func (d *Driver) copyTree(ctx context.Context, id, hostPath, target string) error {
+	reader, writer := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := writeTree(writer, hostPath, path.Base(target))
+		_ = writer.CloseWithError(err)
+		done <- err
+	}()
+	_, err := d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: path.Dir(target), Content: reader})
+	_ = reader.Close()
+	if wrote := <-done; wrote != nil && !errors.Is(wrote, io.ErrClosedPipe) {
+		err = wrote
+	}
+	return err
 }
 
 // writeTree writes a file or a tree as an archive under another name. Links are

@@ -16,6 +16,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
@@ -174,6 +175,9 @@ func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive
 	if err := d.copyArchive(ctx, a.id, archive); err != nil {
 		return err
 	}
+	if err := d.copyRepository(ctx, p, a.id); err != nil {
+		return err
+	}
 	attached, err := d.Client.ContainerAttach(ctx, a.id, client.ContainerAttachOptions{
 		Stream: true, Stdin: p.TTY || p.Stdin, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
 	})
@@ -208,6 +212,19 @@ func (d *Driver) copyArchive(ctx context.Context, id string, archive *provision.
 	}
 	_, err := d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: "/", Content: io.Reader(&data), CopyUIDGID: false})
 	return err
+}
+
+// copyRepository brings the repository at hand into the workspace.
+func (d *Driver) copyRepository(ctx context.Context, p Plan, id string) (err error) {
+	if p.Repository == "" {
+		return nil
+	}
+	clone, remove, err := provision.CloneRepository(ctx, p.Repository)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	return d.copyTree(ctx, id, clone, provider.Workspace)
 }
 
 // binaryMissingError says that the volume that should hold our binary does not.

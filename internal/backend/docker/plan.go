@@ -48,6 +48,7 @@ type Plan struct {
 
 	TTY, Stdin, Remove bool
 	Term               string
+	Repository         string // on the host, to be cloned into the workspace; "" for none
 }
 
 // Defaults where the manifest says nothing: enough for a large build, and an end to
@@ -71,10 +72,13 @@ func (p Plan) WriteSummary(w io.Writer) error {
 	line("limits", "%s", p.limitsLine())
 	p.routeLines(line)
 	for i, repo := range p.Git {
-		line(head("git", i), "%s → %s (push %s to %s)", repo.Name, repo.Upstream, repo.Push.Mode, strings.Join(repo.Push.Refs, " "))
+		line(head("git", i), "%s → %s (not reachable yet: this version has no git gate)", repo.Name, repo.Upstream)
 	}
 	for i, skill := range p.Skills {
 		line(head("skills", i), "%s (%s)", skill.Name, skill.Dir)
+	}
+	if p.Repository != "" {
+		line("cwd", "a clone of what is committed in %s", p.Repository)
 	}
 	line("volumes", "%s", p.volumesLine())
 	return t.Flush()

@@ -16,6 +16,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
 )
 
 // Prepare resolves a Spec against this engine. It creates nothing.
@@ -33,6 +34,11 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 		return Plan{}, err
 	}
 	p := d.describe(s, owner, info.Info.ID)
+	if s.CopyCwd {
+		if p.Repository, err = provision.FindRepository(ctx, s.Cwd); err != nil {
+			return Plan{}, err
+		}
+	}
 	if err := p.resolveEngine(info.Info, s.Resolved.Bottle.Runtime); err != nil {
 		return Plan{}, err
 	}

@@ -30,16 +30,16 @@ import (
 
 // The bottle's secrets in these tests.
 const (
-	realKey         = "sk-ant-api03-REALrealREALrealREALreal"
-	placeholder     = "sk-ant-api03-placeholder-7f3a9c1e5b"
-	otherReal       = "ghp_realREALrealREALrealREALreal0123"
-	otherPlaceholer = "ghp_placeholder0123456789abcdefghij"
+	realKey          = "sk-ant-api03-REALrealREALrealREALreal"
+	placeholder      = "sk-ant-api03-placeholder-7f3a9c1e5b"
+	otherReal        = "ghp_realREALrealREALrealREALreal0123"
+	otherPlaceholder = "ghp_placeholder0123456789abcdefghij"
 )
 
 func testSecrets() []control.Secret {
 	return []control.Secret{
 		{Name: "KEY", Value: realKey, Placeholder: placeholder},
-		{Name: "OTHER", Value: otherReal, Placeholder: otherPlaceholer},
+		{Name: "OTHER", Value: otherReal, Placeholder: otherPlaceholder},
 	}
 }
 
@@ -290,4 +290,10 @@ func (l *lab) awaitEvent(t testing.TB, what string, match func(audit.Event) bool
 	}
 	t.Fatalf("no event: %s; got %s", what, l.events.String())
 	return audit.Event{}
+}
+
+// configWith is a configuration with secrets that make trouble.
+func configWith(ca pki.CA, routes ...policy.Route) control.EgressConfig {
+	secrets := append(testSecrets(), control.Secret{Name: "LINES", Value: "two lines\nof it", Placeholder: "xxxxxxxxxx"})
+	return control.EgressConfig{Bottle: "dev-abcdef", Routes: routes, CACert: ca.CertPEM, CAKey: ca.KeyPEM, Secrets: secrets}
 }
