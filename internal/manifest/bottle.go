@@ -17,13 +17,34 @@ func (l *loader) bottles(documents []document) {
 	byName := make(map[string]document, len(documents))
 	sound := make(map[string]bool, len(documents))
 	for _, d := range documents {
-		before := len(l.problems)
 		check(d.root, &shape, "", &l.problems)
-		byName[d.name], sound[d.name] = d, d.root != nil && len(l.problems) == before
+		byName[d.name], sound[d.name] = d, d.root != nil && l.clean(d.file)
 	}
 	for _, d := range documents {
 		if root := l.extend(d, byName, sound, nil); root != nil {
 			l.bottle(d, root)
+		} else if !sound[d.name] && d.root != nil && d.root.get("extends") == nil {
+			l.furtherProblems(d)
+		}
+	}
+}
+
+// clean reports whether a file has had no problem so far.
+func (l *loader) clean(file string) bool {
+	return !slices.ContainsFunc(l.problems, func(p Problem) bool { return p.File == file })
+}
+
+// furtherProblems looks for what else is wrong with a file whose structure is not right
+// everywhere, on the lines where it is: the operator mends all in one go.
+func (l *loader) furtherProblems(d document) {
+	known := len(l.problems)
+	l.bottle(d, d.root)
+	delete(l.m.Bottles, d.name)
+	found := slices.Clone(l.problems[known:])
+	l.problems = l.problems[:known]
+	for _, p := range found {
+		if !slices.ContainsFunc(l.problems[:known], func(k Problem) bool { return k.File == p.File && k.Line == p.Line }) {
+			l.problems = append(l.problems, p)
 		}
 	}
 }
@@ -182,7 +203,7 @@ func (l *loader) routes(v, secrets *value) []policy.Route {
 		if auth := item.get("auth"); auth != nil {
 			r.Auth = &policy.Auth{Scheme: policy.Scheme(text(auth.get("scheme"))), Header: text(auth.get("header")), User: text(auth.get("user")), Secret: text(auth.get("secret"))}
 			if secrets.get(r.Auth.Secret) == nil {
-				l.problems.add(auth.file, auth.get("secret").line, "there is no secret %q%s", r.Auth.Secret, didYouMean(r.Auth.Secret, names(secrets)))
+				l.problems.add(auth.file, auth.get("secret").at(auth.line), "there is no secret %q%s", r.Auth.Secret, didYouMean(r.Auth.Secret, names(secrets)))
 			}
 		}
 		if _, err := r.Normalize(); err != nil {
@@ -228,11 +249,11 @@ func (l *loader) git(v *value) []GitRepo {
 			l.problems.add(item.file, item.line, "git: there are two repositories %s", r.Name)
 		}
 		if err := checkUpstream(r.Upstream); err != nil {
-			l.problems.add(item.file, item.get("upstream").line, "git.upstream: %v", err)
+			l.problems.add(item.file, item.get("upstream").at(item.line), "git.upstream: %v", err)
 		}
 		for _, ref := range r.Push.Refs {
 			if !strings.HasPrefix(ref, "refs/") {
-				l.problems.add(item.file, push.get("refs").line, "git.push.refs: %q must begin with refs/", ref)
+				l.problems.add(item.file, push.get("refs").at(item.line), "git.push.refs: %q must begin with refs/", ref)
 			}
 		}
 		repos = append(repos, r)

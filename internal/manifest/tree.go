@@ -46,6 +46,14 @@ func (v *value) get(key string) *value {
 	return nil
 }
 
+// at is the line of a value, or another where nothing was written.
+func (v *value) at(other int) int {
+	if v == nil {
+		return other
+	}
+	return v.line
+}
+
 // parse reads front matter. Anchors, aliases, tags and merge keys are refused: they
 // make one line mean something that another one says.
 func parse(file, matter string, problems *Problems) *value {
