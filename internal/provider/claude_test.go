@@ -1,0 +1,74 @@
+package provider
+
+import (
+	"encoding/json"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestClaude(t *testing.T) {
+	p, err := For("claude")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := p.Placeholder("ANTHROPIC_API_KEY")
+	setup := p.Setup(Input{Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, PromptFile: "/etc/bot-bottle/prompt.md", RemoteControl: true, Args: []string{"--model", "opus"}})
+	want := []string{"claude", "--dangerously-skip-permissions", "--append-system-prompt-file", "/etc/bot-bottle/prompt.md", "--remote-control", "--model", "opus"}
+	if !slices.Equal(setup.Argv, want) || setup.Env["DISABLE_AUTOUPDATER"] != "1" {
+		t.Errorf("got %v, %v", setup.Argv, setup.Env)
+	}
+	var state struct {
+		HasCompletedOnboarding        bool
+		BypassPermissionsModeAccepted bool
+		CustomAPIKeyResponses         struct{ Approved []string } `json:"customApiKeyResponses"`
+		Projects                      map[string]struct{ HasTrustDialogAccepted bool }
+	}
+	if len(setup.Files) != 1 || setup.Files[0].Path != "/home/node/.claude.json" || setup.Files[0].Mode != 0o600 {
+		t.Fatalf("got %v", setup.Files)
+	}
+	if err := json.Unmarshal(setup.Files[0].Data, &state); err != nil {
+		t.Fatal(err)
+	}
+	if !state.HasCompletedOnboarding || !state.BypassPermissionsModeAccepted || !state.Projects["/workspace"].HasTrustDialogAccepted ||
+		!slices.Equal(state.CustomAPIKeyResponses.Approved, []string{key[len(key)-20:]}) {
+		t.Errorf("got %+v", state)
+	}
+	if plain := p.Setup(Input{}); !slices.Equal(plain.Argv, want[:2]) {
+		t.Errorf("got %v", plain.Argv)
+	}
+}
+
+// Attack C12: with both credentials, the key must not move the agent off its
+// subscription: the subscription comes first.
+func TestAttackC12_TheSubscriptionComesFirst(t *testing.T) {
+	p, _ := For("claude")
+	if p.Credentials[0].Name != "CLAUDE_CODE_OAUTH_TOKEN" {
+		t.Errorf("got %v", p.Credentials)
+	}
+	for _, c := range p.Credentials {
+		if _, err := c.Route.Normalize(); err != nil || c.Route.Host != "api.anthropic.com" || c.Route.Auth.Secret != c.Name {
+			t.Errorf("%s: %+v, %v", c.Name, c.Route, err)
+		}
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	p, _ := For("claude")
+	for name, shape := range map[string]string{
+		"ANTHROPIC_API_KEY": `^sk-ant-api03-[A-Za-z0-9]{93}AA$`, "CLAUDE_CODE_OAUTH_TOKEN": `^sk-ant-oat01-[A-Za-z0-9]{93}AA$`,
+		"GH_TOKEN": `^ghp_[A-Za-z0-9]{36}$`, "NPM_TOKEN": `^npm_[A-Za-z0-9]{36}$`, "OTHER": `^placeholder-[A-Za-z0-9]{32}$`,
+	} {
+		one, two := p.Placeholder(name), p.Placeholder(name)
+		if !regexp.MustCompile(shape).MatchString(one) || one == two {
+			t.Errorf("%s: got %s and %s", name, one, two)
+		}
+	}
+}
+
+func TestUnknownTemplate(t *testing.T) {
+	if _, err := For("codex"); err == nil || !strings.Contains(err.Error(), "supported: claude") {
+		t.Errorf("got %v", err)
+	}
+}
