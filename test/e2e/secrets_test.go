@@ -138,7 +138,7 @@ func TestAttackC10_EgressIsClosedOff(t *testing.T) {
 	identity := h.idle()
 	name := "bot-bottle-" + identity + "-sidecar"
 	created, err := h.Engine.ExecCreate(t.Context(), name, client.ExecCreateOptions{
-		User: "10001", AttachStdout: true, AttachStderr: true,
+		User: "10001:10001", AttachStdout: true, AttachStderr: true,
 		Cmd: []string{"sh", "-c", `for p in /proc/[0-9]*; do tr '\0' ' ' < $p/cmdline | grep -q 'sidecar egress' || continue
 echo found; cat $p/environ; head -c 1 $p/mem; ls -l $p/fd/0; done`},
 	})
