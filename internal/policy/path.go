@@ -43,37 +43,30 @@ func ParsePath(raw string) (string, error) {
 // matchPath reports whether a glob covers a parsed path, segment by segment: "*" is
 // any run of characters within one, "**" as a whole segment any number of them.
 func matchPath(glob, path string) bool {
-	return matchSegments(strings.Split(glob, "/"), strings.Split(path, "/"))
+	globs, segments := strings.Split(glob, "/"), strings.Split(path, "/")
+	return match(len(globs), len(segments),
+		func(g int) bool { return globs[g] == "**" },
+		func(g, i int) bool { return matchSegment(globs[g], segments[i]) })
 }
 
-func matchSegments(globs, segments []string) bool {
-	for len(globs) > 0 {
-		if globs[0] == "**" {
-			for skip := range len(segments) + 1 {
-				if matchSegments(globs[1:], segments[skip:]) {
-					return true
-				}
-			}
-			return false
-		}
-		if len(segments) == 0 || !matchSegment(globs[0], segments[0]) {
-			return false
-		}
-		globs, segments = globs[1:], segments[1:]
-	}
-	return len(segments) == 0
-}
-
-// matchSegment matches "*" against any run of characters, in linear time: it goes back
-// only to the last star.
+// matchSegment does the same within one segment, where "*" is any run of characters.
 func matchSegment(glob, s string) bool {
+	return match(len(glob), len(s),
+		func(g int) bool { return glob[g] == '*' },
+		func(g, i int) bool { return glob[g] == s[i] })
+}
+
+// match matches a pattern with wildcards for any run against what is n long. A mismatch
+// goes back to the last wildcard only, so a hostile path costs no more than the product
+// of both lengths.
+func match(patterns, n int, wild func(int) bool, equal func(g, i int) bool) bool {
 	star, mark, g, i := -1, 0, 0, 0
-	for i < len(s) {
+	for i < n {
 		switch {
-		case g < len(glob) && glob[g] == '*':
+		case g < patterns && wild(g):
 			star, mark = g, i
 			g++
-		case g < len(glob) && glob[g] == s[i]:
+		case g < patterns && equal(g, i):
 			g++
 			i++
 		case star >= 0:
@@ -83,16 +76,16 @@ func matchSegment(glob, s string) bool {
 			return false
 		}
 	}
-	return strings.Trim(glob[g:], "*") == ""
+	for g < patterns && wild(g) {
+		g++
+	}
+	return g == patterns
 }
 
 // checkGlob refuses a glob that can match nothing, or not what it seems to.
 func checkGlob(glob string) error {
 	if !strings.HasPrefix(glob, "/") {
 		return errors.New("it must begin with /")
-	}
-	if strings.Count(glob, "**") > 3 {
-		return errors.New("it may hold ** three times at most")
 	}
 	for segment := range strings.SplitSeq(glob, "/") {
 		if strings.Contains(segment, "**") && segment != "**" {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -138,6 +139,34 @@ func TestNormalizeRefuses(t *testing.T) {
 	}
 }
 
+func TestPathGlobs(t *testing.T) {
+	for _, c := range []struct {
+		glob, path string
+		want       bool
+	}{
+		{"/", "/", true}, {"/", "/a", false}, {"/*", "/a", true}, {"/*", "/a/b", false}, {"/*", "/", true}, {"/**", "/", true}, {"/**", "/a/b/", true},
+		{"/a/*/c", "/a/b/c", true}, {"/a/*/c", "/a/b/b/c", false}, {"/a/**/c", "/a/c", true}, {"/a/**/c", "/a/b/b/c", true}, {"/a/**/c", "/a/b/d", false},
+		{"/**/x/**/y", "/x/a/x/y/b/y", true}, {"/**/x/**/y", "/x/a/x/y/b", false}, {"/v*/*.json", "/v1/a.json", true}, {"/v*/*.json", "/v1/a.jsonx", false},
+		{"/a*b*c", "/abbc", true}, {"/a*b*c", "/abcb", false}, {"/repos/*/*/pulls", "/repos/a/b/pulls", true}, {"/repos/a/**", "/repos/ab", false},
+	} {
+		if got := matchPath(c.glob, c.path); got != c.want {
+			t.Errorf("%s against %s: got %v", c.path, c.glob, got)
+		}
+	}
+}
+
+// Attack J4: a path of very many segments, against a rule with several "**", takes a
+// backtracking matcher for ever.
+func TestAttackJ4_LongPathsAreMatchedQuickly(t *testing.T) {
+	set, err := NewSet([]Route{{Host: "api.example", Paths: []string{"/**/a/**/a/**/a/**/a/**/b"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set.Request(HTTPS, "api.example", 443, "GET", strings.Repeat("/a", 20_000)).Allowed {
+		t.Error("allowed")
+	}
+}
+
 func FuzzParseHost(f *testing.F) {
 	for _, seed := range []string{"example.com", "a.b.c.", "127.0.0.1", "x\x00y", "EX.example"} {
 		f.Add(seed)
@@ -164,6 +193,10 @@ func FuzzParsePath(f *testing.F) {
 		}
 		if strings.Contains(path+"/", "/../") || strings.Contains(path, "//") {
 			t.Fatalf("ParsePath(%q) = %q", s, path)
+		}
+		again, err := ParsePath((&url.URL{Path: path}).EscapedPath())
+		if err != nil || again != path {
+			t.Fatalf("ParsePath(%q) = %q, but again %q, %v", s, path, again, err)
 		}
 	})
 }

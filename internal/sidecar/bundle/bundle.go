@@ -79,7 +79,7 @@ func prepare(o Options) ([]*service, error) {
 	}
 	var services []*service
 	if config.Egress != nil {
-		s, err := newService(o, control.Egress, config.Egress)
+		s, err := newService(o, config.Bottle, control.Egress, config.Egress)
 		if err != nil {
 			return nil, err
 		}
@@ -99,13 +99,13 @@ func readConfig(r io.Reader) (control.BundleConfig, error) {
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&config); err != nil {
+	if err := decoder.Decode(&config); err != nil || decoder.More() {
 		return config, errors.New("the configuration is not what this version reads") // the cause may quote a secret
 	}
 	return config, nil
 }
 
-func newService(o Options, name control.Service, config any) (*service, error) {
+func newService(o Options, bottle string, name control.Service, config any) (*service, error) {
 	data, err := json.Marshal(config)
 	if err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func newService(o Options, name control.Service, config any) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &service{name: name, config: data, listener: listener}, nil
+	return &service{name: name, bottle: bottle, config: data, listener: listener}, nil
 }
 
 // listen makes a service's socket, which every user in the bottle may connect to. The

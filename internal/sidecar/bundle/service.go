@@ -3,6 +3,7 @@ package bundle
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 // service is one sidecar process, again and again.
 type service struct {
 	name     control.Service
+	bottle   string
 	config   []byte // its part of the document, kept for a restart
 	listener *os.File
 }
@@ -30,6 +32,9 @@ const (
 	longPause  = 5 * time.Second
 	stopGrace  = 2 * time.Second
 )
+
+// readyTimeout is how long a service may take to say that it listens.
+const readyTimeout = 10 * time.Second
 
 // maxLine bounds a line of a service's output.
 const maxLine = 64 << 10
@@ -78,13 +83,17 @@ func orEnded(err error) error {
 // tell records what happened to the service.
 func (s *service) tell(out *lines, what string) {
 	var b bytes.Buffer
-	_ = audit.NewWriter(&b).Write(audit.Event{Time: time.Now(), Service: string(s.name), Kind: audit.Lifecycle, Reason: what})
+	_ = audit.NewWriter(&b).Write(audit.Event{Time: time.Now(), Bottle: s.bottle, Service: string(s.name), Kind: audit.Lifecycle, Reason: what})
 	out.write(b.Bytes())
 }
 
 // run runs the service once, from start to end. It calls up when the service says
 // that it listens.
 func (s *service) run(ctx context.Context, o Options, out *lines, up func()) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	late := time.AfterFunc(readyTimeout, func() { end(fmt.Errorf("it was not ready within %s", readyTimeout)) })
+	defer late.Stop()
 	command := exec.CommandContext(ctx, o.Self, "sidecar", string(s.name))
 	command.Env = []string{} // nil would be ours
 	command.Stdin = bytes.NewReader(s.config)
@@ -100,20 +109,29 @@ func (s *service) run(ctx context.Context, o Options, out *lines, up func()) err
 	if err := command.Start(); err != nil {
 		return err
 	}
-	failed := forward(stdout, out, up)
-	return errors.Join(failed, command.Wait())
+	if err := forward(stdout, out, func() { late.Stop(); up() }); err != nil {
+		end(err) // who cannot be recorded, stops
+	}
+	ended := command.Wait()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return ended
 }
 
 // forward passes a service's audit lines on, after its first line, which says that it
-// is ready. It ends with the service's output.
+// is ready. It ends with the service's output, or with an error at a line that cannot
+// be passed on.
 func forward(stdout io.Reader, out *lines, up func()) error {
 	buffered := bufio.NewReaderSize(stdout, maxLine)
 	first := true
 	for {
 		line, err := buffered.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return errors.New("it wrote a line that is too long")
+		}
 		if err != nil {
-			_, _ = io.Copy(io.Discard, buffered) // a line that is too long, or the end
-			return nil
+			return nil // its end
 		}
 		var r control.Ready
 		switch {
@@ -123,8 +141,7 @@ func forward(stdout io.Reader, out *lines, up func()) error {
 			first = false
 			up()
 		default:
-			_, _ = io.Copy(io.Discard, buffered)
-			return errors.New(r.Error)
+			return errors.New(cmp.Or(r.Error, "it did not say that it is ready"))
 		}
 	}
 }

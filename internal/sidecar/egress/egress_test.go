@@ -167,6 +167,37 @@ func TestTCPRouteCarriesBytes(t *testing.T) {
 	}
 }
 
+// One side may end its half and still be told things.
+func TestTCPRouteIsHalfClosed(t *testing.T) {
+	db, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	late := make(chan string, 1)
+	go func() {
+		conn, err := db.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "bye")
+		_ = conn.(*net.TCPConn).CloseWrite()
+		rest, _ := io.ReadAll(conn)
+		_ = conn.Close()
+		late <- string(rest)
+	}()
+	l := newLab(t, policy.Route{Host: "db.example", Port: 5432, Protocol: policy.TCP, Address: db.Addr().String(), Private: true})
+	conn, _ := l.connect(t, "db.example:5432")
+	if answer, err := io.ReadAll(conn); err != nil || string(answer) != "bye" {
+		t.Errorf("got %q, %v", answer, err)
+	}
+	_, _ = io.WriteString(conn, "late")
+	_ = conn.Close()
+	if got := <-late; got != "late" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestPlainHTTP(t *testing.T) {
 	plain := newPlainOrigin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, r.Host+r.URL.Path) })
 	l := newLab(t, policy.Route{Host: "plain.example", Protocol: policy.HTTP, Address: plain.Listener.Addr().String(), Private: true})

@@ -140,6 +140,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 		Transport:      s.routes[x.decision.Rule].transport,
 		Rewrite:        func(p *httputil.ProxyRequest) { s.rewrite(p, x) },
 		FlushInterval:  -1,
+		BufferPool:     &s.buffers,
 		ModifyResponse: func(answer *http.Response) error { return s.clean(answer, x) },
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { failed = err; s.fail(w, r, x, err) },

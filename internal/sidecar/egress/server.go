@@ -54,6 +54,7 @@ type Server struct {
 	log     *slog.Logger
 	inner   *http.Server
 	tunnels *tunnels
+	buffers buffers
 	broken  context.CancelCauseFunc
 }
 
