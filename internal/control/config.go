@@ -26,9 +26,13 @@ const (
 	Binary    = "/opt/bot-bottle/bot-bottle"
 )
 
-// BundleConfig is the one JSON document that the bundle reads from its standard
-// input until end of file. The parent hands each service its own part and
-// nothing else.
+// End is the line on the bundle's standard input, after the configuration, that asks it
+// to end.
+const End = "end\n"
+
+// BundleConfig is the one JSON document, on one line, that the bundle reads from its
+// standard input first of all. The parent hands each service its own part and nothing
+// else.
 type BundleConfig struct {
 	Bottle string        `json:"bottle"` // identity
 	Egress *EgressConfig `json:"egress,omitempty"`

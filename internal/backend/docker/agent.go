@@ -41,7 +41,7 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			Runtime:      p.Runtime,
 			CgroupnsMode: "private", // shows no other bottle's cgroup
 			IpcMode:      "private",
-			LogConfig:    boundedLog(),
+			LogConfig:    boundedLog("16m"),
 			Resources: container.Resources{
 				Memory: p.Memory, MemorySwap: p.Memory, // no swap on top
 				NanoCPUs:  int64(p.CPUs * 1e9),
@@ -83,8 +83,8 @@ func (p Plan) securityOptions(profile string) []string {
 // boundedLog keeps the engine's copy of a container's output small. It is named
 // rather than left to the engine's default, which may be a driver that cannot be
 // read back.
-func boundedLog() container.LogConfig {
-	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "16m", "max-file": "2"}}
+func boundedLog(size string) container.LogConfig {
+	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": size, "max-file": "2"}}
 }
 
 // environment is what every process in the bottle sees: the manifest's own, a

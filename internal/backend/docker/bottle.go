@@ -88,21 +88,12 @@ func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	b.dismissBundle(ctx)
-	return b.exitStatus(ctx)
-}
-
-// dismissBundle lets the bundle begin to end. The guest holds the agent's output until
-// it ends itself, and with it the bottle: once that has ended, nothing in there runs.
-func (b *Bottle) dismissBundle(ctx context.Context) {
-	if b.bundle == nil {
-		return
+	// The guest holds the agent's output until it ends itself, and with it the bottle:
+	// once that has ended, nothing in there runs, and the bundle may begin to end.
+	if b.bundle != nil {
+		b.bundle.dismiss()
 	}
-	b.bundle.dismissed = make(chan struct{})
-	go func() {
-		defer close(b.bundle.dismissed)
-		_, _ = b.driver.Client.ContainerKill(context.WithoutCancel(ctx), b.bundle.id, client.ContainerKillOptions{Signal: "SIGTERM"})
-	}()
+	return b.exitStatus(ctx)
 }
 
 // attach connects to an agent that another process started.

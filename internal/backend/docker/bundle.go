@@ -32,7 +32,6 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 			Entrypoint:   []string{control.Binary, "sidecar", "bundle"},
 			Labels:       p.labels(roleSidecar),
 			OpenStdin:    true,
-			StdinOnce:    true, // the document ends where the stream ends
 			AttachStdin:  true,
 			AttachStdout: true,
 			AttachStderr: true,
@@ -47,7 +46,7 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 			SecurityOpt:    p.securityOptions(""),
 			CgroupnsMode:   "private",
 			IpcMode:        "private",
-			LogConfig:      boundedLog(), // standard output is the audit log
+			LogConfig:      boundedLog("512m"), // standard output is the audit log, which bounds itself below that
 			Resources: container.Resources{
 				Memory: 256 << 20, MemorySwap: 256 << 20,
 				PidsLimit: &pids,
@@ -60,11 +59,10 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 
 // bundle is a running sidecar bundle that this process started.
 type bundle struct {
-	id        string
-	stream    client.HijackedResponse
-	dismissed chan struct{} // closed once it has been asked to end; nil before
-	ended     chan struct{} // closed when its output has ended
-	errors    tail
+	id     string
+	stream client.HijackedResponse
+	ended  chan struct{} // closed when its output has ended
+	errors tail
 }
 
 // abandon stops reading the bundle's output, and waits for the reader.
@@ -102,11 +100,15 @@ func (d *Driver) feedBundle(ctx context.Context, id string, conn client.Hijacked
 	if _, err := d.Client.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
 		return err
 	}
-	if err := json.NewEncoder(conn.Conn).Encode(config); err != nil {
+	if err := json.NewEncoder(conn.Conn).Encode(config); err != nil { // one line
 		return fmt.Errorf("cannot hand the sidecar bundle its configuration: %w", err)
 	}
-	return conn.CloseWrite()
+	return nil
 }
+
+// dismiss asks the bundle to end, over the stream that it was configured by: a signal
+// through the engine would take a process of the runtime's own. It may be repeated.
+func (b *bundle) dismiss() { _, _ = io.WriteString(b.stream.Conn, control.End) }
 
 // read splits the container's output into the ready line, audit lines and errors.
 func (b *bundle) read(stream io.Reader, ready chan<- control.Ready, sink io.Writer) {

@@ -91,10 +91,7 @@ func (b *Bottle) endBundle(ctx context.Context) error {
 	if b.bundle == nil {
 		return b.driver.harvest(ctx, b.identity)
 	}
-	if b.bundle.dismissed == nil {
-		b.dismissBundle(ctx)
-	}
-	<-b.bundle.dismissed
+	b.bundle.dismiss()
 	b.bundle.drain(ctx)
 	return b.driver.removeContainer(ctx, b.bundle.id)
 }

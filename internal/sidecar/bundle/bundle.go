@@ -1,5 +1,5 @@
 // Package bundle is the tiny parent of a bottle's sidecar services. It reads the one
-// configuration document from its standard input, makes the sockets, and starts one
+// configuration document, a line, from its standard input, makes the sockets, and starts one
 // process for each service under a uid of its own, which gets its own part of the
 // document and nothing else. It restarts a crashed service; while a service is down,
 // nothing of its kind passes.
@@ -9,6 +9,7 @@
 package bundle
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -36,17 +37,25 @@ type Options struct {
 // maxConfig bounds the configuration document.
 const maxConfig = 16 << 20
 
-// Run runs a bundle until ctx ends (nil) or it cannot go on. Before anything else it
-// says on Stdout whether every service listens.
+// Run runs a bundle until ctx ends or the line control.End comes in (nil), or it cannot
+// go on. Before anything else it says on Stdout whether every service listens. The end of
+// Stdin means nothing: whoever started the bottle may have let go of it. A read of
+// Stdin may still be pending when Run returns.
 func Run(ctx context.Context, o Options) error {
 	out := &lines{w: o.Stdout}
-	services, err := prepare(o)
+	stdin := bufio.NewReader(o.Stdin)
+	services, err := prepare(o, stdin)
 	if err != nil {
 		return errors.Join(err, out.ready(err))
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out.broken = cancel // who cannot record, stops
+	go func() {
+		if asked(stdin) {
+			cancel(nil)
+		}
+	}()
 	var running sync.WaitGroup
 	ready := make(chan error, len(services))
 	for _, s := range services {
@@ -72,8 +81,8 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // prepare reads the configuration and makes the sockets.
-func prepare(o Options) ([]*service, error) {
-	config, err := readConfig(o.Stdin)
+func prepare(o Options, stdin *bufio.Reader) ([]*service, error) {
+	config, err := readConfig(stdin)
 	if err != nil {
 		return nil, err
 	}
@@ -88,14 +97,24 @@ func prepare(o Options) ([]*service, error) {
 	return services, nil
 }
 
-func readConfig(r io.Reader) (control.BundleConfig, error) {
+// asked waits for the line that asks for the end; false when no more is to come.
+func asked(stdin *bufio.Reader) bool {
+	for {
+		line, err := stdin.ReadSlice('\n')
+		if string(line) == control.End {
+			return true
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return false
+		}
+	}
+}
+
+func readConfig(r *bufio.Reader) (control.BundleConfig, error) {
 	var config control.BundleConfig
-	data, err := io.ReadAll(io.LimitReader(r, maxConfig+1))
+	data, err := readLine(r)
 	if err != nil {
 		return config, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	if len(data) > maxConfig {
-		return config, errors.New("the configuration is too large")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
@@ -103,6 +122,23 @@ func readConfig(r io.Reader) (control.BundleConfig, error) {
 		return config, errors.New("the configuration is not what this version reads") // the cause may quote a secret
 	}
 	return config, nil
+}
+
+// readLine reads the first line, or all there is, up to maxConfig.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var data []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		data = append(data, part...)
+		switch {
+		case len(data) > maxConfig:
+			return nil, errors.New("it is too large")
+		case err == nil || errors.Is(err, io.EOF):
+			return data, nil
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return nil, err
+		}
+	}
 }
 
 func newService(o Options, bottle string, name control.Service, config any) (*service, error) {
@@ -135,11 +171,17 @@ func listen(path string) (*os.File, error) {
 	return l.File()
 }
 
+// maxAudit bounds a bottle's audit log, in bytes. It is more than a month's work, and
+// an agent that fills it with refused requests, to fill the disk or to push what it did
+// before out of sight, only ends its own traffic.
+const maxAudit = 192 << 20
+
 // lines writes whole lines from several services to one output.
 type lines struct {
-	mu     sync.Mutex
-	w      io.Writer
-	broken context.CancelCauseFunc
+	mu      sync.Mutex
+	w       io.Writer
+	written int
+	broken  context.CancelCauseFunc
 }
 
 // outputError ends the bundle: what cannot be recorded must not happen.
@@ -150,7 +192,11 @@ func (e *outputError) Error() string { return "cannot write the audit log: " + e
 func (l *lines) write(line []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err := l.w.Write(line); err != nil && l.broken != nil {
+	_, err := l.w.Write(line)
+	if l.written += len(line); err == nil && l.written > maxAudit {
+		err = fmt.Errorf("it is full, at %d bytes", maxAudit)
+	}
+	if err != nil && l.broken != nil {
 		l.broken(&outputError{err})
 	}
 }

@@ -248,3 +248,18 @@ func TestBundleWithoutALogEnds(t *testing.T) {
 		t.Error("runs on")
 	}
 }
+
+// Attack J4, H5: the audit log is filled, so that the disk is full or the engine drops
+// what came first. The bundle ends instead.
+func TestAttackJ4_AFullLogEndsTheTraffic(t *testing.T) {
+	var cause error
+	l := &lines{w: io.Discard, written: maxAudit - 10, broken: func(err error) { cause = err }}
+	l.write([]byte("123456789\n"))
+	if cause != nil {
+		t.Fatalf("ended early: %v", cause)
+	}
+	l.write([]byte("x\n"))
+	if full := (*outputError)(nil); !errors.As(cause, &full) {
+		t.Errorf("got %v", cause)
+	}
+}
