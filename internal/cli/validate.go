@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -9,7 +10,7 @@ import (
 )
 
 func (a *App) validate() *cobra.Command {
-	var schema bool
+	var schema, asJSON bool
 	c := &cobra.Command{
 		Use:   "validate",
 		Short: "Check every agent and bottle of the manifest",
@@ -23,17 +24,24 @@ reports all problems at once. It resolves no secret and starts nothing.`,
 				_, err := a.Stdout.Write(manifest.Schema())
 				return err
 			}
-			return a.runValidate()
+			return a.runValidate(asJSON)
 		},
 	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the problems as a JSON array")
 	c.Flags().BoolVar(&schema, "schema", false, "print the JSON Schema of the front matter")
 	return c
 }
 
-func (a *App) runValidate() error {
+func (a *App) runValidate(asJSON bool) error {
 	m, err := a.manifest()
 	if err != nil {
 		return err
+	}
+	if asJSON {
+		if err := json.NewEncoder(a.Stdout).Encode(append([]manifest.Problem{}, m.Problems...)); err != nil || len(m.Problems) == 0 {
+			return err
+		}
+		return status(exitFailure)
 	}
 	if len(m.Problems) > 0 {
 		return m.Problems

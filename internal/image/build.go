@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/build"
@@ -123,7 +124,9 @@ func watch(body io.Reader, ref string, say func(string)) (stages []string, err e
 				stages = append(stages, last)
 			}
 			step, recent = match[2], nil
-			say(short("  " + match[1] + "  " + step))
+			if takesTime(step) {
+				say(short("  " + match[1] + "  " + step))
+			}
 		} else if match := imageLine.FindStringSubmatch(text); match != nil {
 			last = match[1]
 		} else if text != "" {
@@ -131,6 +134,12 @@ func watch(body io.Reader, ref string, say func(string)) (stages []string, err e
 			recent = recent[max(0, len(recent)-keepLines):]
 		}
 	}
+}
+
+// takesTime reports whether a step is worth a line.
+func takesTime(step string) bool {
+	word, _, _ := strings.Cut(step, " ")
+	return slices.Contains([]string{"FROM", "RUN", "COPY", "ADD"}, strings.ToUpper(word))
 }
 
 func firstLine(s string) string {

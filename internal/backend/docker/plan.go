@@ -45,6 +45,7 @@ type Plan struct {
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
 	Withheld     []string // the provider's other credentials, which the agent does not see
+	Wanted       []string // credentials of which the agent needs one and has none
 
 	TTY, Stdin, Remove bool
 	Term               string
@@ -70,6 +71,9 @@ func (p Plan) WriteSummary(w io.Writer) error {
 	line("image", "%s", p.imageLine())
 	line("runtime", "%s", p.runtimeLine())
 	line("limits", "%s", p.limitsLine())
+	if len(p.Wanted) > 0 {
+		line("credential", "none: the agent needs %s among the bottle's secrets", strings.Join(p.Wanted, " or "))
+	}
 	p.routeLines(line)
 	for i, repo := range p.Git {
 		line(head("git", i), "%s → %s (not reachable yet: this version has no git gate)", repo.Name, repo.Upstream)

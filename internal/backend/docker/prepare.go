@@ -118,6 +118,9 @@ func (p *Plan) resolveRoutes(r bottle.Resolved, cli provider.Provider) error {
 		routes = append(routes, cred.Route)
 	}
 	p.Withheld = others(cli.Credentials, cred)
+	if !ok {
+		p.Wanted = p.Withheld
+	}
 	for _, route := range routes {
 		normal, err := route.Normalize()
 		if err != nil {
