@@ -1,8 +1,10 @@
 package docker
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -89,24 +91,26 @@ func boundedLog(size string) container.LogConfig {
 
 // environment is what every process in the bottle sees: the manifest's own, a
 // placeholder for each secret, what the provider asks for, and then what makes the
-// bottle work, which nobody may override.
+// bottle work, which nobody may override. Of two of a name the later is kept.
 func (p Plan) environment(provisioned []string) []string {
-	var env []string
-	add := func(name, value string) { env = append(env, name+"="+value) }
-	for name, value := range p.Env {
-		add(name, value)
-	}
+	env := make(map[string]string)
+	maps.Copy(env, p.Env)
 	for name, value := range p.Placeholders {
 		if !slices.Contains(p.Withheld, name) {
-			add(name, value)
+			env[name] = value
 		}
 	}
-	for name, value := range p.Provider.Env {
-		add(name, value)
-	}
+	maps.Copy(env, p.Provider.Env)
 	if p.Term != "" {
-		add("TERM", p.Term)
+		env["TERM"] = p.Term
 	}
-	slices.Sort(env)
-	return append(env, provisioned...) // of two of a name the engine keeps the last
+	for _, variable := range provisioned {
+		name, value, _ := strings.Cut(variable, "=")
+		env[name] = value
+	}
+	list := make([]string, 0, len(env))
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		list = append(list, name+"="+env[name])
+	}
+	return list
 }
