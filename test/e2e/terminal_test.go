@@ -181,6 +181,7 @@ func TestDetachAttachAndHangUp(t *testing.T) {
 
 	again := h.terminal("attach", identity)
 	before = again.state()
+	again.wait("bypass permissions on") // it paints itself again
 	if err := pty.Setsize(again.tty, &pty.Winsize{Cols: 100, Rows: 30}); err != nil {
 		t.Fatal(err)
 	}

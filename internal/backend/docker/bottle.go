@@ -77,14 +77,14 @@ func (b *Bottle) AgentArgv(args []string, _ bool) []string {
 // Agent connects the operator with the agent until it ends.
 func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
 	a := b.agent
+	resize := b.resize
 	if a.stream == nil {
 		if err := b.attach(ctx); err != nil {
 			return 0, err
 		}
+		resize = b.redraw(resize)
 	}
-	err := pump(ctx, *a.stream, a.tty, streams, func(ctx context.Context, s bottle.Size) {
-		_, _ = b.driver.Client.ContainerResize(ctx, a.id, client.ContainerResizeOptions{Height: s.Height, Width: s.Width})
-	})
+	err := pump(ctx, *a.stream, a.tty, streams, resize)
 	if err != nil {
 		return 0, err
 	}
@@ -94,6 +94,24 @@ func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
 		b.bundle.dismiss()
 	}
 	return b.exitStatus(ctx)
+}
+
+func (b *Bottle) resize(ctx context.Context, s bottle.Size) {
+	_, _ = b.driver.Client.ContainerResize(ctx, b.agent.id, client.ContainerResizeOptions{Height: s.Height, Width: s.Width})
+}
+
+// redraw makes a program that is on the terminal already paint itself again: it does
+// when the size changes, so at first the size is another one for a moment.
+func (b *Bottle) redraw(resize func(context.Context, bottle.Size)) func(context.Context, bottle.Size) {
+	first := true
+	return func(ctx context.Context, s bottle.Size) {
+		if first {
+			first = false
+			resize(ctx, bottle.Size{Width: s.Width - 1, Height: s.Height})
+			_ = pause(ctx) // or it sees both changes as none
+		}
+		resize(ctx, s)
+	}
 }
 
 // attach connects to an agent that another process started.
