@@ -6,10 +6,12 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/containerd/errdefs"
@@ -72,16 +74,21 @@ func (b Builder) Ensure(ctx context.Context, name string, say func(string)) (Ima
 	if err != nil {
 		return Image{}, err
 	}
-	return b.ensure(ctx, ref, say, func(c *buildContext) error {
-		if err := c.add("extra-ca.pem", b.extraCertificates()); err != nil {
-			return err
-		}
-		return c.add("Dockerfile", file)
-	})
+	return b.ensure(ctx, ref, say, func() (job, error) { return b.job(file) })
+}
+
+// job is the build of a Dockerfile of ours.
+func (b Builder) job(file []byte) (job, error) {
+	c := newContext()
+	if err := errors.Join(c.add("extra-ca.pem", b.extraCertificates()), c.add("Dockerfile", file)); err != nil {
+		return job{}, err
+	}
+	sent, err := c.bytes()
+	return job{context: bytes.NewReader(sent)}, err
 }
 
 // ensure looks for an image, and has one process at a time build what is missing.
-func (b Builder) ensure(ctx context.Context, ref string, say func(string), fill func(*buildContext) error) (Image, error) {
+func (b Builder) ensure(ctx context.Context, ref string, say func(string), prepare func() (job, error)) (Image, error) {
 	if found, err := b.find(ctx, ref); err != nil || found.ID != "" {
 		return found, err
 	}
@@ -93,7 +100,7 @@ func (b Builder) ensure(ctx context.Context, ref string, say func(string), fill 
 	if found, err := b.find(ctx, ref); err != nil || found.ID != "" {
 		return found, err
 	}
-	if err := b.build(ctx, ref, say, fill); err != nil {
+	if err := b.build(ctx, ref, say, prepare); err != nil {
 		return Image{}, err
 	}
 	return b.find(ctx, ref)

@@ -12,17 +12,18 @@ import (
 )
 
 // FindRepository returns the root of the git repository that dir is in, which must
-// have a commit to begin from.
-func FindRepository(ctx context.Context, dir string) (string, error) {
-	out, err := git(ctx, dir, "rev-parse", "--show-toplevel")
+// have a commit to begin from, and where its objects are: elsewhere for a worktree, or
+// for a directory that only says that it is one (ATTACKS E3), so the operator is to see it.
+func FindRepository(ctx context.Context, dir string) (root, objects string, err error) {
+	out, err := git(ctx, dir, "rev-parse", "--show-toplevel", "--path-format=absolute", "--git-common-dir")
 	if err != nil {
-		return "", fmt.Errorf("--cwd needs a git repository at hand: %w", err)
+		return "", "", fmt.Errorf("--cwd needs a git repository at hand: %w", err)
 	}
-	root := strings.TrimSuffix(string(out), "\n")
+	root, objects, _ = strings.Cut(strings.TrimSuffix(string(out), "\n"), "\n")
 	if _, err := git(ctx, root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"); err != nil {
-		return "", fmt.Errorf("--cwd needs a commit to begin from: %s has none", root)
+		return "", "", fmt.Errorf("--cwd needs a commit to begin from: %s has none", root)
 	}
-	return root, nil
+	return root, objects, nil
 }
 
 // CloneRepository makes a fresh clone of what is committed on the branch at hand, in a

@@ -81,6 +81,27 @@ func TestAttackD8_CwdBringsOnlyWhatIsCommitted(t *testing.T) {
 	}
 }
 
+// Attack E3: a directory whose .git points into another repository of the operator's.
+// The preflight says where the commits come from.
+func TestAttackE3_ThePreflightShowsWhereCommitsComeFrom(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	other, here := t.TempDir(), t.TempDir()
+	for _, args := range [][]string{{"init", "-q"}, {"-c", "user.name=T", "-c", "user.email=t@example.com", "commit", "-q", "--allow-empty", "-m", "private"}} {
+		if out, err := exec.Command("git", append([]string{"-C", other}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(here, ".git"), []byte("gitdir: "+filepath.Join(other, ".git")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := h.Command(t.Context(), "start", "--dry-run", "--cwd", "claude")
+	c.Dir = here
+	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "whose commits are in "+filepath.Join(other, ".git")) {
+		t.Errorf("got %v: %s", err, out)
+	}
+}
+
 // Without a repository, --cwd says so.
 func TestCwdNeedsARepository(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -183,7 +184,15 @@ func (d *Driver) guarded(l leftover, do func() error) error {
 		return nil // somebody else's now
 	}
 	defer release()
-	return do()
+	return errors.Join(do(), d.forgetUnrecorded(l.Identity))
+}
+
+// forgetUnrecorded removes the directory that a lock made for a bottle without a record.
+func (d *Driver) forgetUnrecorded(identity string) error {
+	if _, err := d.State.Read(identity); errors.Is(err, fs.ErrNotExist) {
+		return d.State.Remove(identity)
+	}
+	return nil
 }
 
 // removeLeftover removes a container, and keeps what a bundle has to tell.

@@ -57,7 +57,7 @@ func plan() Plan {
 		Withheld:     []string{"CLAUDE_CODE_OAUTH_TOKEN"},
 		Env:          map[string]string{"EDITOR": "vi", "HTTP_PROXY": "http://evil.example"},
 		Provider:     provider.Setup{Argv: []string{"claude"}, Env: map[string]string{"DISABLE_AUTOUPDATER": "1"}},
-		TTY:          true, Term: "xterm-256color", Repository: "/home/op/src/widget",
+		TTY:          true, Term: "xterm-256color", Repository: "/home/op/src/widget", Objects: "/home/op/elsewhere/.git",
 	}
 }
 

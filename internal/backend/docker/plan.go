@@ -3,6 +3,7 @@ package docker
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,6 +51,7 @@ type Plan struct {
 	TTY, Stdin, Remove bool
 	Term               string
 	Repository         string // on the host, to be cloned into the workspace; "" for none
+	Objects            string // where its commits are
 }
 
 // Defaults where the manifest says nothing: enough for a large build, and an end to
@@ -83,6 +85,9 @@ func (p Plan) WriteSummary(w io.Writer) error {
 	}
 	if p.Repository != "" {
 		line("cwd", "a clone of what is committed in %s", p.Repository)
+		if p.Objects != filepath.Join(p.Repository, ".git") {
+			line("", "whose commits are in %s", p.Objects)
+		}
 	}
 	line("volumes", "%s", p.volumesLine())
 	return t.Flush()

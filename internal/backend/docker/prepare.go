@@ -35,7 +35,7 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	}
 	p := d.describe(s, owner, info.Info.ID)
 	if s.CopyCwd {
-		if p.Repository, err = provision.FindRepository(ctx, s.Cwd); err != nil {
+		if p.Repository, p.Objects, err = provision.FindRepository(ctx, s.Cwd); err != nil {
 			return Plan{}, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -71,7 +72,17 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 	if b.remove {
 		roles = append(roles, roleHome, roleWorkspace)
 	}
-	return errors.Join(err, b.driver.removeVolumes(ctx, b.identity, roles), b.driver.State.End(b.identity, code, b.driver.Now().UTC()))
+	return errors.Join(err, b.driver.removeVolumes(ctx, b.identity, roles), b.driver.recordEnd(b.identity, code))
+}
+
+// recordEnd closes a bottle's record. One whose record somebody has deleted ends all
+// the same.
+func (d *Driver) recordEnd(identity string, code *int) error {
+	err := d.State.End(identity, code, d.Now().UTC())
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.State.Remove(identity)
+	}
+	return err
 }
 
 // stopAgent ends the agent if it still runs, and returns its exit status if known.

@@ -1,0 +1,49 @@
+package image
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// BuildError is a build that failed, with the end of what the failing step printed. The
+// text may come from a repository's Dockerfile: it is not safe for a terminal as it is.
+type BuildError struct {
+	Ref, Step, Reason string
+	Output            []string
+}
+
+func (e *BuildError) Error() string {
+	lines := append([]string{fmt.Sprintf("cannot build image %s: %s", e.Ref, e.Reason)}, e.Output...)
+	return strings.Join(lines, "\n")
+}
+
+// Hint says what to do.
+func (e *BuildError) Hint() string {
+	all := strings.ToLower(e.Error())
+	switch {
+	case strings.Contains(all, "no space left on device"):
+		return "the engine's disk is full: docker system df shows what uses it"
+	case word(e.Step) == "FROM" && strings.Contains(e.Step, Base):
+		return "the engine could not fetch the base image " + Base + ": check its network, or run scripts/setup, which can build it"
+	case strings.Contains(all, "self_signed_cert") || strings.Contains(all, "certificate"):
+		return "a proxy inspects TLS here: name its certificates with SSL_CERT_FILE or NODE_EXTRA_CA_CERTS"
+	case strings.Contains(all, "did not match"):
+		return "what was downloaded is not what is pinned: check npm's registry and the proxies on the way to it"
+	case strings.HasPrefix(e.Ref, customName+":"):
+		return "a step of the bottle's own Dockerfile failed: correct it, then try again"
+	}
+	return "check the engine's network (HTTP_PROXY and HTTPS_PROXY are passed on, and must be reachable from a container), then try again"
+}
+
+var exitLine = regexp.MustCompile(`returned a non-zero code: (\d+)`)
+
+// reason fits the engine's message on a line: for a command that failed it repeats all
+// of the command first.
+func reason(step, message string) string {
+	if match := exitLine.FindStringSubmatch(message); match != nil {
+		return fmt.Sprintf("a step exited with %s: %s", match[1], short(step))
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	return short(line)
+}
