@@ -61,6 +61,9 @@ func (p *progress) read(line string) {
 		p.last = match[1]
 		return
 	}
+	if strings.HasPrefix(line, "---> ") {
+		return // Running in, Using cache
+	}
 	p.recent = append(p.recent, short(line))
 	p.recent = p.recent[max(0, len(p.recent)-keepLines):]
 }
