@@ -17,7 +17,8 @@ demo: setup build
 	go run ./test/demo $(bin)
 
 # The hermetic tests run with the race detector; those with a real engine beside them.
-test: setup build
+test: build
+	scripts/setup --test
 	scripts/test
 
 bench: setup build

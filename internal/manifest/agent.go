@@ -1,9 +1,8 @@
 package manifest
 
 import (
-	"maps"
-	"slices"
 	"strings"
+	"unicode"
 )
 
 func (l *loader) agents(documents []document, repository bool) {
@@ -24,8 +23,7 @@ func (l *loader) agents(documents []document, repository bool) {
 			l.oneLine(id.get("email"), "git_identity.email")
 		}
 		if l.m.seen["bottle "+a.Bottle] == "" {
-			known := slices.Sorted(maps.Keys(l.m.Bottles))
-			l.problems.add(d.file, d.root.get("bottle").line, "there is no bottle %q%s", a.Bottle, didYouMean(a.Bottle, known))
+			l.problems.add(d.file, d.root.get("bottle").line, "there is no bottle %q%s", a.Bottle, didYouMean(a.Bottle, l.m.names("bottle")))
 		}
 		l.m.Agents[d.name] = a
 	}
@@ -33,7 +31,7 @@ func (l *loader) agents(documents []document, repository bool) {
 
 // oneLine refuses what would break out of a line: of a commit, of a header.
 func (l *loader) oneLine(v *value, name string) {
-	if strings.ContainsFunc(text(v), func(r rune) bool { return r < 0x20 || r == 0x7f }) {
+	if strings.ContainsFunc(text(v), unicode.IsControl) {
 		l.problems.add(v.file, v.line, "%s must be one line", name)
 	}
 }

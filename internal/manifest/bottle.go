@@ -62,7 +62,9 @@ func (l *loader) extend(d document, byName map[string]document, sound map[string
 	name := text(parent)
 	chain = append(chain, d.name)
 	if slices.Contains(chain, name) {
-		l.problems.add(d.file, parent.line, "extends goes in a circle: %s", strings.Join(append(chain, name), " → "))
+		if name == chain[0] { // else it is reported for those who are in the circle
+			l.problems.add(d.file, parent.line, "extends goes in a circle: %s", strings.Join(append(chain, name), " → "))
+		}
 		return nil
 	}
 	base, ok := byName[name]
@@ -86,7 +88,7 @@ func (l *loader) bottle(d document, root *value) {
 		Provider:  Provider{Template: text(provider.get("template")), Dockerfile: l.expand(text(provider.get("dockerfile")))},
 		Runtime:   Runtime(text(root.get("runtime"))),
 		Resources: l.resources(resources),
-		Env:       l.env(root.get("env"), root.get("secrets")),
+		Env:       l.env(d.file, root.get("env"), root.get("secrets")),
 		Secrets:   l.secrets(root.get("secrets")),
 		Routes:    l.routes(root.get("egress").get("routes"), root.get("secrets")),
 		Git:       l.git(root.get("git")),
@@ -138,18 +140,21 @@ func reserved() []string {
 	return []string{"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "LD_PRELOAD"}
 }
 
-func (l *loader) env(v, secrets *value) map[string]string {
+func (l *loader) env(file string, v, secrets *value) map[string]string {
 	if v == nil {
 		return nil
 	}
 	env := make(map[string]string)
 	for _, f := range v.fields {
-		l.variable(v.file, f)
-		if secrets.get(f.key) != nil {
-			l.problems.add(v.file, f.line, "env.%s is also a secret", f.key)
+		l.variable(f)
+		if at := secrets.field(f.key); at != nil {
+			if f.file == file {
+				at = &f
+			}
+			l.problems.add(at.file, at.line, "%s is both in env and in secrets", f.key)
 		}
 		if strings.ContainsRune(text(f.value), 0) {
-			l.problems.add(v.file, f.line, "env.%s holds a NUL", f.key)
+			l.problems.add(f.file, f.line, "env.%s holds a NUL", f.key)
 		}
 		env[f.key] = text(f.value)
 	}
@@ -157,15 +162,12 @@ func (l *loader) env(v, secrets *value) map[string]string {
 }
 
 // variable checks the name of an environment variable.
-func (l *loader) variable(file string, f field) {
-	if f.value != nil {
-		file = f.value.file
-	}
+func (l *loader) variable(f field) {
 	if !variable.MatchString(f.key) {
-		l.problems.add(file, f.line, "%q is not the name of an environment variable", f.key)
+		l.problems.add(f.file, f.line, "%q is not the name of an environment variable", f.key)
 	}
 	if slices.Contains(reserved(), strings.ToUpper(f.key)) {
-		l.problems.add(file, f.line, "%s is set by bot-bottle", f.key)
+		l.problems.add(f.file, f.line, "%s is set by bot-bottle", f.key)
 	}
 }
 
@@ -175,14 +177,14 @@ func (l *loader) secrets(v *value) map[string]SecretSource {
 	}
 	sources := make(map[string]SecretSource)
 	for _, f := range v.fields {
-		l.variable(v.file, f)
+		l.variable(f)
 		if f.value == nil || len(f.value.fields) != 1 || f.value.fields[0].value == nil {
-			l.problems.add(v.file, f.line, "secrets.%s needs exactly one of env, command, file", f.key)
+			l.problems.add(f.file, f.line, "secrets.%s needs exactly one of env, command, file", f.key)
 			continue
 		}
 		s := SecretSource{Env: text(f.value.get("env")), Command: texts(f.value.get("command")), File: l.path(f.value.get("file"))}
 		if s.Env == "" && len(s.Command) == 0 && s.File == "" {
-			l.problems.add(v.file, f.line, "secrets.%s: its source is empty", f.key)
+			l.problems.add(f.file, f.line, "secrets.%s: its source is empty", f.key)
 		}
 		sources[f.key] = s
 	}
@@ -261,7 +263,10 @@ func (l *loader) git(v *value) []GitRepo {
 	return repos
 }
 
-var scpLike = regexp.MustCompile(`^[A-Za-z0-9._-]+@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/-]+$`)
+var scpLike = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/-]+$`)
+
+// option is a user or a host that ssh(1) would take for an option, or none at all.
+var option = regexp.MustCompile(`^(-|/|[^/]*@(-|/|$))`)
 
 // checkUpstream takes the three transports that the gate speaks, and nothing that git
 // would run (git-remote-ext(1)) or take for an option.
@@ -270,7 +275,7 @@ func checkUpstream(url string) error {
 		return errors.New("it holds a space or a character that is not ASCII")
 	}
 	for _, scheme := range []string{"ssh://", "https://"} {
-		if rest, ok := strings.CutPrefix(url, scheme); ok && rest != "" && rest[0] != '-' && rest[0] != '/' {
+		if rest, ok := strings.CutPrefix(url, scheme); ok && rest != "" && !option.MatchString(rest) {
 			return nil
 		}
 	}

@@ -87,7 +87,7 @@ func checkScalar(v *value, s *shape, name string, problems *Problems) {
 		_, ok = asSize(v.scalar)
 	}
 	if !ok {
-		problems.add(v.file, v.line, "%s must be %s, not %v", name, s.kind.words(), v.scalar)
+		problems.add(v.file, v.line, "%s must be %s, not %#v", name, s.kind.words(), v.scalar)
 		return
 	}
 	if text, isText := v.scalar.(string); isText && len(s.words) > 0 && !slices.Contains(s.words, text) {
@@ -102,9 +102,9 @@ func (k shapeKind) words() string {
 	case yesNo:
 		return "true or false"
 	case whole:
-		return "a whole number"
+		return "a whole number, 0 or more"
 	case size:
 		return "a size such as 4GiB"
 	}
-	return "a number"
+	return "a number, 0 or more"
 }

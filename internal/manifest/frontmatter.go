@@ -11,7 +11,7 @@ import (
 const (
 	maxFile    = 1 << 20
 	maxMatter  = 64 << 10
-	maxNesting = 256 // brackets and braces, all in all
+	maxNesting = 256 // brackets, braces and lists that begin within a list, all in all
 )
 
 // split takes a file apart into front matter and body. The front matter begins on
@@ -35,8 +35,13 @@ func split(data []byte) (matter, body string, err error) {
 			return "", "", errors.New("the front matter has no end: a line ---")
 		}
 	}
-	if len(matter) > maxMatter || strings.Count(matter, "[")+strings.Count(matter, "{") > maxNesting {
+	if len(matter) > maxMatter || nesting(matter) > maxNesting {
 		return "", "", errors.New("the front matter is too large")
 	}
 	return matter, body, nil
+}
+
+// nesting bounds how deep the parser has to go, whose work grows with its square.
+func nesting(matter string) int {
+	return strings.Count(matter, "[") + strings.Count(matter, "{") + strings.Count(matter, "- - ")
 }

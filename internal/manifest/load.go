@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // Load reads home (a $BOT_BOTTLE_HOME) and, if repository is not empty, the agents in
@@ -87,14 +87,14 @@ func (l *loader) directory(dir, kind string, hostile bool) []document {
 			continue
 		}
 		l.m.seen[kind+" "+name] = file
-		documents = append(documents, l.read(name, file))
+		documents = append(documents, l.read(name, file, hostile))
 	}
 	return documents
 }
 
-func (l *loader) read(name, file string) document {
+func (l *loader) read(name, file string, hostile bool) document {
 	d := document{name: name, file: file}
-	data, err := readFile(file)
+	data, err := readFile(file, !hostile)
 	if err != nil {
 		l.problems.add(file, 0, "%v", err)
 		return d
@@ -109,20 +109,22 @@ func (l *loader) read(name, file string) document {
 	return d
 }
 
-// readFile reads a regular file of bounded size. Opening cannot block on a named pipe.
-func readFile(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, errors.New("it cannot be read")
+// readFile reads a regular file of bounded size. What is looked at is what was opened,
+// and opening cannot block on a named pipe: whoever has the repository may swap files
+// meanwhile.
+func readFile(file string, follow bool) ([]byte, error) {
+	flags := os.O_RDONLY | syscall.O_NONBLOCK
+	if !follow {
+		flags |= syscall.O_NOFOLLOW
 	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is not a regular file")
-	}
-	f, err := os.Open(file)
+	f, err := os.OpenFile(file, flags, 0)
 	if err != nil {
 		return nil, fmt.Errorf("it cannot be read: %w", errors.Unwrap(err))
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.New("it is not a regular file")
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
 		err = fmt.Errorf("it is larger than %d bytes", maxFile)
@@ -133,8 +135,12 @@ func readFile(file string) ([]byte, error) {
 // repository adds the agents of a repository. Bottles there are pointed out and never
 // read: what a repository brings can widen nothing.
 func (l *loader) repository(dir string) {
-	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() {
 		return
+	}
+	if home, err := os.Stat(l.m.home); err == nil && os.SameFile(home, info) {
+		return // the operator keeps $HOME in git
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "bottles")); err == nil {
 		l.problems.add(filepath.Join(dir, "bottles"), 0, "bottles come from %s/bottles only, never from a repository", l.m.home)
@@ -148,7 +154,6 @@ func (l *loader) repository(dir string) {
 // finish files every problem under its file.
 func (l *loader) finish() {
 	l.problems.sort()
-	l.problems = slices.Compact(l.problems)
 	l.m.Problems = l.problems
 	for _, p := range l.problems {
 		l.m.bad[p.File] = append(l.m.bad[p.File], p)
@@ -165,7 +170,7 @@ func (m *Manifest) Agent(name string) (Agent, error) {
 	if a, ok := m.Agents[name]; ok {
 		return a, nil
 	}
-	return Agent{}, m.without("agent", name, slices.Sorted(maps.Keys(m.Agents)))
+	return Agent{}, m.without("agent", name)
 }
 
 // Bottle returns a bottle, its extends applied: UnknownError if there is none, Problems
@@ -174,16 +179,29 @@ func (m *Manifest) Bottle(name string) (Bottle, error) {
 	if b, ok := m.Bottles[name]; ok {
 		return b, nil
 	}
-	return Bottle{}, m.without("bottle", name, slices.Sorted(maps.Keys(m.Bottles)))
+	return Bottle{}, m.without("bottle", name)
 }
 
-func (m *Manifest) without(kind, name string, known []string) error {
+func (m *Manifest) without(kind, name string) error {
 	file := m.seen[kind+" "+name]
 	if file == "" {
-		return &UnknownError{Kind: kind, Name: name, Known: known, Home: m.home}
+		return &UnknownError{Kind: kind, Name: name, Known: m.names(kind), Home: m.home}
 	}
 	if ps := m.bad[file]; len(ps) > 0 {
 		return ps
 	}
 	return Problems{{File: file, Message: "it has problems, or what it extends does; bot-bottle validate shows them"}}
+}
+
+// names lists the agents or bottles that there are, sorted: also those with a problem,
+// which the operator may have meant.
+func (m *Manifest) names(kind string) []string {
+	var names []string
+	for key := range m.seen {
+		if name, ok := strings.CutPrefix(key, kind+" "); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }

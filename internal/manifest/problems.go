@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Problem is one thing wrong with a manifest file.
@@ -14,11 +15,18 @@ type Problem struct {
 	Message string `json:"message"`
 }
 
+// String is one line, whatever a hostile file's keys and name are made of.
 func (p Problem) String() string {
+	text := fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
 	if p.Line == 0 {
-		return p.File + ": " + p.Message
+		text = p.File + ": " + p.Message
 	}
-	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '·'
+		}
+		return r
+	}, text)
 }
 
 // Problems is an error that lists them all, one a line.
@@ -41,8 +49,16 @@ func (ps *Problems) add(file string, line int, format string, args ...any) {
 	*ps = append(*ps, Problem{file, line, fmt.Sprintf(format, args...)})
 }
 
-func (ps Problems) sort() {
-	slices.SortStableFunc(ps, func(a, b Problem) int {
+// sort orders by file and line, and drops what was found twice: a bottle's problems show
+// again in each that extends it.
+func (ps *Problems) sort() {
+	seen := make(map[Problem]bool, len(*ps))
+	*ps = slices.DeleteFunc(*ps, func(p Problem) bool {
+		again := seen[p]
+		seen[p] = true
+		return again
+	})
+	slices.SortStableFunc(*ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
 }
@@ -70,7 +86,11 @@ func (e *UnknownError) Hint() string {
 func didYouMean(word string, known []string) string {
 	best, distance := "", len(word)/2+1
 	for _, k := range known {
-		if d := edits(strings.ToLower(word), strings.ToLower(k)); d < distance {
+		d := edits(strings.ToLower(word), strings.ToLower(k))
+		if len(word) > 2 && strings.HasPrefix(k, word) {
+			d = 1 // mem for memory
+		}
+		if d < distance {
 			best, distance = k, d
 		}
 	}

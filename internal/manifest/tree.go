@@ -3,6 +3,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -29,18 +30,27 @@ const (
 
 type field struct {
 	key   string
+	file  string // not always that of the mapping: extends brings fields from others
 	line  int
 	value *value // nil when nothing was written
 }
 
-// get returns a field, or nil.
+// get returns a field's value, or nil.
 func (v *value) get(key string) *value {
+	if f := v.field(key); f != nil {
+		return f.value
+	}
+	return nil
+}
+
+// field returns a field, or nil.
+func (v *value) field(key string) *field {
 	if v == nil {
 		return nil
 	}
-	for _, f := range v.fields {
-		if f.key == key {
-			return f.value
+	for i := range v.fields {
+		if v.fields[i].key == key {
+			return &v.fields[i]
 		}
 	}
 	return nil
@@ -57,7 +67,7 @@ func (v *value) at(other int) int {
 // parse reads front matter. Anchors, aliases, tags and merge keys are refused: they
 // make one line mean something that another one says.
 func parse(file, matter string, problems *Problems) *value {
-	tree, err := parser.ParseBytes([]byte(matter), 0)
+	tree, err := parser.ParseBytes([]byte(matter), 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		line, why := 0, "the front matter is not YAML"
 		var syntax *yaml.SyntaxError
@@ -107,11 +117,7 @@ func (t *treeReader) read(n ast.Node) *value {
 		t.fields(v, []*ast.MappingValueNode{n})
 	case *ast.SequenceNode:
 		v.kind = listKind
-		for _, item := range n.Values {
-			if read := t.read(item); read != nil {
-				v.list = append(v.list, read)
-			}
-		}
+		t.items(v, n.Values)
 	case *ast.NullNode:
 		return nil
 	default:
@@ -154,6 +160,18 @@ func integer(v any) any {
 	return nil
 }
 
+// items refuses one with nothing in it: left out, an unfinished list of methods or
+// paths would mean any.
+func (t *treeReader) items(v *value, nodes []ast.Node) {
+	for _, n := range nodes {
+		if n.Type() == ast.NullType {
+			t.problems.add(t.file, n.GetToken().Position.Line+1, "an item of the list is empty")
+		} else if item := t.read(n); item != nil {
+			v.list = append(v.list, item)
+		}
+	}
+}
+
 func (t *treeReader) fields(v *value, nodes []*ast.MappingValueNode) {
 	for _, n := range nodes {
 		line := n.Key.GetToken().Position.Line + 1
@@ -162,12 +180,11 @@ func (t *treeReader) fields(v *value, nodes []*ast.MappingValueNode) {
 			t.problems.add(t.file, line, "%s is not a key", n.Key.String())
 			continue
 		}
-		for _, f := range v.fields {
-			if f.key == name {
-				t.problems.add(t.file, line, "%s was given on line %d already", name, f.line)
-			}
+		if i := slices.IndexFunc(v.fields, func(f field) bool { return f.key == name }); i >= 0 {
+			t.problems.add(t.file, line, "%s was given on line %d already", name, v.fields[i].line)
+			continue
 		}
-		v.fields = append(v.fields, field{name, line, t.read(n.Value)})
+		v.fields = append(v.fields, field{name, t.file, line, t.read(n.Value)})
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/client"
+
 	"github.com/bot-bottle/bot-bottle/test/lab"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
@@ -174,4 +176,30 @@ func TestExec(t *testing.T) {
 	h.run(1, "", "exec", "../../etc", "--", "true")
 	h.run(2, "", "exec", identity)
 	h.run(2, "", "exec")
+}
+
+// Somebody's work is not an orphan: cleanup keeps home and workspace of a bottle whose
+// record was deleted or damaged.
+func TestCleanupKeepsWorkWithoutARecord(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	for name, harm := range map[string]func(string) error{
+		"deleted": os.RemoveAll,
+		"damaged": func(dir string) error { return os.WriteFile(dir+"/metadata.json", []byte("{"), 0o600) },
+	} {
+		identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+		h.run(0, "", "stop", identity)
+		if err := harm(h.Home + "/state/" + identity); err != nil {
+			t.Fatal(err)
+		}
+		h.run(0, "", "cleanup", "-y")
+		for _, role := range []string{"home", "workspace"} {
+			volume := "bot-bottle-" + identity + "-" + role
+			if _, err := h.Engine.VolumeInspect(t.Context(), volume, client.VolumeInspectOptions{}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			_, _ = h.Engine.VolumeRemove(t.Context(), volume, client.VolumeRemoveOptions{})
+		}
+	}
 }

@@ -29,6 +29,7 @@ type Options struct {
 	// Tool, if set, is a command that the model runs with the Bash tool before it
 	// answers.
 	Tool string
+	Log  io.Writer // gets each request as a line of JSON; may be nil
 }
 
 // Request is one that arrived.
@@ -100,9 +101,7 @@ func (s *Server) Requests() []Request {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 32<<20))
-	s.mu.Lock()
-	s.requests = append(s.requests, Request{r.Method, r.URL.RequestURI(), r.Header.Clone(), string(body)})
-	s.mu.Unlock()
+	s.record(Request{r.Method, r.URL.RequestURI(), r.Header.Clone(), string(body)})
 	key := r.Header.Get("X-Api-Key")
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && key == "" {
 		key = bearer
@@ -122,6 +121,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(w, map[string]any{"headers": r.Header, "body": string(body)})
 	default:
 		problem(w, http.StatusNotFound, "not_found_error", "not found")
+	}
+}
+
+func (s *Server) record(r Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = append(s.requests, r)
+	if s.options.Log != nil {
+		_ = json.NewEncoder(s.options.Log).Encode(r)
 	}
 }
 

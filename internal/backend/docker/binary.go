@@ -109,12 +109,11 @@ func (d *Driver) forgetBinary(p Plan, volume string) { _ = os.Remove(d.filledMar
 
 // fillBinary copies the binary in through a container that is never started.
 func (d *Driver) fillBinary(ctx context.Context, p Plan, image, volume string) (err error) {
-	labels := map[string]string{labelOwner: p.Owner, labelRole: string(roleBinary)}
 	writable := binaryMount(volume)
 	writable.ReadOnly = false
-	writable.VolumeOptions = &mount.VolumeOptions{Labels: labels, NoCopy: true}
+	writable.VolumeOptions = &mount.VolumeOptions{NoCopy: true, Labels: map[string]string{labelOwner: p.Owner, labelRole: string(roleBinary)}}
 	id, err := d.create(ctx, client.ContainerCreateOptions{
-		Config:     &container.Config{Image: image, Labels: labels, Entrypoint: []string{control.Binary}},
+		Config:     &container.Config{Image: image, Labels: p.labels(roleHelper), Entrypoint: []string{control.Binary}},
 		HostConfig: &container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{writable}},
 	})
 	if err != nil {

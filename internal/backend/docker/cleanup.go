@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -39,7 +38,7 @@ func (d *Driver) PrepareCleanup(ctx context.Context) (CleanupPlan, error) {
 		}
 	}
 	for name, labels := range c.volumes {
-		if l, ok := c.volume(d, name, labels); ok {
+		if l, ok := c.volume(name, labels); ok {
 			plan.Volumes = append(plan.Volumes, l)
 		}
 	}
@@ -86,24 +85,17 @@ func (d *Driver) count(ctx context.Context) (census, error) {
 // alive reports whether a bottle is none of cleanup's business.
 func (c census) alive(identity string) bool { return c.running[identity] || c.busy(identity) }
 
-// helperAge is how old a helper container must be to have been forgotten: they live
-// for a moment, and carry no identity that could be locked.
-const helperAge = 10 * time.Minute
-
 func (c census) container(found container.Summary) (leftover, bool) {
 	identity := found.Labels[labelIdentity]
 	l := leftover{ID: found.ID, Name: strings.TrimPrefix(slices.Concat(found.Names, []string{found.ID})[0], "/"), Identity: identity}
-	if identity == "" {
-		l.What = "a helper that was interrupted"
-		return l, time.Since(time.Unix(found.Created, 0)) > helperAge
-	}
 	l.What = "of " + identity + ", which does not run"
 	return l, !c.alive(identity)
 }
 
-// volume: sockets are worth nothing without their containers; home and workspace stay
-// while the bottle is on record, unless it was started to be removed.
-func (c census) volume(d *Driver, name string, labels map[string]string) (leftover, bool) {
+// volume: sockets are worth nothing without their containers. Home and workspace hold
+// somebody's work: they go only if their bottle was started to be removed, whatever has
+// become of its record.
+func (c census) volume(name string, labels map[string]string) (leftover, bool) {
 	identity := labels[labelIdentity]
 	l := leftover{ID: name, Name: name, Identity: identity}
 	switch role(labels[labelRole]) {
@@ -114,9 +106,8 @@ func (c census) volume(d *Driver, name string, labels map[string]string) (leftov
 		l.What = "sockets of " + identity + ", which does not run"
 		return l, !c.alive(identity)
 	case roleHome, roleWorkspace:
-		_, err := d.State.Read(identity)
-		l.What = labels[labelRole] + " of " + identity + ", which is not kept"
-		return l, !c.alive(identity) && (err != nil || labels[labelRemove] == "true")
+		l.What = labels[labelRole] + " of " + identity + ", which was started with --rm"
+		return l, !c.alive(identity) && labels[labelRemove] == "true"
 	}
 	return l, false
 }
@@ -136,7 +127,7 @@ func (c census) state(d *Driver, identity string) (leftover, bool) {
 	l := leftover{ID: identity, Name: identity, Identity: identity, What: "a start that was interrupted"}
 	m, err := d.State.Read(identity)
 	if err != nil {
-		return l, true
+		return l, errors.Is(err, fs.ErrNotExist) // a damaged record is for the operator to look at
 	}
 	if m.Backend != d.Name() || m.EndedAt != nil {
 		return leftover{}, false

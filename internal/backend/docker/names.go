@@ -27,6 +27,7 @@ const (
 	roleWorkspace role = "workspace"
 	roleSockets   role = "sockets"
 	roleBinary    role = "binary"
+	roleHelper    role = "helper" // a container that is never started, to copy files through
 	roleNetwork   role = "network"
 )
 

@@ -35,7 +35,7 @@ func (d *Driver) imageBundle(ctx context.Context, p Plan, id string) ([]byte, er
 
 func (d *Driver) readBundle(ctx context.Context, p Plan, image string) (data []byte, err error) {
 	id, err := d.create(ctx, client.ContainerCreateOptions{
-		Config:     &container.Config{Image: image, Entrypoint: []string{"/"}, Labels: map[string]string{labelOwner: p.Owner, labelRole: string(roleBinary)}},
+		Config:     &container.Config{Image: image, Entrypoint: []string{"/"}, Labels: p.labels(roleHelper)},
 		HostConfig: &container.HostConfig{NetworkMode: "none"},
 	})
 	if err != nil {
