@@ -114,7 +114,9 @@ type notRunning struct{ error }
 func (e *notRunning) Unwrap() error { return e.error }
 
 // Hint says how to see what runs.
-func (e *notRunning) Hint() string { return "bot-bottle list shows the bottles that run; bot-bottle cleanup removes what others left" }
+func (e *notRunning) Hint() string {
+	return "bot-bottle list shows the bottles that run; bot-bottle cleanup removes what others left"
+}
 
 // guestBinary is what runs inside: ourselves on Linux, elsewhere the Linux build that
 // is installed beside us.

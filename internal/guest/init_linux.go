@@ -91,16 +91,28 @@ func look(ctx context.Context, agent int, signals <-chan os.Signal) int {
 func reap(agent int) (status int, ended bool) {
 	for {
 		var ws syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG|syscall.WUNTRACED, nil)
 		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
 		if err != nil || pid <= 0 {
 			return status, ended
 		}
+		if ws.Stopped() {
+			wake(agent, pid)
+			continue
+		}
 		if pid == agent {
 			status, ended = exitStatus(ws), true
 		}
+	}
+}
+
+// wake continues an agent that was stopped, by ctrl-Z or by itself: there is no shell
+// here that would.
+func wake(agent, stopped int) {
+	if stopped == agent {
+		_ = syscall.Kill(-agent, syscall.SIGCONT)
 	}
 }
 

@@ -138,3 +138,11 @@ func TestAgentOwnsTheTerminal(t *testing.T) {
 		t.Errorf("got status %d", got)
 	}
 }
+
+// Ctrl-Z stops whatever has the terminal; there is no shell here to continue it.
+func TestStoppedAgentIsContinued(t *testing.T) {
+	code, out := runGuest(t, nil, "sh", "-c", `kill -STOP $$; echo continued; exit 6`)
+	if code != 6 || !strings.Contains(out, "continued") {
+		t.Errorf("got %d %q", code, out)
+	}
+}

@@ -97,36 +97,63 @@ func proof(ctx context.Context, l *lab.Lab, real bool) (err error) {
 		err = errors.Join(err, stopErr)
 	}()
 	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	row := func(what, seen string) { _, _ = fmt.Fprintf(t, "  %s\t%s\n", what, seen) }
+	var unlike []string
+	row := func(what, seen string, asClaimed bool) {
+		if !asClaimed {
+			seen += "  ← NOT AS CLAIMED"
+			unlike = append(unlike, what)
+		}
+		_, _ = fmt.Fprintf(t, "  %s\t%s\n", what, seen)
+	}
 	_, _ = fmt.Fprintln(t)
-	row("the upstream received as its key", received(l, real))
-	for _, look := range []struct{ what, script string }{
-		{"the bottle's environment holds", `echo "$ANTHROPIC_API_KEY" | cut -c1-24 | sed 's/$/… (a placeholder)/'`},
-		{"its network interfaces", `ls /sys/class/net | tr '\n' ' '`},
-		{"a direct connection gets", `timeout 5 bash -c ': <>/dev/tcp/192.0.2.1/443' 2>&1 | tail -n 1 | sed 's/.*: //'`},
-		{"a look-up of example.com gets", `getent hosts example.com || echo 'no such name'`},
-		{"a host outside the policy gets", `curl -sS -o /dev/null https://example.com 2>&1 | sed 's/.*) //'`},
-		{"and says why", `curl -s http://example.com | head -c 300 | sed 's/.*"reason":"\([^"]*\)".*/\1/'`},
-		{"the host that it is for gets", `curl -s -o /dev/null -w 'HTTP %{http_code}' https://api.anthropic.com/`},
-	} {
+	key, arrived := received(l, real)
+	row("the upstream received as its key", key, arrived)
+	for _, look := range looks() {
 		r, err := l.Run(ctx, nil, "exec", identity, "--", "bash", "-c", look.script)
 		if err != nil {
 			return err
 		}
-		row(look.what, strings.TrimSpace(r.Stdout+r.Stderr))
+		seen := strings.TrimSpace(r.Stdout + r.Stderr)
+		claimed := strings.Contains(seen, look.want) && !strings.Contains(seen, l.Key)
+		if look.want == anyPlaceholder {
+			claimed = strings.HasPrefix(seen, "sk-ant-") && seen != l.Key
+			seen = seen[:min(24, len(seen))] + "… (not the real one)"
+		}
+		row(look.what, seen, claimed)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil || len(unlike) > 0 {
+		return errors.Join(err, fmt.Errorf("not as claimed: %s", strings.Join(unlike, ", ")))
+	}
+	return nil
+}
+
+// look is one thing to see from inside.
+type look struct{ what, script, want string }
+
+// anyPlaceholder stands for a value that is shaped like a key and is not the key.
+const anyPlaceholder = "\x00"
+
+func looks() []look {
+	return []look{
+		{"the bottle's environment holds", `printenv ANTHROPIC_API_KEY`, anyPlaceholder},
+		{"its network interfaces", `ls /sys/class/net | tr '\n' ' '`, "lo"},
+		{"a direct connection gets", `timeout 5 bash -c ': <>/dev/tcp/192.0.2.1/443' 2>&1 | tail -n 1 | sed 's/.*: //'`, "unreachable"},
+		{"a look-up of example.com gets", `getent hosts example.com || echo 'no such name'`, "no such name"},
+		{"a host outside the policy gets", `curl -sS -o /dev/null https://example.com 2>&1 | sed 's/.*) //'`, "403"},
+		{"and says why", `curl -s http://example.com | head -c 300 | sed 's/.*"reason":"\([^"]*\)".*/\1/'`, "no route allows"},
+		{"the host that it is for gets", `curl -s -o /dev/null -w 'HTTP %{http_code}' https://api.anthropic.com/`, "HTTP "},
+	}
 }
 
 // received says which key arrived.
-func received(l *lab.Lab, real bool) string {
+func received(l *lab.Lab, real bool) (key string, arrived bool) {
 	if real {
-		return "one that it accepts: it answered above"
+		return "one that it accepts: it answered above", true
 	}
 	for _, r := range l.Standin.Requests() {
 		if key := r.Header.Get("X-Api-Key"); key == l.Key {
-			return key[:24] + "… (the real one)"
+			return key[:24] + "… (the real one)", true
 		}
 	}
-	return "no key of ours"
+	return "no key of ours", false
 }

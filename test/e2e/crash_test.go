@@ -203,3 +203,79 @@ func TestCleanupKeepsWorkWithoutARecord(t *testing.T) {
 		}
 	}
 }
+
+// A start whose bundle dies says so, and ends with 125: the agent is cut off.
+func TestBundleDiesUnderAnAgent(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	c := h.Command(context.WithoutCancel(t.Context()), "start", "-y", "--rm", "sleeper")
+	var stderr lockedBuffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	identity := h.awaitRunning(&stderr)
+	if _, err := h.Engine.ContainerKill(t.Context(), "bot-bottle-"+identity+"-sidecar", client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait()
+	if code := c.ProcessState.ExitCode(); code != 125 || !strings.Contains(stderr.String(), "the bottle was taken down, since its sidecar bundle ended") {
+		t.Errorf("got status %d: %s", code, stderr.String())
+	}
+}
+
+// Stop ends a bottle whose start is suspended, and says whose fault it is.
+func TestStopOverrulesASuspendedStart(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	c := h.Command(context.WithoutCancel(t.Context()), "start", "-y", "--rm", "sleeper")
+	var stderr lockedBuffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	identity := h.awaitRunning(&stderr)
+	if err := c.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.run(1, "", "stop", identity); !strings.Contains(r.Stderr, "does not react; its containers were removed") {
+		t.Errorf("got %s", r.Stderr)
+	}
+	if left, err := h.Left(t.Context()); err != nil || strings.Contains(fmt.Sprint(left), "container") {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	_ = c.Process.Signal(syscall.SIGCONT)
+	_ = c.Wait() // it takes away the rest: this bottle was started with --rm
+}
+
+// lockedBuffer is written by a process and read meanwhile.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// awaitRunning waits until a start says that its bottle is up.
+func (h house) awaitRunning(stderr *lockedBuffer) string {
+	h.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if before, _, ok := strings.Cut(stderr.String(), " is up"); ok {
+			return before[strings.LastIndex(before, " ")+1:]
+		}
+	}
+	h.t.Fatalf("it does not start: %s", stderr.String())
+	return ""
+}

@@ -84,7 +84,10 @@ func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
 		}
 		resize = b.redraw(resize)
 	}
+	outer := ctx
+	ctx, unwatch := b.watchBundle(outer)
 	err := pump(ctx, *a.stream, a.tty, streams, resize)
+	unwatch()
 	if err != nil {
 		return 0, err
 	}
@@ -93,7 +96,26 @@ func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
 	if b.bundle != nil {
 		b.bundle.dismiss()
 	}
-	return b.exitStatus(ctx)
+	return b.exitStatus(outer)
+}
+
+// watchBundle ends ctx, with the reason as its cause, when the bundle ends: an agent
+// without its bundle is cut off from everything and does not know why.
+func (b *Bottle) watchBundle(ctx context.Context) (context.Context, func()) {
+	if b.bundle == nil {
+		return ctx, func() {}
+	}
+	watched, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-b.bundle.ended:
+			cancel(b.bundle.why())
+		case <-watched.Done():
+		}
+	}()
+	return watched, func() { cancel(nil); <-done }
 }
 
 func (b *Bottle) resize(ctx context.Context, s bottle.Size) {

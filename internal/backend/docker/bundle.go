@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -48,7 +47,7 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 			IpcMode:        "private",
 			LogConfig:      boundedLog("512m"), // standard output is the audit log, which bounds itself below that
 			Resources: container.Resources{
-				Memory: 256 << 20, MemorySwap: 256 << 20,
+				Memory: 512 << 20, MemorySwap: 512 << 20, // egress's limits at their worst, twice
 				PidsLimit: &pids,
 				Ulimits:   []*container.Ulimit{{Name: "core"}},
 			},
@@ -63,6 +62,16 @@ type bundle struct {
 	stream client.HijackedResponse
 	ended  chan struct{} // closed when its output has ended
 	errors tail
+
+	unrecorded error // why audit events were lost; read it after ended
+}
+
+// why says what ended the bundle. Call it after its end.
+func (b *bundle) why() error {
+	if b.unrecorded != nil {
+		return fmt.Errorf("the bottle was taken down: %w", b.unrecorded)
+	}
+	return fmt.Errorf("the bottle was taken down, since its sidecar bundle ended: %s", b.errors.last())
 }
 
 // abandon stops reading the bundle's output, and waits for the reader.
@@ -124,10 +133,13 @@ func (b *bundle) read(stream io.Reader, ready chan<- control.Ready, sink io.Writ
 			return
 		}
 		ready <- r
-		_, _ = io.Copy(sink, buffered)
+		if _, err := io.Copy(sink, buffered); err != nil {
+			b.unrecorded = fmt.Errorf("cannot write the audit log: %w", err)
+			b.dismiss() // what cannot be recorded must not happen
+		}
 	})
-	_, err := stdcopy.StdCopy(out, &b.errors, stream)
-	_ = out.CloseWithError(errors.Join(err, io.EOF))
+	_, _ = stdcopy.StdCopy(out, &b.errors, stream) // however the stream ends, that is the end
+	_ = out.Close()
 	lines.Wait()
 }
 

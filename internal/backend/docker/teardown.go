@@ -23,6 +23,7 @@ const (
 	teardownLimit = 60 * time.Second // for everything; the engine may be busy
 	agentGrace    = 8                // seconds between asking an agent to end and making it
 	bundleGrace   = 3 * time.Second
+	holderGrace   = 15 * time.Second // for the process that holds the bottle
 )
 
 // close ends a bottle. One that another process holds is only asked to end: its
@@ -50,16 +51,24 @@ func (b *Bottle) askHolder(ctx context.Context) error {
 	if err := b.driver.stop(ctx, b.agent.id, agentGrace); err != nil {
 		return err
 	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
+	patience, cancel := context.WithTimeout(ctx, holderGrace)
+	defer cancel()
 	for b.driver.State.Locked(b.identity) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the process that holds %s does not let go of it", b.identity)
+		if pause(patience) != nil {
+			return b.overrule(ctx)
 		}
 	}
 	return nil
+}
+
+// overrule ends a bottle whose holder hangs or is suspended: its key and its network
+// must not stay up for that.
+func (b *Bottle) overrule(ctx context.Context) error {
+	return errors.Join(
+		fmt.Errorf("the process that holds %s does not react; its containers were removed without it", b.identity),
+		b.driver.removeContainer(ctx, b.agent.id), b.driver.harvest(ctx, b.identity),
+		b.driver.removeVolumes(ctx, b.identity, []role{roleSockets}),
+	)
 }
 
 func (b *Bottle) tearDown(ctx context.Context) error {
@@ -104,6 +113,13 @@ func (b *Bottle) endBundle(ctx context.Context) error {
 	}
 	b.bundle.dismiss()
 	b.bundle.drain(ctx)
+	select {
+	case <-b.bundle.ended:
+		if b.bundle.unrecorded != nil { // the engine still has it all
+			return b.driver.harvest(ctx, b.identity)
+		}
+	default:
+	}
 	return b.driver.removeContainer(ctx, b.bundle.id)
 }
 

@@ -20,7 +20,7 @@ import (
 const listenerFD = 3
 
 // memoryTarget is where the collector begins to work harder, in bytes.
-const memoryTarget = 96 << 20
+const memoryTarget = 320 << 20
 
 // ServeChild is a service's process: it reads its configuration from stdin, says on
 // stdout that it listens, and serves until ctx ends. Audit events follow on stdout.

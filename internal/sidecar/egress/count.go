@@ -17,11 +17,13 @@ type countingWriter struct {
 // Unwrap implements what http.ResponseController looks for.
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader implements http.ResponseWriter.
+// WriteHeader implements http.ResponseWriter. Interim answers (RFC 9110 §15.2) are not
+// handed on: they come past the step that cleans an answer, and nobody needs them.
 func (w *countingWriter) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		w.status = status
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		return
 	}
+	w.status = status
 	w.ResponseWriter.WriteHeader(status)
 }
 

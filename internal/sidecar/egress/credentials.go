@@ -54,6 +54,18 @@ var credentialHeaders = []string{
 	"X-Csrf-Token", "X-Vault-Token", "Dd-Api-Key", "Dd-Application-Key", "Ocp-Apim-Subscription-Key", "X-Rapidapi-Key",
 }
 
+// credentialHeader reports whether a header may carry a credential. Names are compared
+// as servers do that cannot tell "_" from "-" (CGI, RFC 3875 §4.1.18).
+func credentialHeader(name string) bool {
+	plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	for _, end := range []string{"-api-key", "-apikey", "-token", "-secret", "-password", "-access-key"} {
+		if strings.HasSuffix(plain, end) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(credentialHeaders, func(known string) bool { return strings.EqualFold(known, plain) })
+}
+
 // credentialParameters are the same in a query.
 var credentialParameters = []string{
 	"access_token", "api_key", "apikey", "api-key", "key", "token", "auth", "auth_token", "private_token", "oauth_token",
@@ -62,8 +74,10 @@ var credentialParameters = []string{
 
 // strip takes every credential of the bottle's off a request.
 func strip(r *http.Request, auth *policy.Auth) {
-	for _, name := range credentialHeaders {
-		r.Header.Del(name)
+	for name := range r.Header {
+		if credentialHeader(name) {
+			delete(r.Header, name)
+		}
 	}
 	r.Header.Del(auth.Header)
 	r.URL.User = nil
@@ -78,13 +92,17 @@ func stripQuery(raw string) string {
 	}
 	var kept []string
 	for part := range strings.SplitSeq(raw, "&") {
-		name, _, _ := strings.Cut(part, "=")
-		plain, err := url.QueryUnescape(name)
-		if err == nil && !slices.Contains(credentialParameters, strings.ToLower(strings.TrimSpace(plain))) {
+		if !slices.ContainsFunc(strings.Split(part, ";"), credentialPart) { // some servers split there too
 			kept = append(kept, part)
 		}
 	}
 	return strings.Join(kept, "&")
+}
+
+func credentialPart(part string) bool {
+	name, _, _ := strings.Cut(part, "=")
+	plain, err := url.QueryUnescape(name)
+	return err != nil || slices.Contains(credentialParameters, strings.ToLower(strings.TrimSpace(plain)))
 }
 
 // inject puts our credential on.

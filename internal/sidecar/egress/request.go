@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -170,6 +171,8 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 		s.secrets.inject(out, route.Auth)
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
 		out.Header.Del("Sec-WebSocket-Extensions")    // they are compression
+		out.Header.Del("Range")                       // nor in pieces, each too short to know
+		out.Header.Del("If-Range")
 	}
 	if out.Body != nil && out.Body != http.NoBody {
 		x.out.ReadCloser = refuseLeaks(out.Body, x.watched)
@@ -220,7 +223,11 @@ func (s *Server) cleanUpgraded(answer *http.Response) error {
 
 func (s *Server) maskHeader(header http.Header) {
 	forms := s.secrets.realForms()
-	for _, values := range header {
+	for name, values := range header {
+		if slices.ContainsFunc(forms, func(form []byte) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(string(form))) }) {
+			delete(header, name) // a name cannot be masked
+			continue
+		}
 		for i := range values {
 			b := []byte(values[i])
 			mask(b, forms)

@@ -33,10 +33,12 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
-// Limits on what a bottle may ask of us.
+// Limits on what a bottle may ask of us. All of them at once, headers of maxHeader on
+// every stream of every connection, fit into the bundle's memory.
 const (
-	maxConnections = 1024
-	maxHeader      = 256 << 10
+	maxConnections = 256
+	maxStreams     = 16 // of an HTTP/2 connection
+	maxHeader      = 64 << 10
 	headerTimeout  = 30 * time.Second
 	idleTimeout    = 5 * time.Minute
 )
@@ -48,6 +50,7 @@ type Server struct {
 	set     *policy.Set
 	issuer  *pki.Issuer
 	secrets secrets
+	denials *budget
 	guard   guard
 	routes  []*upstream // one for each route, same index
 	audit   *audit.Writer
@@ -77,7 +80,8 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 		return nil, err
 	}
 	s := &Server{
-		bottle: cfg.Bottle, set: set, issuer: issuer, secrets: secrets, audit: events, log: log,
+		denials: newBudget(),
+		bottle:  cfg.Bottle, set: set, issuer: issuer, secrets: secrets, audit: events, log: log,
 		guard: guard{resolve: net.DefaultResolver.LookupNetIP}, tunnels: newTunnels(),
 	}
 	for i := range cfg.Routes {
@@ -137,6 +141,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
@@ -167,6 +172,15 @@ func (e *auditError) Unwrap() error { return e.err }
 // record writes one event. What a bottle put in it may be a secret that it should not
 // have; the log must not have it either.
 func (s *Server) record(e audit.Event) {
+	if e.Decision == audit.Deny {
+		unlisted, ok := s.denials.take(time.Now())
+		if !ok {
+			return
+		}
+		if unlisted > 0 {
+			e.Reason += fmt.Sprintf(" (and %d refusals before it that came too fast to list)", unlisted)
+		}
+	}
 	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path} {
 		*field = s.secrets.maskText(*field)
 	}

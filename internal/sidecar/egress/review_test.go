@@ -1,0 +1,118 @@
+package egress
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+)
+
+// Attack C3: the upstream's echo comes where an answer is not looked into: in an
+// interim answer, in the name of a header, in two ranges that hold half of it each.
+func TestAttackC3_NoWayAroundTheMask(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/interim":
+			w.Header().Set("Link", "<"+r.Header.Get("X-Api-Key")+">")
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Header().Del("Link")
+		case "/name":
+			w.Header().Set("X-"+r.Header.Get("X-Api-Key"), "1")
+		case "/range":
+			http.ServeContent(w, r, "echo", time.Time{}, bytes.NewReader([]byte(r.Header.Get("X-Api-Key"))))
+		}
+	})
+	l := newLab(t, up.route("api.example", keyAuth()))
+	for _, h2 := range []bool{false, true} {
+		var seen strings.Builder
+		for _, path := range []string{"/interim", "/name", "/range"} {
+			r := request(t, "GET", "https://api.example"+path, nil)
+			if path == "/range" {
+				r.Header.Set("Range", "bytes=0-9")
+			}
+			trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+				t.Errorf("an interim answer came through: %d %v", code, header)
+				return nil
+			}}
+			response, err := l.client(t, h2).Do(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(response.Body)
+			_ = response.Body.Close()
+			_ = response.Header.Write(&seen)
+			seen.Write(body)
+			if path == "/range" && response.StatusCode != http.StatusOK {
+				t.Errorf("a range was answered: %s", response.Status)
+			}
+		}
+		if all := strings.ToLower(seen.String()); strings.Contains(all, strings.ToLower(realKey[:10])) {
+			t.Errorf("the key came back: %s", all)
+		}
+	}
+}
+
+// Attack C1: a key of the agent's own in headers that are not on any list, but that a
+// server may read as one that is.
+func TestAttackC1_UnknownCredentialHeaders(t *testing.T) {
+	arrived := make(chan http.Header, 1)
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header.Clone(); <-time.After(0) })
+	l := newLab(t, up.route("api.example", keyAuth()))
+	r := request(t, "GET", "https://api.example/?a=1;api_key=evil&b=2", nil)
+	for _, name := range []string{"X_Api_Key", "Anthropic-Api-Key", "X-Corp-Token", "Client-Secret", "x-ACCESS_key"} {
+		r.Header[name] = []string{"evil"}
+	}
+	r.Header.Set("Idempotency-Key", "kept")
+	if response, err := l.client(t, false).Do(r); err != nil {
+		t.Fatal(err)
+	} else {
+		_ = response.Body.Close()
+	}
+	got := <-arrived
+	for name, values := range got {
+		if strings.Contains(strings.Join(values, " "), "evil") {
+			t.Errorf("%s arrived", name)
+		}
+	}
+	if got.Get("Idempotency-Key") != "kept" {
+		t.Error("a header that is no credential was dropped")
+	}
+}
+
+// Attack J4, H5: refusals by the hundred thousand, to fill the log or to end the
+// bottle's traffic by that. The first are listed, the rest are counted.
+func TestAttackJ4_AFloodOfRefusalsIsCounted(t *testing.T) {
+	b := newBudget()
+	now := time.Now()
+	listed := 0
+	for range 100_000 {
+		if _, ok := b.take(now); ok {
+			listed++
+		}
+	}
+	if listed != burstOfDenials {
+		t.Errorf("%d were listed", listed)
+	}
+	if unlisted, ok := b.take(now.Add(time.Second)); !ok || unlisted != 100_000-burstOfDenials {
+		t.Errorf("got %d, %v", unlisted, ok)
+	}
+	up := newOrigin(t, func(http.ResponseWriter, *http.Request) {})
+	l := newLabWith(t, func(s *Server) { s.denials.left, s.denials.unlisted = 1, 41 }, up.route("api.example", nil))
+	response, err := l.client(t, false).Do(request(t, "GET", "https://api.example/ok", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if _, status := l.connect(t, "evil.example:443"); status != http.StatusForbidden {
+		t.Errorf("got %d", status)
+	}
+	l.awaitEvent(t, "a refusal that tells of others", func(e audit.Event) bool {
+		return e.Decision == audit.Deny && strings.Contains(e.Reason, "and 41 refusals before it")
+	})
+}
