@@ -22,6 +22,11 @@ const (
 	Lifecycle = "lifecycle" // a service started, stopped, crashed
 )
 
+// Open is the phase of an event that is written before the first byte goes out, where
+// much may go out before the end: an upload, a WebSocket, a TCP route. Should the service
+// be killed on the way, that it began is known.
+const Open = "open"
+
 // Decisions.
 const (
 	Allow = "allow"
@@ -34,6 +39,7 @@ type Event struct {
 	Bottle   string          `json:"bottle"`
 	Service  string          `json:"service"`
 	Kind     string          `json:"event"`
+	Phase    string          `json:"phase,omitempty"` // Open: a second event tells of the end
 	Decision string          `json:"decision,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
 	Protocol policy.Protocol `json:"protocol,omitempty"`

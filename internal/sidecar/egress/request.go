@@ -153,6 +153,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 			panic(aborted) // http.ErrAbortHandler: the answer broke off, and so must ours
 		}
 	}()
+	s.recordOpening(r, x)
 	proxy.ServeHTTP(counted, r)
 }
 
@@ -290,19 +291,13 @@ func (s secrets) maskText(text string) string {
 	return string(b)
 }
 
-// recordExchange writes the one event of a request that was sent.
+// recordExchange writes the event of a request that was sent, at its end.
 func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter, failed error) {
-	e := audit.Event{
-		Time: x.started, Kind: audit.Request, Decision: audit.Allow, Protocol: x.refusal.protocol, Host: x.refusal.host, Port: x.refusal.port,
-		Method: r.Method, Path: r.URL.EscapedPath(), Rule: &x.decision.Rule, Status: w.status,
-		BytesIn: w.bytes, BytesOut: x.out.bytes.Load(), Millis: millis(x.started),
-	}
+	e := x.event(r)
+	e.Status, e.BytesIn, e.BytesOut, e.Millis = w.status, w.bytes, x.out.bytes.Load(), millis(x.started)
 	x.mu.Lock()
 	e.Address = x.address
 	x.mu.Unlock()
-	if auth := x.decision.Route.Auth; auth != nil {
-		e.Secret = auth.Secret
-	}
 	if failed != nil {
 		e.Reason = x.refusal.reason
 		if x.refusal.status == 0 {
@@ -310,4 +305,26 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 		}
 	}
 	s.record(e)
+}
+
+// recordOpening writes an event ahead for a request with which much may go out.
+func (s *Server) recordOpening(r *http.Request, x *exchange) {
+	if r.ContentLength == 0 && r.Header.Get("Upgrade") == "" {
+		return
+	}
+	e := x.event(r)
+	e.Phase = audit.Open
+	s.record(e)
+}
+
+// event is what is known of a request from the start.
+func (x *exchange) event(r *http.Request) audit.Event {
+	e := audit.Event{
+		Time: x.started, Kind: audit.Request, Decision: audit.Allow, Protocol: x.refusal.protocol, Host: x.refusal.host, Port: x.refusal.port,
+		Method: r.Method, Path: r.URL.EscapedPath(), Rule: &x.decision.Rule,
+	}
+	if auth := x.decision.Route.Auth; auth != nil {
+		e.Secret = auth.Secret
+	}
+	return e
 }

@@ -116,3 +116,28 @@ func TestAttackJ4_AFloodOfRefusalsIsCounted(t *testing.T) {
 		return e.Decision == audit.Deny && strings.Contains(e.Reason, "and 41 refusals before it")
 	})
 }
+
+// Invariant 3: an upload is on record before its first byte reaches the upstream, so a
+// bottle that gets egress killed on the way hides nothing by it.
+func TestAttackH5_AnUploadIsOnRecordBeforeItLeaves(t *testing.T) {
+	var log func() []audit.Event
+	recorded := make(chan bool, 1)
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) {
+		before := false
+		for _, e := range log() {
+			before = before || e.Phase == audit.Open && e.Method == "POST" && e.Path == "/upload"
+		}
+		recorded <- before
+		_, _ = io.Copy(io.Discard, r.Body)
+	})
+	l := newLab(t, up.route("api.example", keyAuth()))
+	log = func() []audit.Event { return l.eventsOf(t) }
+	response, err := l.client(t, false).Do(request(t, "POST", "https://api.example/upload", strings.NewReader("data")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if !<-recorded {
+		t.Error("the upstream had it before the log did")
+	}
+}

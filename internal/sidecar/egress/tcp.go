@@ -23,11 +23,14 @@ func (s *Server) pipe(ctx context.Context, t *tunnel, d policy.Decision) {
 	}
 	defer func() { _ = upstream.Close() }()
 	defer context.AfterFunc(ctx, func() { _, _ = t.Close(), upstream.Close() })()
+	event.Address = upstream.RemoteAddr().String()
+	opened := event
+	opened.Phase = audit.Open
+	s.record(opened)
 	var copies sync.WaitGroup
 	copies.Go(func() { event.BytesOut = copyHalf(upstream, t) })
 	copies.Go(func() { event.BytesIn = copyHalf(t, upstream) })
 	copies.Wait()
-	event.Address = upstream.RemoteAddr().String()
 	event.Millis = millis(event.Time)
 	s.record(event)
 }
