@@ -4,13 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
 )
 
-// layer of each package below internal (DESIGN §10). Imports go down, or stay level
-// outside the services and the backends.
+const (
+	module = "github.com/bot-bottle/bot-bottle/"
+	root   = module + "internal/"
+)
+
+// layer of each package (DESIGN §10). Imports go down, or stay level outside the
+// services and the backends.
 func layer(pkg string) (int, bool) {
 	for prefix, n := range map[string]int{
 		"manifest": 0, "policy": 0, "dlp": 0, "secret": 0,
@@ -19,56 +25,121 @@ func layer(pkg string) (int, bool) {
 		"backend": 3, "provision": 3, "guest": 3, "sidecar": 3,
 		"cli": 4, "dashboard": 4, "prove": 4,
 	} {
-		if pkg == prefix || strings.HasPrefix(pkg, prefix+"/") {
+		if within(pkg, prefix) {
 			return n, true
 		}
 	}
 	return 0, false
 }
 
-// apart are siblings that must not know each other. The bundle starts the services.
-func apart(from, to string) bool {
-	for _, family := range []string{"backend/", "sidecar/"} {
-		if strings.HasPrefix(from, family) && strings.HasPrefix(to, family) && from != "sidecar/bundle" {
-			return true
+func within(pkg, prefix string) bool { return pkg == prefix || strings.HasPrefix(pkg, prefix+"/") }
+
+// offends says what is wrong with an import, both named below internal; "" is nothing.
+func offends(from, to string) string {
+	high, known := layer(from)
+	low, knownTo := layer(to)
+	switch {
+	case !known || !knownTo:
+		return "it is in no layer"
+	case low > high:
+		return "it goes up"
+	case apart(from) != "" && apart(to) != "" && apart(from) != apart(to) && !(from == "sidecar/bundle" && within(to, "sidecar")):
+		return "services and backends must not know each other"
+	}
+	return ""
+}
+
+// apart names the service or backend that a package belongs to, "" if to none. The bundle
+// alone knows others: it starts the services.
+func apart(pkg string) string {
+	if within(pkg, "guest") {
+		return "guest"
+	}
+	for _, family := range []string{"backend", "sidecar"} {
+		if rest, ok := strings.CutPrefix(pkg, family+"/"); ok {
+			name, _, _ := strings.Cut(rest, "/")
+			return family + "/" + name
 		}
 	}
-	return false
+	return ""
+}
+
+// foreign is a module that the pure packages of layer 0 must not need.
+func foreign(from, imported string) bool {
+	n, known := layer(from)
+	host, _, _ := strings.Cut(imported, "/")
+	return known && n == 0 && strings.Contains(host, ".") && !strings.HasPrefix(imported, root) && !within(imported, "github.com/goccy/go-yaml")
 }
 
 func TestImportsGoDown(t *testing.T) {
-	const root = "github.com/bot-bottle/bot-bottle/internal/"
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	for _, system := range []string{"linux", "darwin"} {
+		packages := list(t, system)
+		if len(packages) < 15 {
+			t.Errorf("only %d packages were looked at", len(packages))
+		}
+		for pkg, imports := range packages {
+			from, ours := strings.CutPrefix(pkg, root)
+			for _, imported := range imports {
+				to, isOurs := strings.CutPrefix(imported, root)
+				switch {
+				case !ours && isOurs && strings.HasPrefix(pkg, module+"cmd/") && to != "cli":
+					t.Errorf("%s → %s: a command knows cli alone", pkg, to)
+				case ours && isOurs && offends(from, to) != "":
+					t.Errorf("%s → %s: %s", from, to, offends(from, to))
+				case ours && foreign(from, imported):
+					t.Errorf("%s → %s: layer 0 needs the standard library and YAML only", from, imported)
+				case ours && strings.HasPrefix(imported, module) && !isOurs:
+					t.Errorf("%s → %s: it goes up", from, imported)
+				}
+			}
+			if _, known := layer(from); ours && !known {
+				t.Errorf("%s is in no layer", from)
+			}
+		}
+	}
+}
+
+// list returns the imports of every package of the module, tests aside.
+func list(t *testing.T, system string) map[string][]string {
+	t.Helper()
+	c := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	c.Dir, c.Env = "..", append(os.Environ(), "GOOS="+system, "CGO_ENABLED=0")
+	out, err := c.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
-	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; seen++ {
+	packages := map[string][]string{}
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
 		var p struct {
 			ImportPath string
 			Imports    []string
 		}
 		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
-			break
+			return packages
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		from := strings.TrimPrefix(p.ImportPath, root)
-		if from == strings.TrimSuffix(p.ImportPath, "/") {
-			continue // package internal itself
-		}
-		high, known := layer(from)
-		if !known {
-			t.Errorf("%s is in no layer", from)
-		}
-		for _, imported := range p.Imports {
-			to, ours := strings.CutPrefix(imported, root)
-			if low, _ := layer(to); ours && (low > high || apart(from, to)) {
-				t.Errorf("%s → %s: layer %d imports layer %d", from, to, high, low)
-			}
+		packages[p.ImportPath] = p.Imports
+	}
+}
+
+// The check itself: arrows that must be found, and some that must not.
+func TestOffendingArrowsAreFound(t *testing.T) {
+	for arrow, want := range map[string]bool{
+		"policy → bottle": true, "manifest → state": true, "state → bottle": true, "bottle → backend/docker": true, "control → guest": true, "provider → cli": true,
+		"backend/docker → backend/memory": true, "sidecar/egress → sidecar/gitgate": true, "sidecar/egress → sidecar/bundle": true, "guest → sidecar/egress": true,
+		"sidecar/bundle → guest": true, "backend/docker → sidecar/egress": true, "guest → backend/docker": true, "sidecar/bundle → backend/docker": true, "cli → nowhere": true, "utility → policy": true,
+		"sidecar/bundle → sidecar/egress": false, "backend/docker → provision": false, "cli → backend/docker": false, "bottle/bottletest → bottle": false, "backend/docker/a → backend/docker/b": false,
+		"manifest → policy": false, "provision → hostcmd": false, "secretsource → hostcmd": false,
+	} {
+		from, to, _ := strings.Cut(arrow, " → ")
+		if got := offends(from, to); (got != "") != want {
+			t.Errorf("%s: got %q", arrow, got)
 		}
 	}
-	if seen < 15 {
-		t.Errorf("only %d packages were looked at", seen)
+	for imported, want := range map[string]bool{"fmt": false, "github.com/goccy/go-yaml/ast": false, "github.com/goccy/go-yamlish": true, "golang.org/x/sys/unix": true, root + "policy": false} {
+		if foreign("manifest", imported) != want {
+			t.Errorf("manifest → %s", imported)
+		}
 	}
 }

@@ -12,38 +12,54 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 )
 
 // maxOutput bounds what is kept of each stream.
 const maxOutput = 1 << 20
 
-// RunError is a command that could not be run, or did not exit with 0.
+// RunError is a command that could not be run, or did not exit with 0. Its message shows
+// neither arguments nor standard output: either may hold a secret.
 type RunError struct {
 	Argv   []string
-	Stderr string // its last line
+	Code   int    // its exit status; -1 when it has none
+	Stderr string // its last line, safe to print
 	Err    error
 }
 
 func (e *RunError) Error() string {
-	if e.Stderr == "" {
-		return fmt.Sprintf("%s: %v", e.Argv[0], e.Err)
+	name := "no command"
+	if len(e.Argv) > 0 {
+		name = e.Argv[0]
 	}
-	return fmt.Sprintf("%s: %v: %s", e.Argv[0], e.Err, e.Stderr)
+	if e.Stderr == "" {
+		return fmt.Sprintf("%s: %v", name, e.Err)
+	}
+	return fmt.Sprintf("%s: %v: %s", name, e.Err, e.Stderr)
 }
 
 // Unwrap returns the cause.
 func (e *RunError) Unwrap() error { return e.Err }
 
-// Output runs argv with no standard input and returns its standard output. When ctx
-// ends, the command and what it started are killed. Errors are RunErrors.
-func Output(ctx context.Context, argv []string) ([]byte, error) {
-	return OutputWith(ctx, nil, argv)
+// Output runs argv in dir, "" for the working directory, with our environment and no
+// standard input, and returns its standard output. When ctx ends, the command and what
+// it started are killed. Errors are RunErrors.
+func Output(ctx context.Context, dir string, argv []string) ([]byte, error) {
+	return run(ctx, dir, nil, argv)
 }
 
-// OutputWith is Output with an environment of its own; nil is ours.
+// OutputWith is Output in the working directory, with an environment of its own; nil is
+// ours.
 func OutputWith(ctx context.Context, env, argv []string) ([]byte, error) {
+	return run(ctx, "", env, argv)
+}
+
+func run(ctx context.Context, dir string, env, argv []string) ([]byte, error) {
+	if len(argv) == 0 {
+		return nil, &RunError{Code: -1, Err: errors.New("there is nothing to run")}
+	}
 	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	command.Env = env
+	command.Dir, command.Env = dir, env
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
@@ -57,7 +73,7 @@ func OutputWith(ctx context.Context, env, argv []string) ([]byte, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, &RunError{argv, lastLine(stderr.String()), plain(err)}
+		return nil, &RunError{argv, command.ProcessState.ExitCode(), lastLine(stderr.String()), plain(err)}
 	}
 	return stdout.Bytes(), nil
 }
@@ -69,6 +85,8 @@ func plain(err error) error {
 		return fmt.Errorf("it took too long: %w", err)
 	case errors.Is(err, exec.ErrNotFound):
 		return fmt.Errorf("there is no such command: %w", exec.ErrNotFound)
+	case errors.Is(err, exec.ErrWaitDelay):
+		return fmt.Errorf("it left a process behind that keeps its output open: %w", err)
 	}
 	return err
 }
@@ -85,7 +103,21 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// maxLine bounds what an error shows of standard error, in characters.
+const maxLine = 200
+
+// lastLine is where a command says why it failed, if it does. It may repeat what a server
+// sent, so nothing in it may speak to a terminal.
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
-	return strings.TrimSpace(lines[len(lines)-1])
+	line := []rune(strings.TrimSpace(lines[len(lines)-1]))
+	if len(line) > maxLine {
+		line = append(line[:maxLine], '…')
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, string(line))
 }

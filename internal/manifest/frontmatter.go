@@ -11,7 +11,8 @@ import (
 const (
 	maxFile    = 1 << 20
 	maxMatter  = 64 << 10
-	maxNesting = 256 // brackets, braces and lists that begin within a list, all in all
+	maxLines   = 4096 // the parser's work grows with the square of the keys
+	maxNesting = 256  // brackets, braces and lists that begin within a list, all in all
 )
 
 // split takes a file apart into front matter and body. The front matter begins on
@@ -35,7 +36,7 @@ func split(data []byte) (matter, body string, err error) {
 			return "", "", errors.New("the front matter has no end: a line ---")
 		}
 	}
-	if len(matter) > maxMatter || nesting(matter) > maxNesting {
+	if len(matter) > maxMatter || strings.Count(matter, "\n") > maxLines || nesting(matter) > maxNesting {
 		return "", "", errors.New("the front matter is too large")
 	}
 	return matter, body, nil

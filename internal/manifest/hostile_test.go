@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// Attack D7, H: an agent of a repository has a key, a value and a file name made of escape
+// Attack H1: an agent of a repository has a key, a value and a file name made of escape
 // sequences and line breaks, to draw on the operator's terminal or to forge a line of
 // the report.
-func TestAttackD7_ARepositoryDoesNotWriteOnTheTerminal(t *testing.T) {
+func TestAttackH1_ARepositoryDoesNotWriteOnTheTerminal(t *testing.T) {
 	home := tree(t, map[string]string{"bottles/dev.md": "---\n---\n"})
 	repository := tree(t, map[string]string{
 		".bot-bottle/agents/key.md":              "---\nbottle: dev\n\"x\\nforged.md:1: fine\\e[2J\\u009b2J\": 1\n---\n",
@@ -35,8 +35,8 @@ func TestAttackD7_ARepositoryDoesNotWriteOnTheTerminal(t *testing.T) {
 	}
 }
 
-// Attack E4: what is a file when the directory is read is a link or a pipe when it is opened.
-func TestAttackE4_AFileIsSwappedBeforeItIsOpened(t *testing.T) {
+// Attack D10: what is a file when the directory is read is a link or a pipe when it is opened.
+func TestAttackD10_AFileIsSwappedBeforeItIsOpened(t *testing.T) {
 	dir := tree(t, map[string]string{"secret.md": "---\n---\nsecret"})
 	link, pipe := filepath.Join(dir, "link.md"), filepath.Join(dir, "pipe.md")
 	if err := errors.Join(os.Symlink("secret.md", link), syscall.Mkfifo(pipe, 0o644)); err != nil {
@@ -55,8 +55,8 @@ func TestAttackE4_AFileIsSwappedBeforeItIsOpened(t *testing.T) {
 	}
 }
 
-// Attack E4: the directories themselves are links to where the repository would not get.
-func TestAttackE4_LinkedDirectories(t *testing.T) {
+// Attack D7: the directories themselves are links to where the repository would not get.
+func TestAttackD7_LinkedDirectories(t *testing.T) {
 	home := tree(t, map[string]string{"bottles/dev.md": "---\n---\n"})
 	elsewhere := tree(t, map[string]string{"agents/stray.md": "---\nbottle: dev\n---\n"})
 	whole, half := t.TempDir(), t.TempDir()
@@ -90,11 +90,12 @@ func TestTheRepositoryIsTheOperatorsHome(t *testing.T) {
 	}
 }
 
-// Attack E4: a repository's front matter is made to keep the parser busy, or to fill the
+// Attack: a repository's front matter is made to keep the parser busy, or to fill the
 // memory with problems.
-func TestAttackE4_ProblemsAreBounded(t *testing.T) {
+func TestAttack_FrontMatterWithoutBound(t *testing.T) {
 	for name, matter := range map[string]string{
-		"one key again and again": strings.Repeat("a:\n", maxMatter/3),
+		"one key again and again": strings.Repeat("a:\n", maxLines),
+		"many lines":              strings.Repeat("a:\n", maxMatter/3),
 		"lists in lists":          strings.Repeat("- ", maxMatter/2),
 		"brackets":                strings.Repeat("[", maxMatter),
 		"braces":                  "a: " + strings.Repeat("{", maxMatter-3),
@@ -122,8 +123,8 @@ func TestAnUnfinishedListIsNotAny(t *testing.T) {
 	}
 }
 
-// Attack E2: an upstream that git or ssh would take for an option, or run.
-func TestAttackE2_Upstreams(t *testing.T) {
+// Attack E6: an upstream that git or ssh would take for an option, or run.
+func TestAttackE6_Upstreams(t *testing.T) {
 	for _, url := range []string{
 		"", "-u@host:path", "--upload-pack=x", "ssh://-oProxyCommand=x/y", "ssh://git@-oProxyCommand=x/y", "ssh://git@/y", "ssh:///y",
 		"https://", "https://@-x/y", "ext::sh -c id", "file:///etc", "/etc", "http://x/y", "git@host:a b", "git@host:a\nb", "git@-host:x", "SSH://x/y", "fd::3",

@@ -35,7 +35,7 @@ func (a *Archive) Add(f provider.File) {
 	if a.files == nil {
 		a.files = make(map[string]entry)
 	}
-	a.files[path.Clean(f.Path)] = entry{f.Mode, f.UID, f.Data}
+	a.files[path.Clean("/"+f.Path)] = entry{f.Mode, f.UID, f.Data}
 }
 
 // Setenv sets a variable for every process in the bottle.

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -45,7 +46,7 @@ func copySkill(a *Archive, skill bottle.Skill) error {
 		if total += info.Size(); total > maxSkill {
 			return fmt.Errorf("it is larger than %d MiB", maxSkill>>20)
 		}
-		data, err := os.ReadFile(name)
+		data, err := readExactly(name, info.Size())
 		if err != nil {
 			return err
 		}
@@ -59,4 +60,19 @@ func copySkill(a *Archive, skill bottle.Skill) error {
 		})
 		return nil
 	})
+}
+
+// readExactly refuses a file that holds more than its size says: one that grows, or one of
+// /proc, where a link to self/environ would carry the operator's keys into the bottle.
+func readExactly(name string, size int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, size+1))
+	if err == nil && int64(len(data)) != size {
+		err = fmt.Errorf("%s is not the size that it says", name)
+	}
+	return data, err
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bot-bottle/bot-bottle/internal/hostcmd"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
@@ -42,12 +44,22 @@ func fetch(ctx context.Context, s manifest.SecretSource, lookupEnv func(string) 
 	case len(s.Command) > 0:
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		out, err := hostcmd.Output(ctx, s.Command)
+		out, err := hostcmd.Output(ctx, home(lookupEnv), s.Command)
 		return string(out), err
 	case s.File != "":
 		return readFile(s.File)
 	}
 	return "", errors.New("it has no source")
+}
+
+// home is where a secret's command runs: never in the directory at hand, which may be a
+// hostile repository's. Many commands take configuration from there, or programs.
+func home(lookupEnv func(string) (string, bool)) string {
+	dir, _ := lookupEnv("HOME")
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() || !filepath.IsAbs(dir) {
+		return "/"
+	}
+	return dir
 }
 
 func readFile(path string) (string, error) {
@@ -63,17 +75,26 @@ func readFile(path string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, maxSecret))
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1)) // one more, so that check sees one that grew
 	return string(data), err
 }
 
-// check refuses what could not stand in a header: it would break out of it.
+// check refuses what would not reach an upstream as it is: what breaks out of a header,
+// what a header loses at its ends (egress would not know it again in an echo), and what
+// is not text (the bundle's configuration is JSON).
 func check(value string) (secret.Value, error) {
-	if value == "" {
+	control := func(r rune) bool { return r < 0x20 || r == 0x7f }
+	switch {
+	case value == "":
 		return secret.Value{}, errors.New("it is empty")
-	}
-	if len(value) > maxSecret || strings.ContainsAny(value, "\x00\r\n") {
-		return secret.Value{}, errors.New("it holds a line break or a NUL, or is too long")
+	case len(value) > maxSecret:
+		return secret.Value{}, fmt.Errorf("it is longer than %d bytes", maxSecret)
+	case strings.ContainsFunc(value, control):
+		return secret.Value{}, errors.New("it holds a line break or another control character")
+	case !utf8.ValidString(value):
+		return secret.Value{}, errors.New("it is not text in UTF-8")
+	case strings.TrimSpace(value) != value:
+		return secret.Value{}, errors.New("it begins or ends with a space")
 	}
 	return secret.New(value), nil
 }

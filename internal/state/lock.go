@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,18 +20,53 @@ var ErrLocked = errors.New("another bot-bottle is at work on it")
 // and half made is an orphan, and whatever is locked is in progress. The state
 // directory is created if it is missing.
 func (s Store) Lock(identity string) (release func(), err error) {
-	if err := os.MkdirAll(s.Dir(identity), 0o700); err != nil {
-		return nil, fmt.Errorf("cannot record bottle %s: %w", identity, err)
+	path := filepath.Join(s.Dir(identity), "lock")
+	for {
+		if err := os.MkdirAll(s.Dir(identity), 0o700); err != nil {
+			return nil, fmt.Errorf("cannot record bottle %s: %w", identity, err)
+		}
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // Remove was faster
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot record bottle %s: %w", identity, err)
+		}
+		if err := take(f); err != nil {
+			return nil, errors.Join(fmt.Errorf("bottle %s: %w", identity, err), f.Close())
+		}
+		if isAt(f, path) {
+			return func() { _ = f.Close() }, nil
+		}
+		_ = f.Close() // a lock on what Remove took away keeps nobody out
 	}
-	f, err := os.OpenFile(filepath.Join(s.Dir(identity), "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+}
+
+// take locks f, or fails with ErrLocked. Who only asks whether it is locked holds a
+// shared lock for an instant, which does not count.
+func take(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
+			return ErrLocked
+		}
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_UN); err != nil {
+			return err
+		}
+	}
+}
+
+// isAt reports whether path still names f.
+func isAt(f *os.File, path string) bool {
+	opened, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return false
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("bottle %s: %w", identity, ErrLocked)
-	}
-	return func() { _ = f.Close() }, nil
+	named, err := os.Stat(path)
+	return err == nil && os.SameFile(opened, named)
 }
 
 // Locked reports whether a process is at work on the bottle.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,10 +27,10 @@ func TestLockIsForOneEvenWhereItsFileIsDeleted(t *testing.T) {
 					t.Error("two hold the lock")
 				}
 				taken.Add(1)
+				holders.Add(-1) // with Remove it is given up
 				if err := s.Remove("dev-aaaaaa"); err != nil {
 					t.Error(err)
 				}
-				holders.Add(-1)
 				release()
 			}
 		})
@@ -120,5 +121,38 @@ func TestLocksOfNothing(t *testing.T) {
 	}
 	if err := s.Write(Metadata{Identity: "dev-aaaaaa"}); err == nil {
 		t.Error("a record was written nowhere")
+	}
+}
+
+// A lock on a file that Remove took away is a lock on nothing, and seen as such.
+func TestARemovedLockIsNone(t *testing.T) {
+	s := Open(t.TempDir())
+	release, err := s.Lock("dev-aaaaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(s.Dir("dev-aaaaaa"), "lock")
+	late, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = late.Close() }()
+	if !isAt(late, path) {
+		t.Error("the lock is not where it is")
+	}
+	if err := s.Remove("dev-aaaaaa"); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := take(late); err != nil || isAt(late, path) {
+		t.Errorf("got %v, at its path: %v", err, isAt(late, path))
+	}
+	again, err := s.Lock("dev-aaaaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again()
+	if isAt(late, path) {
+		t.Error("the old lock passes for the new one")
 	}
 }

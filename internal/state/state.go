@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -86,10 +87,10 @@ func (s Store) mint(path string) error {
 	var b [8]byte
 	_, _ = rand.Read(b[:])
 	tmp := path + "." + hex.EncodeToString(b[:4])
-	if err := os.WriteFile(tmp, []byte(hex.EncodeToString(b[:])), 0o600); err != nil {
+	defer func() { _ = os.Remove(tmp) }()
+	if err := writeAtomic(tmp, []byte(hex.EncodeToString(b[:]))); err != nil { // fsynced: half a name would stay
 		return err
 	}
-	defer func() { _ = os.Remove(tmp) }()
 	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
@@ -144,7 +145,7 @@ func (s Store) Identities() ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if entry.IsDir() {
+		if entry.IsDir() && !strings.HasPrefix(entry.Name(), removed) {
 			names = append(names, entry.Name())
 		}
 	}
@@ -152,8 +153,34 @@ func (s Store) Identities() ([]string, error) {
 	return names, err
 }
 
-// Remove forgets a bottle.
-func (s Store) Remove(identity string) error { return os.RemoveAll(s.Dir(identity)) }
+// removed begins the names of directories on their way out.
+const removed = ".removed-"
+
+// Remove forgets a bottle. Its directory goes in one step, with its lock in it, so that
+// whoever takes the identity next begins with nothing.
+func (s Store) Remove(identity string) error {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	out := filepath.Join(s.home, "state", removed+hex.EncodeToString(b[:]))
+	if err := os.Rename(s.Dir(identity), out); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove the record of bottle %s: %w", identity, err)
+	}
+	return s.sweep()
+}
+
+// sweep deletes what Remove took away, also where a crash came between.
+func (s Store) sweep() error {
+	entries, err := os.ReadDir(filepath.Join(s.home, "state"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), removed) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(s.home, "state", entry.Name())))
+		}
+	}
+	return err
+}
 
 func writeAtomic(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")

@@ -31,6 +31,10 @@ func (d *Driver) Launch(ctx context.Context, p Plan, say bottle.Progress) (bottl
 	b, err := d.launch(ctx, p, say)
 	if missing := (*binaryMissingError)(nil); errors.As(err, &missing) {
 		d.forgetBinary(p, missing.volume)
+		release() // the lock went with the record
+		if release, err = d.State.Lock(p.Identity); err != nil {
+			return nil, err
+		}
 		b, err = d.launch(ctx, p, say)
 	}
 	if err != nil {
