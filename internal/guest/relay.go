@@ -66,8 +66,14 @@ func relay(s socket, log *slog.Logger) func(context.Context, *net.TCPConn) {
 func unavailable(client *net.TCPConn, service string) {
 	body := fmt.Sprintf(`{"error":"service_unavailable","reason":"the bottle's %s does not run"}`+"\n", service)
 	_, _ = fmt.Fprintf(client, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+	linger(client)
+}
+
+// linger ends a connection on which an answer was just written. Closed with input
+// unread, it would be reset, and the client could lose the answer (RFC 9112 §9.6).
+func linger(client *net.TCPConn) {
 	_ = client.CloseWrite()
-	_ = client.SetReadDeadline(time.Now().Add(time.Second)) // let the client read it before a reset
+	_ = client.SetReadDeadline(time.Now().Add(time.Second))
 	_, _ = io.Copy(io.Discard, client)
 }
 

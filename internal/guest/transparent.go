@@ -133,6 +133,7 @@ func connect(ctx context.Context, service net.Conn, client *net.TCPConn, name st
 		if port == 80 {
 			response.Close = true
 			_ = response.Write(client)
+			linger(client)
 		}
 		return fmt.Errorf("egress answered %s", response.Status)
 	}

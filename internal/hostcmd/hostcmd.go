@@ -61,7 +61,7 @@ func run(ctx context.Context, dir string, env, argv []string) ([]byte, error) {
 	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	command.Dir, command.Env = dir, env
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	command.Cancel = func() error { return syscall.Kill(command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
 	stdout, stderr := &bounded{}, &bounded{}
 	command.Stdout, command.Stderr = stdout, stderr
@@ -73,9 +73,9 @@ func run(ctx context.Context, dir string, env, argv []string) ([]byte, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, &RunError{argv, command.ProcessState.ExitCode(), lastLine(stderr.String()), plain(err)}
+		return nil, &RunError{argv, command.ProcessState.ExitCode(), lastLine(stderr.kept.String()), plain(err)}
 	}
-	return stdout.Bytes(), nil
+	return stdout.kept.Bytes(), nil
 }
 
 // plain says in words what exec says in its own.
@@ -91,15 +91,17 @@ func plain(err error) error {
 	return err
 }
 
+// bounded keeps the beginning of what is written to it. It must not embed the buffer:
+// io.Copy would go past Write by its ReadFrom.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	over bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := maxOutput - b.Len()
+	room := maxOutput - b.kept.Len()
 	b.over = b.over || len(p) > room
-	b.Buffer.Write(p[:min(len(p), max(room, 0))])
+	b.kept.Write(p[:min(len(p), room)])
 	return len(p), nil
 }
 

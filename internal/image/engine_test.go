@@ -135,7 +135,7 @@ ls -d /opt/bot-bottle /run/bot-bottle /etc/bot-bottle /var/lib/apt/lists/*_Packa
 			t.Errorf("do not want %q in %s", bad, out)
 		}
 	}
-	if again, err := b.Ensure(t.Context(), "claude", func(s string) { t.Errorf("built again: %s", s) }); err != nil || again != got {
+	if again, err := b.Ensure(t.Context(), "claude", func(s string) { t.Errorf("built again: %s", s) }); err != nil || again.Ref != got.Ref {
 		t.Errorf("got %v, %v", again, err)
 	}
 }

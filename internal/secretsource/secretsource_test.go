@@ -58,3 +58,59 @@ func TestAttackC10_ErrorsHoldNoSecret(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Attack E7: the repository at hand holds what a secret's command would run or read, were
+// it run there.
+func TestAttackE7_CommandsDoNotRunInTheRepository(t *testing.T) {
+	home, repository := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(repository, "config"), []byte("evil\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(repository)
+	for dir, want := range map[string]string{home: home, "": "/", "relative": "/", filepath.Join(home, "none"): "/"} {
+		env := func(name string) (string, bool) { return dir, name == "HOME" && dir != "" }
+		value, err := Resolver(env, time.Minute)(t.Context(), manifest.SecretSource{Command: []string{"sh", "-c", "cat config 2>/dev/null || pwd"}})
+		if err != nil || value.Reveal() != want {
+			t.Errorf("HOME=%q: got %q, %v; want %q", dir, value.Reveal(), err, want)
+		}
+	}
+}
+
+// Attack C3: a secret that a header trims or that JSON mends is another one upstream, and
+// its echo is not known again.
+func TestAttackC3_SecretsThatWouldChangeOnTheWay(t *testing.T) {
+	for name, c := range map[string]struct{ value, want string }{
+		"space before": {" key", "a space"}, "space after": {"key ", "a space"}, "tab after": {"key\t", "control"}, "wide space": {"key\u3000", "a space"},
+		"escape": {"k\x1bey", "control"}, "delete": {"k\x7fey", "control"}, "return": {"k\rey", "line break"}, "two newlines": {"key\n\n", "line break"},
+		"not text": {"k\xffey", "UTF-8"}, "only a newline": {"\n", "empty"}, "long": {strings.Repeat("k", maxSecret+1), "longer"},
+	} {
+		resolve := Resolver(func(string) (string, bool) { return c.value, true }, time.Minute)
+		value, err := resolve(t.Context(), manifest.SecretSource{Env: "K"})
+		if err == nil || !strings.Contains(err.Error(), c.want) || !value.Empty() {
+			t.Errorf("%s: got %q, %v; want %q", name, value.Reveal(), err, c.want)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	long, exact := strings.Repeat("k", maxSecret+1), strings.Repeat("k", maxSecret)
+	dir := t.TempDir()
+	for content, ok := range map[string]bool{exact: true, long: false} {
+		path := filepath.Join(dir, "k")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		resolve := Resolver(func(string) (string, bool) { return "", false }, time.Minute)
+		if value, err := resolve(t.Context(), manifest.SecretSource{File: path}); (err == nil) != ok || ok && value.Reveal() != content {
+			t.Errorf("%d bytes: got %d, %v", len(content), len(value.Reveal()), err)
+		}
+	}
+}
+
+func TestACommandThatTakesTooLong(t *testing.T) {
+	resolve := Resolver(func(string) (string, bool) { return "", false }, 50*time.Millisecond)
+	_, err := resolve(t.Context(), manifest.SecretSource{Command: []string{"sleep", "1000"}})
+	if err == nil || !strings.Contains(err.Error(), "sleep: it took too long") {
+		t.Errorf("got %v", err)
+	}
+}
