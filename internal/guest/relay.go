@@ -62,12 +62,20 @@ func relay(s socket, log *slog.Logger) func(context.Context, *net.TCPConn) {
 	}
 }
 
-// unavailable tells an HTTP client, before it has said a word, what is wrong.
+// unavailable tells an HTTP client what is wrong, once it has begun to ask: an answer
+// before any question is no answer to it (RFC 9112 §9.5).
 func unavailable(client *net.TCPConn, service string) {
+	_ = client.SetReadDeadline(time.Now().Add(headTimeout))
+	if _, err := client.Read(make([]byte, 4096)); err != nil {
+		return
+	}
 	body := fmt.Sprintf(`{"error":"service_unavailable","reason":"the bottle's %s does not run"}`+"\n", service)
 	_, _ = fmt.Fprintf(client, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
 	linger(client)
 }
+
+// headTimeout is how long a client may take to begin.
+const headTimeout = 30 * time.Second
 
 // linger ends a connection on which an answer was just written. Closed with input
 // unread, it would be reset, and the client could lose the answer (RFC 9112 §9.6).

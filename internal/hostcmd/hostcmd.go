@@ -61,7 +61,7 @@ func run(ctx context.Context, dir string, env, argv []string) ([]byte, error) {
 	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	command.Dir, command.Env = dir, env
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(command.Process.Pid, syscall.SIGKILL) }
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
 	stdout, stderr := &bounded{}, &bounded{}
 	command.Stdout, command.Stderr = stdout, stderr

@@ -3,6 +3,7 @@ package hostcmd
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -89,6 +90,10 @@ func TestOutputIsBounded(t *testing.T) {
 	}
 	if out, err := Output(t.Context(), "", []string{"head", "-c", strconv.Itoa(maxOutput + 1), "/dev/zero"}); err == nil {
 		t.Errorf("got %d bytes", len(out))
+	}
+	endless := &bounded{}
+	if _, err := io.Copy(endless, strings.NewReader(strings.Repeat("x", 3*maxOutput))); err != nil || endless.kept.Len() != maxOutput || !endless.over {
+		t.Errorf("kept %d bytes, %v", endless.kept.Len(), err)
 	}
 }
 

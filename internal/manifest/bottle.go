@@ -3,10 +3,12 @@ package manifest
 import (
 	"errors"
 	"maps"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
@@ -182,7 +184,7 @@ func (l *loader) secrets(v *value) map[string]SecretSource {
 			l.problems.add(f.file, f.line, "secrets.%s needs exactly one of env, command, file", f.key)
 			continue
 		}
-		s := SecretSource{Env: text(f.value.get("env")), Command: texts(f.value.get("command")), File: l.path(f.value.get("file"))}
+		s := SecretSource{Env: text(f.value.get("env")), Command: l.command(f.value.get("command")), File: l.path(f.value.get("file"))}
 		if s.Env == "" && len(s.Command) == 0 && s.File == "" {
 			l.problems.add(f.file, f.line, "secrets.%s: its source is empty", f.key)
 		}
@@ -247,15 +249,15 @@ func (l *loader) git(v *value) []GitRepo {
 		if !repositoryName.MatchString(r.Name) || strings.HasSuffix(r.Name, ".git") || strings.Contains(r.Name, "..") {
 			l.problems.add(item.file, item.line, "git: %q is not a repository's name", r.Name)
 		}
-		if slices.ContainsFunc(repos, func(other GitRepo) bool { return other.Name == r.Name }) {
+		if slices.ContainsFunc(repos, func(other GitRepo) bool { return strings.EqualFold(other.Name, r.Name) }) {
 			l.problems.add(item.file, item.line, "git: there are two repositories %s", r.Name)
 		}
 		if err := checkUpstream(r.Upstream); err != nil {
 			l.problems.add(item.file, item.get("upstream").at(item.line), "git.upstream: %v", err)
 		}
 		for _, ref := range r.Push.Refs {
-			if !strings.HasPrefix(ref, "refs/") {
-				l.problems.add(item.file, push.get("refs").at(item.line), "git.push.refs: %q must begin with refs/", ref)
+			if err := checkRefs(ref); err != nil {
+				l.problems.add(item.file, push.get("refs").at(item.line), "git.push.refs: %q %v", ref, err)
 			}
 		}
 		repos = append(repos, r)
@@ -263,26 +265,64 @@ func (l *loader) git(v *value) []GitRepo {
 	return repos
 }
 
-var scpLike = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/-]+$`)
-
-// option is a user or a host that ssh(1) would take for an option, or none at all.
-var option = regexp.MustCompile(`^(-|/|[^/]*@(-|/|$))`)
-
-// checkUpstream takes the three transports that the gate speaks, and nothing that git
-// would run (git-remote-ext(1)) or take for an option.
-func checkUpstream(url string) error {
-	if strings.ContainsFunc(url, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
-		return errors.New("it holds a space or a character that is not ASCII")
+// checkRefs refuses a glob that can match no ref (git-check-ref-format(1)), or not what it
+// seems to.
+func checkRefs(glob string) error {
+	if !strings.HasPrefix(glob, "refs/") {
+		return errors.New("must begin with refs/")
 	}
-	for _, scheme := range []string{"ssh://", "https://"} {
-		if rest, ok := strings.CutPrefix(url, scheme); ok && rest != "" && !option.MatchString(rest) {
-			return nil
+	if strings.ContainsFunc(glob, unicode.IsControl) || strings.ContainsAny(glob, ` ~^:?[\`) || strings.Contains(glob, "..") || strings.Contains(glob, "@{") {
+		return errors.New("can match no ref: only * and ** have a meaning, and a ref holds no space and none of ~^:?[\\ .. @{")
+	}
+	for segment := range strings.SplitSeq(glob, "/") {
+		if segment == "" || strings.HasPrefix(segment, ".") || strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, ".lock") {
+			return errors.New("can match no ref: a part is empty, begins or ends with a dot, or ends with .lock")
+		}
+		if strings.Contains(segment, "**") && segment != "**" {
+			return errors.New("has ** beside other characters: it must be a whole part")
 		}
 	}
-	if scpLike.MatchString(url) {
+	return nil
+}
+
+var scpLike = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9._~/][A-Za-z0-9._~/-]*$`)
+
+var upstreamHost = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9.-]*|[0-9a-f:]+:[0-9a-f:.]*)$`)
+
+// checkUpstream takes the three transports that the gate speaks, and nothing that git
+// would run (git-remote-ext(1)) or take for an option. A URL is shown in many places, so it
+// holds no credential.
+func checkUpstream(address string) error {
+	if strings.ContainsFunc(address, func(r rune) bool { return r <= 0x20 || r >= 0x7f }) {
+		return errors.New("it holds a space or a character that is not ASCII")
+	}
+	if scpLike.MatchString(address) {
 		return nil
 	}
-	return errors.New("it must be ssh://…, https://… or user@host:path")
+	u, err := url.Parse(address)
+	if err != nil || !strings.HasPrefix(address, "ssh://") && !strings.HasPrefix(address, "https://") {
+		return errors.New("it must be ssh://…, https://… or user@host:path")
+	}
+	if _, password := u.User.Password(); password || u.Scheme == "https" && u.User != nil {
+		return errors.New("it holds a credential, which whoever sees the URL would have: leave out the password, and for https the user")
+	}
+	if !upstreamHost.MatchString(u.Hostname()) || strings.HasPrefix(u.User.Username(), "-") || u.User != nil && u.User.Username() == "" {
+		return errors.New("it names no host, or a user or host that ssh would take for an option")
+	}
+	if strings.Trim(u.Path, "/") == "" || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("it must end with the path of a repository")
+	}
+	return nil
+}
+
+// command makes the path of a program absolute as path does: where it is run from must
+// not matter, since that may be a hostile repository. A bare name is looked up in PATH.
+func (l *loader) command(v *value) []string {
+	words := texts(v)
+	if len(words) > 0 && strings.Contains(words[0], "/") {
+		words[0] = l.path(v.list[0])
+	}
+	return words
 }
 
 // path makes a path absolute: "~" is the operator's home, and others are relative to

@@ -15,14 +15,15 @@ type Problem struct {
 	Message string `json:"message"`
 }
 
-// String is one line, whatever a hostile file's keys and name are made of.
+// String is one line that reads as it is written, whatever a hostile file's keys and name
+// are made of: no control characters, no line separators, nothing that turns text around.
 func (p Problem) String() string {
 	text := fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
 	if p.Line == 0 {
 		text = p.File + ": " + p.Message
 	}
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if !unicode.IsPrint(r) {
 			return '·'
 		}
 		return r

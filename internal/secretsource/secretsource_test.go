@@ -67,7 +67,7 @@ func TestAttackE7_CommandsDoNotRunInTheRepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(repository)
-	for dir, want := range map[string]string{home: home, "": "/", "relative": "/", filepath.Join(home, "none"): "/"} {
+	for dir, want := range map[string]string{home: home, "": "/", ".": "/", filepath.Join(home, "none"): "/"} {
 		env := func(name string) (string, bool) { return dir, name == "HOME" && dir != "" }
 		value, err := Resolver(env, time.Minute)(t.Context(), manifest.SecretSource{Command: []string{"sh", "-c", "cat config 2>/dev/null || pwd"}})
 		if err != nil || value.Reveal() != want {
