@@ -7,12 +7,14 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -190,6 +192,12 @@ func TestAttackA17_TransparentConnections(t *testing.T) {
 	egress.mu.Lock()
 	egress.allowed = []string{"db.example"} // a grant has ended
 	egress.mu.Unlock()
+	early := dialSoon(t, net.JoinHostPort(gone[0], "80"))
+	_ = early.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if n, err := early.Read(make([]byte, 1)); n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("before it asked, a client got %d bytes and %v", n, err)
+	}
+	_ = early.Close()
 	response, err := http.Get("http://" + gone[0] + "/")
 	if err != nil || response.StatusCode != http.StatusForbidden {
 		t.Errorf("refused in clear: got %v, %v", response, err)

@@ -62,16 +62,26 @@ func relay(s socket, log *slog.Logger) func(context.Context, *net.TCPConn) {
 	}
 }
 
-// unavailable tells an HTTP client what is wrong, once it has begun to ask: an answer
-// before any question is no answer to it (RFC 9112 §9.5).
+// unavailable tells an HTTP client what is wrong.
 func unavailable(client *net.TCPConn, service string) {
+	body := fmt.Sprintf(`{"error":"service_unavailable","reason":"the bottle's %s does not run"}`+"\n", service)
+	reply(client, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+		return err
+	})
+}
+
+// reply writes an HTTP response, the connection's last, once the client has begun to
+// ask: what comes before any request answers none (RFC 9112 §9.2), and clients differ in
+// what they make of it.
+func reply(client *net.TCPConn, write func(io.Writer) error) {
 	_ = client.SetReadDeadline(time.Now().Add(headTimeout))
 	if _, err := client.Read(make([]byte, 4096)); err != nil {
 		return
 	}
-	body := fmt.Sprintf(`{"error":"service_unavailable","reason":"the bottle's %s does not run"}`+"\n", service)
-	_, _ = fmt.Fprintf(client, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
-	linger(client)
+	if write(client) == nil {
+		linger(client)
+	}
 }
 
 // headTimeout is how long a client may take to begin.

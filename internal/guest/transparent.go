@@ -132,8 +132,7 @@ func connect(ctx context.Context, service net.Conn, client *net.TCPConn, name st
 	if response.StatusCode != http.StatusOK {
 		if port == 80 {
 			response.Close = true
-			_ = response.Write(client)
-			linger(client)
+			reply(client, response.Write)
 		}
 		return fmt.Errorf("egress answered %s", response.Status)
 	}
