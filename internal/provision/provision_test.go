@@ -128,10 +128,10 @@ func TestSkills(t *testing.T) {
 	}
 }
 
-func TestGitAndProxyEnvironment(t *testing.T) {
+func TestGitAndNetwork(t *testing.T) {
 	a := &Archive{}
 	Git(a, manifest.GitIdentity{Name: "Implementer", Email: "i@acme.example"})
-	Proxy(a)
+	Network(a)
 	want := []string{
 		"GIT_AUTHOR_EMAIL=i@acme.example", "GIT_AUTHOR_NAME=Implementer", "GIT_COMMITTER_EMAIL=i@acme.example", "GIT_COMMITTER_NAME=Implementer",
 		"HTTPS_PROXY=http://127.0.0.1:3128", "HTTP_PROXY=http://127.0.0.1:3128", "NO_PROXY=localhost,127.0.0.1",

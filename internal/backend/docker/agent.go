@@ -2,7 +2,6 @@ package docker
 
 import (
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
 )
 
 // agentContainer describes the container that the agent runs in. Each line is a
@@ -23,7 +23,7 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 		Config: &container.Config{
 			Image:       image,
 			User:        provider.User,
-			Hostname:    "bottle",
+			Hostname:    provision.Hostname,
 			Env:         env,
 			WorkingDir:  provider.Workspace,
 			Entrypoint:  []string{control.Binary, "guest", "run", "--"}, // whatever the image's own is
@@ -33,10 +33,15 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			OpenStdin:   p.TTY || p.Stdin,
 			StdinOnce:   p.Stdin && !p.TTY, // the end of a pipe is the agent's end of file; a terminal may come back
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+
+			// The one idea (DESIGN §2), said twice. Without this the engine's network code
+			// would attach the container to the network "none", for more than half of what a
+			// start takes, and holding the locks over which engines up to 20.10.26 hang when
+			// several containers end at once (moby/moby#46661).
+			NetworkDisabled: true,
 		},
 		HostConfig: &container.HostConfig{
-			NetworkMode:  "none",                                         // the one idea (DESIGN §2)
-			DNS:          []netip.Addr{netip.MustParseAddr("127.0.0.1")}, // the guest answers
+			NetworkMode:  "none",
 			CapDrop:      []string{"ALL"},
 			SecurityOpt:  p.securityOptions(profile),
 			Sysctls:      map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}, // the guest binds 53, 80, 443 without a capability

@@ -91,11 +91,6 @@ func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The guest holds the agent's output until it ends itself, and with it the bottle:
-	// once that has ended, nothing in there runs, and the bundle may begin to end.
-	if b.bundle != nil {
-		b.bundle.dismiss()
-	}
 	return b.exitStatus(outer)
 }
 
@@ -196,6 +191,6 @@ func (b *Bottle) letGo() {
 // Close ends the bottle: the agent is asked, then made, to end; its containers and
 // sockets go; home and workspace stay unless the bottle was started to be removed.
 func (b *Bottle) Close() error {
-	b.once.Do(func() { b.closed = b.close() })
+	b.once.Do(func() { b.closed = explain(b.close()) })
 	return b.closed
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/api/types/container"
@@ -80,9 +81,14 @@ func (b *bundle) abandon() {
 	<-b.ended
 }
 
+// readyLimit bounds the time from a bundle's start to its being ready.
+const readyLimit = 2 * time.Minute
+
 // startBundle starts a created bundle, hands it its configuration and waits until
 // every service listens. Audit lines go to sink for as long as it runs.
 func (d *Driver) startBundle(ctx context.Context, id string, config control.BundleConfig, sink io.Writer) (*bundle, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyLimit)
+	defer cancel()
 	attached, err := d.Client.ContainerAttach(ctx, id, client.ContainerAttachOptions{Stream: true, Stdin: true, Stdout: true, Stderr: true})
 	if err != nil {
 		return nil, err
@@ -106,7 +112,10 @@ func (d *Driver) startBundle(ctx context.Context, id string, config control.Bund
 
 // feedBundle starts the container and writes the one document that it reads.
 func (d *Driver) feedBundle(ctx context.Context, id string, conn client.HijackedResponse, config control.BundleConfig) error {
-	if _, err := d.Client.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
+	done := d.turn(ctx)
+	_, err := d.Client.ContainerStart(ctx, id, client.ContainerStartOptions{})
+	done()
+	if err != nil {
 		return err
 	}
 	if err := json.NewEncoder(conn.Conn).Encode(config); err != nil { // one line

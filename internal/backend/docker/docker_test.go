@@ -1,17 +1,21 @@
 package docker
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
@@ -179,5 +183,27 @@ func TestMCSLevels(t *testing.T) {
 	}
 	if len(seen) < 195 {
 		t.Errorf("only %d levels for 200 bottles", len(seen))
+	}
+}
+
+// An engine that has locked itself up takes requests and answers none of them. Whoever
+// asks is told, instead of waiting for ever.
+func TestAnEngineThatHangsIsReported(t *testing.T) {
+	host := filepath.Join(t.TempDir(), "engine.sock")
+	l, err := net.Listen("unix", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	getenv := func(name string) string { return map[string]string{"DOCKER_HOST": "unix://" + host}[name] }
+	engine, err := connect(getenv, t.TempDir(), 50*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
+	_, err = engine.ContainerStart(context.WithoutCancel(t.Context()), "x", client.ContainerStartOptions{})
+	var hint interface{ Hint() string }
+	if explained := explain(err); !errors.As(explained, &hint) || !strings.Contains(hint.Hint(), "restart the engine") || !strings.Contains(explained.Error(), "does not answer") {
+		t.Errorf("got %v", explained)
 	}
 }

@@ -1,15 +1,19 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/moby/moby/client"
 )
@@ -18,18 +22,33 @@ import (
 // $DOCKER_HOST, else the context that $DOCKER_CONTEXT or ~/.docker/config.json
 // names (Docker Desktop, colima and rootless engines are found that way), else the
 // default socket. It connects to nothing yet. The caller closes the client.
+//
+// A request that the engine has taken and does not begin to answer within three minutes
+// fails, except over TLS ($DOCKER_CERT_PATH).
 func Connect(getenv func(string) string, home string) (*client.Client, error) {
-	options := []client.Opt{client.FromEnv}
-	if getenv("DOCKER_HOST") == "" {
-		endpoint, err := contextHost(getenv, home)
-		if err != nil {
+	return connect(getenv, home, answerLimit)
+}
+
+// answerLimit is far above what a busy engine needs, a stop's grace included: it is for
+// one that hangs.
+const answerLimit = 3 * time.Minute
+
+func connect(getenv func(string) string, home string, limit time.Duration) (*client.Client, error) {
+	endpoint := getenv("DOCKER_HOST")
+	if endpoint == "" {
+		var err error
+		if endpoint, err = contextHost(getenv, home); err != nil {
 			return nil, err
 		}
-		if endpoint != "" {
-			options = append(options, client.WithHost(endpoint))
-		}
 	}
-	return client.New(options...)
+	patient := &http.Client{
+		Transport: &http.Transport{
+			ResponseHeaderTimeout: limit,
+			TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2: its set-up would look like a wish for TLS
+		},
+		CheckRedirect: client.CheckRedirect,
+	}
+	return client.New(client.WithHTTPClient(patient), client.FromEnv, client.WithHost(cmp.Or(endpoint, client.DefaultDockerHost)))
 }
 
 // contextHost reads the endpoint of the chosen docker context; "" for the default

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/moby/moby/client"
@@ -27,6 +28,8 @@ func explain(err error) error {
 	}
 	text := err.Error()
 	switch {
+	case errors.Is(err, context.DeadlineExceeded): // what net/http's own limits are, too
+		return &hinted{fmt.Errorf("the engine does not answer: %w", err), "restart the engine (often: systemctl restart docker), then run bot-bottle cleanup"}
 	case client.IsErrConnectionFailed(err):
 		return &hinted{err, "the engine stopped answering: start it again, then run bot-bottle cleanup"}
 	case strings.Contains(text, "no space left on device"):

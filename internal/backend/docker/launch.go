@@ -161,7 +161,7 @@ func (p Plan) provision(needs supplies) (*provision.Archive, error) {
 		return nil, err
 	}
 	provision.Git(a, p.GitIdentity)
-	provision.Proxy(a)
+	provision.Network(a)
 	return a, nil
 }
 
@@ -182,7 +182,9 @@ func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive
 	if err := d.copyRepository(ctx, p, a.id); err != nil {
 		return err
 	}
-	attached, err := d.Client.ContainerAttach(ctx, a.id, client.ContainerAttachOptions{
+	limited, cancel := context.WithTimeout(ctx, answerLimit) // for the answer; the stream lasts
+	defer cancel()
+	attached, err := d.Client.ContainerAttach(limited, a.id, client.ContainerAttachOptions{
 		Stream: true, Stdin: p.TTY || p.Stdin, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
 	})
 	if err != nil {

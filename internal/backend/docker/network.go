@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
 )
 
 // noTalk keeps the containers of a bridge network from reaching each other.
@@ -66,4 +68,24 @@ func checkNetwork(n network.Summary) error {
 		return fmt.Errorf("the docker network %s is not the one that bot-bottle makes: remove it (docker network rm %s) and try again", networkName, networkName)
 	}
 	return nil
+}
+
+// turnLimit is how long somebody waits for a turn, at most: who has it may be suspended.
+const turnLimit = 30 * time.Second
+
+// turn lets one bot-bottle at a time attach a bundle to the network or detach one.
+// Engines up to 20.10.26, Debian 12's among them, can hang for good when containers of
+// one network come and go at once (moby/moby#46661); those later are asked freely.
+// Who got no turn goes on without.
+func (d *Driver) turn(ctx context.Context) (done func()) {
+	if versions.GreaterThan(d.Client.ClientVersion(), "1.41") {
+		return func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, turnLimit)
+	defer cancel()
+	done, err := d.State.CacheLock(ctx, "docker-network")
+	if err != nil {
+		return func() {}
+	}
+	return done
 }

@@ -111,30 +111,31 @@ func (b *Bottle) endBundle(ctx context.Context) error {
 	if b.bundle == nil {
 		return b.driver.harvest(ctx, b.identity)
 	}
+	done := b.driver.turn(ctx)
+	defer done()
 	b.bundle.dismiss()
-	b.bundle.drain(ctx)
-	select {
-	case <-b.bundle.ended:
-		if b.bundle.unrecorded != nil { // the engine still has it all
-			return b.driver.harvest(ctx, b.identity)
-		}
-	default:
+	if b.bundle.drain(ctx) && b.bundle.unrecorded != nil { // the engine still has it all
+		done()
+		return b.driver.harvest(ctx, b.identity)
 	}
 	return b.driver.removeContainer(ctx, b.bundle.id)
 }
 
-// drain waits until the bundle's last line has been read.
-func (b *bundle) drain(ctx context.Context) {
+// drain waits until the bundle's last line has been read, and reports whether it was.
+func (b *bundle) drain(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, bundleGrace)
 	defer cancel()
 	select {
 	case <-b.ended:
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 
 // harvest ends a bundle that another process started, and keeps its audit log.
 func (d *Driver) harvest(ctx context.Context, identity string) error {
+	defer d.turn(ctx)()
 	id := resource(identity, roleSidecar)
 	if err := d.stop(ctx, id, int(bundleGrace/time.Second)); err != nil {
 		return err
