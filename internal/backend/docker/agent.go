@@ -2,6 +2,7 @@ package docker
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -34,14 +35,15 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			StdinOnce:   p.Stdin && !p.TTY, // the end of a pipe is the agent's end of file; a terminal may come back
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 
-			// The one idea (DESIGN §2), said twice. Without this the engine's network code
-			// would attach the container to the network "none", for more than half of what a
-			// start takes, and holding the locks over which engines up to 20.10.26 hang when
-			// several containers end at once (moby/moby#46661).
-			NetworkDisabled: true,
+			// The one idea (DESIGN §2), said once more: NetworkMode alone has the engine attach
+			// the container to the network "none", for more than half of what a start takes, and
+			// under the locks over which engines up to 20.10.26 hang when several containers end
+			// at once (moby/moby#46661). It is all that the engine does for loopback, though.
+			NetworkDisabled: p.OwnLoopback,
 		},
 		HostConfig: &container.HostConfig{
-			NetworkMode:  "none",
+			NetworkMode:  "none",                                         // the one idea (DESIGN §2)
+			DNS:          []netip.Addr{netip.MustParseAddr("127.0.0.1")}, // the guest answers
 			CapDrop:      []string{"ALL"},
 			SecurityOpt:  p.securityOptions(profile),
 			Sysctls:      map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"}, // the guest binds 53, 80, 443 without a capability

@@ -61,6 +61,7 @@ func plan() Plan {
 		Withheld:     []string{"CLAUDE_CODE_OAUTH_TOKEN"},
 		Env:          map[string]string{"EDITOR": "vi", "HTTP_PROXY": "http://evil.example"},
 		Provider:     provider.Setup{Argv: []string{"claude"}, Env: map[string]string{"DISABLE_AUTOUPDATER": "1"}},
+		OwnLoopback:  true,
 		TTY:          true, Term: "xterm-256color", Repository: "/home/op/src/widget", Objects: "/home/op/elsewhere/.git",
 	}
 }
@@ -136,6 +137,23 @@ func TestRuntime(t *testing.T) {
 		err := p.resolveEngine(c.info, c.want)
 		if (err != nil) != c.fail || p.Runtime != c.name || !strings.Contains(p.RuntimeNote, c.note) || (p.RuntimeNote == "") != (c.note == "") {
 			t.Errorf("%s: got %q, %q, %v", name, p.Runtime, p.RuntimeNote, err)
+		}
+		if p.OwnLoopback != (p.Runtime == "runc") {
+			t.Errorf("%s: runtime %q, own loopback %t", name, p.Runtime, p.OwnLoopback)
+		}
+	}
+	for name, c := range map[string]struct {
+		info system.Info
+		want bool
+	}{
+		"runc by default":  {system.Info{DefaultRuntime: "runc", Runtimes: map[string]system.RuntimeWithStatus{"runc": {Runtime: system.Runtime{Path: "/usr/sbin/runc"}}}}, true},
+		"the engine's own": {system.Info{DefaultRuntime: "io.containerd.runc.v2"}, true},
+		"gVisor by default": {system.Info{DefaultRuntime: "runsc", Runtimes: map[string]system.RuntimeWithStatus{
+			"runsc": {Runtime: system.Runtime{Path: "/usr/local/bin/runsc"}}}}, false},
+		"another called runc": {system.Info{DefaultRuntime: "runc", Runtimes: map[string]system.RuntimeWithStatus{"runc": {Runtime: system.Runtime{Path: "/usr/bin/crun"}}}}, false},
+	} {
+		if got := isRunc(c.info, c.info.DefaultRuntime); got != c.want {
+			t.Errorf("%s: got %t", name, got)
 		}
 	}
 }

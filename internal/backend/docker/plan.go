@@ -30,6 +30,7 @@ type Plan struct {
 
 	Runtime     string // engine's name of the runtime; "" is the engine's default
 	RuntimeNote string
+	OwnLoopback bool // the runtime brings loopback up by itself
 	SELinux     bool
 	Engine      string // the engine's own id, for caches
 	CPUs        float64

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -87,7 +88,15 @@ func (p *Plan) resolveEngine(info system.Info, want manifest.Runtime) error {
 			p.RuntimeNote = "not gVisor: " + why
 		}
 	}
+	p.OwnLoopback = isRunc(info, cmp.Or(p.Runtime, info.DefaultRuntime))
 	return nil
+}
+
+// isRunc reports whether a runtime of the engine is runc, which brings loopback up in
+// each network namespace that it makes. gVisor does not; of others we do not know.
+func isRunc(info system.Info, name string) bool {
+	program := filepath.Base(cmp.Or(info.Runtimes[name].Path, name))
+	return program == "runc" || program == "io.containerd.runc.v2"
 }
 
 // usableRunsc names a gVisor runtime that can open the bottle's sockets, or says why
