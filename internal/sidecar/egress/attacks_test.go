@@ -144,7 +144,7 @@ func TestAttackA11_RebindingBetweenCheckAndDial(t *testing.T) {
 		t.Errorf("the name was resolved %d times for one connection", n)
 	}
 	up.CloseClientConnections()
-	l.server.routes[0].transport.CloseIdleConnections()
+	l.server.rules.Load().routes[0].transport.CloseIdleConnections()
 	if response, body := get(t, client, request(t, "GET", target, nil)); response.StatusCode != 403 {
 		t.Errorf("got %s %s", response.Status, body)
 	}

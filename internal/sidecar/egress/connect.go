@@ -24,7 +24,8 @@ func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *htt
 		s.refuse(w, r, refusal{reason: err.Error(), status: http.StatusBadRequest})
 		return
 	}
-	d := s.set.Connect(host, port)
+	now := s.rules.Load()
+	d := now.set.Connect(host, port)
 	if !d.Allowed {
 		s.refuse(w, r, refusal{reason: d.Reason, host: d.Host, port: port})
 		return
@@ -35,8 +36,9 @@ func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *htt
 		return
 	}
 	t := &tunnel{takenOver: conn, protocol: d.Route.Protocol, host: d.Host, port: port}
+	t.done = s.hold(now, &opening{allowed: t.allowed, end: func() { _ = t.takenOver.Close() }})
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
-		_ = conn.Close()
+		_ = t.Close()
 		return
 	}
 	switch d.Route.Protocol {
@@ -141,6 +143,19 @@ type tunnel struct {
 	protocol policy.Protocol
 	host     string
 	port     int
+	done     func() // it is no longer open
+}
+
+// allowed reports whether the tunnel might be opened now.
+func (t *tunnel) allowed(now *rules) bool {
+	d := now.set.Connect(t.host, t.port)
+	return d.Allowed && d.Route.Protocol == t.protocol
+}
+
+// Close implements net.Conn.
+func (t *tunnel) Close() error {
+	t.done()
+	return t.takenOver.Close()
 }
 
 // tlsConfig ends TLS for exactly the name that was asked for: another one in the

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -36,6 +37,22 @@ func newSecrets(cfg control.EgressConfig) (secrets, error) {
 		}
 	}
 	return s, nil
+}
+
+// maxRemembered bounds the secrets that are remembered after they were replaced.
+const maxRemembered = 64
+
+// remember goes on watching for what was a secret before: a key that was replaced may
+// still open the door.
+func (s *secrets) remember(old secrets) {
+	known := func(n needle) bool {
+		return slices.ContainsFunc(s.needles, func(m needle) bool { return bytes.Equal(m.plain, n.plain) })
+	}
+	for _, n := range old.needles {
+		if len(s.needles) < 2*(len(s.values)+maxRemembered) && !known(n) {
+			s.needles = append(s.needles, n)
+		}
+	}
 }
 
 // fitsHeader reports whether a value can be sent as it is (RFC 9110 §5.5).

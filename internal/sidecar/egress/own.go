@@ -31,7 +31,7 @@ func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request) {
 // serveLookup says whether a name exists. It never resolves it: a question that left
 // would carry data out by itself (ATTACKS A1).
 func (s *Server) serveLookup(w http.ResponseWriter, name string) {
-	d := s.set.Lookup(name)
+	d := s.rules.Load().set.Lookup(name)
 	if !d.Allowed {
 		s.record(audit.Event{Kind: audit.Lookup, Decision: audit.Deny, Host: name, Reason: d.Reason})
 	}
@@ -41,17 +41,17 @@ func (s *Server) serveLookup(w http.ResponseWriter, name string) {
 	}{d.Allowed, d.Reason})
 }
 
-// policyRevision changes when the routes do; they do not, yet.
-const policyRevision = 1
-
 // servePorts lists the ports that the policy names: at once to who has another
 // revision, else when it changes or a minute has passed.
 func (s *Server) servePorts(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Get("rev") == strconv.Itoa(policyRevision) {
+	now := s.rules.Load()
+	if r.URL.Query().Get("rev") == strconv.Itoa(now.revision) {
 		timer := time.NewTimer(longPoll)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
+		case <-now.replaced:
+			now = s.rules.Load()
 		case <-r.Context().Done():
 			return
 		}
@@ -59,7 +59,7 @@ func (s *Server) servePorts(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, struct {
 		Rev   int   `json:"rev"`
 		Ports []int `json:"ports"`
-	}{policyRevision, s.set.Ports()})
+	}{now.revision, now.set.Ports()})
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -60,7 +60,8 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 		s.refuse(w, r, no)
 		return
 	}
-	d := s.set.Request(protocol, host, port, r.Method, r.URL.EscapedPath())
+	now, q := s.rules.Load(), question{protocol, host, port, r.Method, r.URL.EscapedPath()}
+	d := now.ask(q)
 	if !d.Allowed {
 		no.reason = d.Reason
 		s.refuse(w, r, no)
@@ -70,31 +71,31 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 	if d.Route.Auth != nil {
 		own = d.Route.Auth.Secret
 	}
-	watched := s.secrets.watch(own)
+	watched := now.secrets.watch(own)
 	if err := checkHead(r, watched); err != nil {
 		no.code, no.reason = "secret_leak", err.Error()
 		s.refuse(w, r, no)
 		return
 	}
-	if err := s.checkUnreplaced(r, d.Route.Auth); err != nil {
+	if err := now.secrets.checkUnreplaced(r, d.Route.Auth); err != nil {
 		no.code, no.reason = "placeholder_not_replaced", err.Error()
 		s.refuse(w, r, no)
 		return
 	}
-	s.send(w, r, &exchange{refusal: no, decision: d, watched: watched, started: time.Now()})
+	s.send(w, r, &exchange{refusal: no, rules: now, question: q, decision: d, watched: watched, started: time.Now()})
 }
 
 // checkUnreplaced refuses a request that has its route's own placeholder where injection
 // does not replace it: sent like that it could only fail, and nobody would know why
 // (ATTACKS C6). The body may mention it: models are shown what programs print.
-func (s *Server) checkUnreplaced(r *http.Request, auth *policy.Auth) error {
+func (s secrets) checkUnreplaced(r *http.Request, auth *policy.Auth) error {
 	if auth == nil {
 		return nil
 	}
 	target := *r.URL
 	rest := &http.Request{Method: r.Method, URL: &target, Header: r.Header.Clone()}
 	strip(rest, auth)
-	if err := checkHead(rest, s.secrets.placeholder(auth.Secret)); err != nil {
+	if err := checkHead(rest, s.placeholder(auth.Secret)); err != nil {
 		return fmt.Errorf("the placeholder of secret %s stands where the route's credential does not go", auth.Secret)
 	}
 	return nil
@@ -119,6 +120,8 @@ func unfit(r *http.Request) string {
 // exchange is one request on its way.
 type exchange struct {
 	refusal  refusal
+	rules    *rules // that decided
+	question question
 	decision policy.Decision
 	watched  []needle
 	started  time.Time
@@ -131,14 +134,20 @@ type exchange struct {
 // send forwards a request that was allowed, and records what became of it.
 func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 	counted := &countingWriter{ResponseWriter: w}
-	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	defer s.hold(x.rules, &opening{
+		allowed: func(now *rules) bool { return now.decides(x.question, x.decision) },
+		end:     func() { cancel(errRevoked) },
+	})()
+	r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.address = info.Conn.RemoteAddr().String()
 	}}))
 	var failed error
 	proxy := &httputil.ReverseProxy{
-		Transport:      s.routes[x.decision.Rule].transport,
+		Transport:      x.rules.routes[x.decision.Rule].transport,
 		Rewrite:        func(p *httputil.ProxyRequest) { s.rewrite(p, x) },
 		FlushInterval:  -1,
 		BufferPool:     &s.buffers,
@@ -169,7 +178,7 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	}
 	if route.Auth != nil {
 		strip(out, route.Auth)
-		s.secrets.inject(out, route.Auth)
+		x.rules.secrets.inject(out, route.Auth)
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
 		out.Header.Del("Sec-WebSocket-Extensions")    // they are compression
 		out.Header.Del("Range")                       // nor in pieces, each too short to know
@@ -193,24 +202,25 @@ func authority(x *exchange) string {
 // come by another way.
 func (s *Server) clean(answer *http.Response, x *exchange) error {
 	answer.Header.Del("Alt-Svc") // HTTP/3 would go around us
+	secrets := x.rules.secrets
 	for _, header := range []http.Header{answer.Header, answer.Trailer} {
-		s.maskHeader(header)
+		secrets.maskHeader(header)
 	}
 	if x.decision.Route.Auth == nil {
 		return nil
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
-		return s.cleanUpgraded(answer)
+		return secrets.cleanUpgraded(answer)
 	}
 	if err := decompress(answer); err != nil {
 		return err
 	}
-	answer.Body = s.secrets.maskSecrets(answer.Body, func() { s.maskHeader(answer.Trailer) })
+	answer.Body = secrets.maskSecrets(answer.Body, func() { secrets.maskHeader(answer.Trailer) })
 	return nil
 }
 
 // cleanUpgraded masks what comes back on a WebSocket; servers send it in clear.
-func (s *Server) cleanUpgraded(answer *http.Response) error {
+func (s secrets) cleanUpgraded(answer *http.Response) error {
 	both, ok := answer.Body.(io.ReadWriteCloser)
 	if !ok {
 		return errors.New("the upgraded connection cannot be written")
@@ -218,12 +228,12 @@ func (s *Server) cleanUpgraded(answer *http.Response) error {
 	answer.Body = struct {
 		io.Reader
 		io.WriteCloser
-	}{s.secrets.maskSecrets(both, nil), both}
+	}{s.maskSecrets(both, nil), both}
 	return nil
 }
 
-func (s *Server) maskHeader(header http.Header) {
-	forms := s.secrets.realForms()
+func (s secrets) maskHeader(header http.Header) {
+	forms := s.realForms()
 	for name, values := range header {
 		if slices.ContainsFunc(forms, func(form []byte) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(string(form))) }) {
 			delete(header, name) // a name cannot be masked
@@ -271,10 +281,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 		no.code, no.reason = "address_denied", address.Error()
 	case errors.As(err, &leaked):
 		no.code, no.reason = "secret_leak", leaked.Error()
+	case errors.Is(context.Cause(r.Context()), errRevoked):
+		no.code, no.reason = "egress_denied", errRevoked.Error()
 	case errors.Is(err, context.Canceled):
 		no.code, no.reason, no.status = "cancelled", "the request was cancelled", http.StatusBadGateway
 	default:
-		no.code, no.reason, no.status = "upstream_unreachable", "the upstream did not answer: "+s.secrets.maskText(err.Error()), http.StatusBadGateway
+		no.code, no.reason, no.status = "upstream_unreachable", "the upstream did not answer: "+x.rules.secrets.maskText(err.Error()), http.StatusBadGateway
 	}
 	x.refusal = no
 	body := map[string]any{"error": no.code, "reason": no.reason, "bottle": s.bottle, "host": no.host, "port": no.port, "method": r.Method, "path": r.URL.EscapedPath()}
@@ -298,7 +310,9 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 	x.mu.Lock()
 	e.Address = x.address
 	x.mu.Unlock()
-	if failed != nil {
+	if errors.Is(context.Cause(r.Context()), errRevoked) {
+		e.Reason, e.Decision = errRevoked.Error(), audit.Deny
+	} else if failed != nil {
 		e.Reason = x.refusal.reason
 		if x.refusal.status == 0 {
 			e.Decision = audit.Deny

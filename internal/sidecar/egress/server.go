@@ -25,12 +25,12 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
-	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
 // Limits on what a bottle may ask of us. All of them at once, headers of maxHeader on
@@ -43,35 +43,28 @@ const (
 	idleTimeout    = 5 * time.Minute
 )
 
-// Server is egress for one bottle. It is immutable once it serves, but for what has
-// its own lock.
+// Server is egress for one bottle. Once it serves, only its rules change, and all of
+// them at once.
 type Server struct {
-	bottle  string
-	set     *policy.Set
-	issuer  *pki.Issuer
-	secrets secrets
-	denials *budget
-	guard   guard
-	routes  []*upstream // one for each route, same index
-	audit   *audit.Writer
-	log     *slog.Logger
-	inner   *http.Server
-	tunnels *tunnels
-	buffers buffers
-	broken  context.CancelCauseFunc
+	bottle   string
+	issuer   *pki.Issuer
+	roots    *x509.CertPool
+	rules    atomic.Pointer[rules]
+	applying sync.Mutex // one change at a time
+	openings *openings
+	denials  *budget
+	guard    guard
+	audit    *audit.Writer
+	log      *slog.Logger
+	inner    *http.Server
+	tunnels  *tunnels
+	buffers  buffers
+	broken   context.CancelCauseFunc
 }
 
 // New checks a configuration and makes a server of it.
 func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Server, error) {
-	set, err := policy.NewSet(cfg.Routes)
-	if err != nil {
-		return nil, err
-	}
 	issuer, err := pki.NewIssuer(cfg.CACert, cfg.CAKey, time.Now)
-	if err != nil {
-		return nil, err
-	}
-	secrets, err := newSecrets(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -80,31 +73,16 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 		return nil, err
 	}
 	s := &Server{
-		denials: newBudget(),
-		bottle:  cfg.Bottle, set: set, issuer: issuer, secrets: secrets, audit: events, log: log,
-		guard: guard{resolve: net.DefaultResolver.LookupNetIP}, tunnels: newTunnels(),
+		bottle: cfg.Bottle, issuer: issuer, roots: roots, audit: events, log: log,
+		openings: newOpenings(), denials: newBudget(), tunnels: newTunnels(),
+		guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
-	for i := range cfg.Routes {
-		u, err := s.newUpstream(cfg.Routes[i], roots)
-		if err != nil {
-			return nil, err
-		}
-		s.routes = append(s.routes, u)
+	first, err := s.newRules(cfg, nil)
+	if err != nil {
+		return nil, err
 	}
+	s.rules.Store(first)
 	return s, nil
-}
-
-// rootPool is what upstreams are trusted by: the host's certificates, or where it sent
-// none, those of this image.
-func rootPool(pem string) (*x509.CertPool, error) {
-	if pem == "" {
-		return x509.SystemCertPool()
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, errors.New("the host's certificates cannot be read")
-	}
-	return pool, nil
 }
 
 // Serve answers on ln, the bottle's egress socket, until ctx ends or the audit log
@@ -126,7 +104,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	_ = s.inner.Close()
 	s.tunnels.closeAll()
 	serving.Wait()
-	for _, u := range s.routes {
+	for _, u := range s.rules.Load().routes {
 		u.transport.CloseIdleConnections()
 	}
 	if cause := context.Cause(ctx); errors.As(cause, new(*auditError)) {
@@ -181,8 +159,9 @@ func (s *Server) record(e audit.Event) {
 			e.Reason += fmt.Sprintf(" (and %d refusals before it that came too fast to list)", unlisted)
 		}
 	}
+	secrets := s.rules.Load().secrets
 	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path} {
-		*field = s.secrets.maskText(*field)
+		*field = secrets.maskText(*field)
 	}
 	e.Bottle, e.Service = s.bottle, string(control.Egress)
 	if e.Time.IsZero() {

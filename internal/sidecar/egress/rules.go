@@ -1,0 +1,113 @@
+package egress
+
+import (
+	"crypto/x509"
+	"errors"
+	"reflect"
+	"slices"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// rules are what egress goes by at one moment: the routes, the way out of each, and the
+// secrets. They are immutable: a change makes new ones, and whoever has begun to decide
+// goes on with those it began with.
+type rules struct {
+	revision int
+	set      *policy.Set
+	secrets  secrets
+	routes   []*upstream   // one for each route, same index
+	replaced chan struct{} // closed when others have taken over
+}
+
+// newRules checks a configuration. Ways out that a change leaves as they are keep their
+// connections.
+func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) {
+	set, err := policy.NewSet(cfg.Routes)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := newSecrets(cfg)
+	if err != nil {
+		return nil, err
+	}
+	next := &rules{revision: 1, set: set, secrets: secrets, replaced: make(chan struct{})}
+	if old != nil {
+		next.revision = old.revision + 1
+		next.secrets.remember(old.secrets)
+	}
+	for _, route := range cfg.Routes {
+		u, err := s.upstreamFor(route, old)
+		if err != nil {
+			return nil, err
+		}
+		next.routes = append(next.routes, u)
+	}
+	return next, nil
+}
+
+func (s *Server) upstreamFor(route policy.Route, old *rules) (*upstream, error) {
+	u, err := s.newUpstream(route, s.roots)
+	if err != nil || old == nil {
+		return u, err
+	}
+	if i := slices.IndexFunc(old.routes, func(o *upstream) bool { return reflect.DeepEqual(o.route, u.route) }); i >= 0 {
+		return old.routes[i], nil
+	}
+	return u, nil
+}
+
+// Apply puts new routes and secrets in force, all at once, and closes what is open and
+// is not allowed as it was. The rest of cfg is not looked at. On error nothing has
+// changed. It may be called at any time, also concurrently.
+func (s *Server) Apply(cfg control.EgressConfig) error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	old := s.rules.Load()
+	next, err := s.newRules(cfg, old)
+	if err != nil {
+		return err
+	}
+	s.rules.Store(next)
+	close(old.replaced)
+	s.openings.review(next)
+	for _, u := range old.routes {
+		if !slices.Contains(next.routes, u) {
+			u.transport.CloseIdleConnections()
+		}
+	}
+	return nil
+}
+
+// decides reports whether the rules still decide about a request as another set did, by
+// a route that is the same in everything.
+func (r *rules) decides(q question, d policy.Decision) bool {
+	now := r.ask(q)
+	return now.Allowed && reflect.DeepEqual(*now.Route, *d.Route)
+}
+
+// question is what a decision is about.
+type question struct {
+	protocol     policy.Protocol
+	host         string
+	port         int
+	method, path string
+}
+
+func (r *rules) ask(q question) policy.Decision {
+	return r.set.Request(q.protocol, q.host, q.port, q.method, q.path)
+}
+
+// rootPool is what upstreams are trusted by: the host's certificates, or where it sent
+// none, those of this image.
+func rootPool(pem string) (*x509.CertPool, error) {
+	if pem == "" {
+		return x509.SystemCertPool()
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(pem)) {
+		return nil, errors.New("the host's certificates cannot be read")
+	}
+	return pool, nil
+}
