@@ -16,11 +16,20 @@ import (
 
 // Kinds of event.
 const (
-	Request   = "request"   // an HTTP request
-	Connect   = "connect"   // a connection that is not HTTP, or that was refused before it spoke
-	Lookup    = "lookup"    // a refused DNS question
+	Request = "request" // an HTTP request
+	Connect = "connect" // a connection that is not HTTP, or that was refused before it spoke
+	Lookup  = "lookup"  // a refused DNS question
+)
+
+// Kinds of event that the bundle's parent alone writes (see Decode).
+const (
+	Begin     = "begin"     // a run of the bottle begins: the first line of its log
+	End       = "end"       // it ended in good order: the last line
 	Lifecycle = "lifecycle" // a service started, stopped, crashed
 )
+
+// Bundle is the service of the parent's own events.
+const Bundle = "bundle"
 
 // Open is the phase of an event that is written before the first byte goes out, where
 // much may go out before the end: an upload, a WebSocket, a TCP route. Should the service
@@ -35,6 +44,8 @@ const (
 
 // Event is one line. Fields that do not apply are left out.
 type Event struct {
+	Seq      int64           `json:"seq,omitempty"`  // Chain sets these two, nobody else
+	Prev     string          `json:"prev,omitempty"` // SHA-256 of the line before, in hex
 	Time     time.Time       `json:"time"`
 	Bottle   string          `json:"bottle"`
 	Service  string          `json:"service"`
@@ -54,6 +65,15 @@ type Event struct {
 	BytesOut int64           `json:"bytes_out,omitempty"` // towards the upstream
 	BytesIn  int64           `json:"bytes_in,omitempty"`  // towards the bottle
 	Millis   float64         `json:"duration_ms,omitempty"`
+	Usage
+}
+
+// Usage is what a language model's answer says that it cost.
+type Usage struct {
+	Model        string `json:"model,omitempty"`
+	TokensIn     int64  `json:"tokens_in,omitempty"` // all of the input, cached or not
+	TokensOut    int64  `json:"tokens_out,omitempty"`
+	TokensCached int64  `json:"tokens_cached,omitempty"` // the part of TokensIn that came from a cache
 }
 
 // Writer writes events. It may be used concurrently; each event is one Write.
@@ -72,9 +92,6 @@ const maxField = 512
 // Write writes one event. Text is cut to a bounded length and made safe to print. The
 // error is sticky: a log that lost a line is not to be trusted, and its service stops.
 func (w *Writer) Write(e Event) error {
-	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path, &e.Address} {
-		*field = clean(*field)
-	}
 	line, err := encode(e)
 	if err != nil {
 		return err
@@ -88,6 +105,9 @@ func (w *Writer) Write(e Event) error {
 }
 
 func encode(e Event) ([]byte, error) {
+	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Secret, &e.Address, &e.Model} {
+		*field = clean(*field)
+	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
