@@ -6,7 +6,10 @@
 // must never be written to a file, an environment, an argument list or a label.
 package control
 
-import "github.com/bot-bottle/bot-bottle/internal/policy"
+import (
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
 
 // Service is a sidecar daemon of a bottle.
 type Service string
@@ -35,7 +38,14 @@ const End = "end\n"
 // else.
 type BundleConfig struct {
 	Bottle string        `json:"bottle"` // identity
+	Log    Log           `json:"log"`
 	Egress *EgressConfig `json:"egress,omitempty"`
+}
+
+// Log is what the bottle's audit log holds already: a bottle that is resumed continues it.
+type Log struct {
+	After audit.Head `json:"after"`
+	Cut   int64      `json:"cut,omitempty"` // bytes of a line without an end that a crash had left there
 }
 
 // EgressConfig is all that egress needs. Secrets are in clear: see the package
@@ -59,7 +69,7 @@ type Secret struct {
 
 // Ready is the first line (JSON) that the bundle prints on its standard output,
 // once every service listens. Error is set instead when it could not start.
-// All later lines of standard output are audit events.
+// All later lines of standard output are the audit log, as audit.Chain makes it.
 type Ready struct {
 	Ready bool   `json:"ready"`
 	Error string `json:"error,omitempty"`

@@ -27,7 +27,7 @@ import (
 // Options of a bundle. All are needed.
 type Options struct {
 	Stdin          io.Reader
-	Stdout, Stderr io.Writer // Stdout: control.Ready, then audit events
+	Stdout, Stderr io.Writer // Stdout: control.Ready, then the audit log
 	SocketDir      string
 	Self           string                  // our own executable
 	UIDs           map[control.Service]int // uid and gid of each service
@@ -42,15 +42,14 @@ const maxConfig = 16 << 20
 // Stdin means nothing: whoever started the bottle may have let go of it. A read of
 // Stdin may still be pending when Run returns.
 func Run(ctx context.Context, o Options) error {
-	out := &lines{w: o.Stdout}
 	stdin := bufio.NewReader(o.Stdin)
-	services, err := prepare(o, stdin)
-	if err != nil {
-		return errors.Join(err, out.ready(err))
-	}
+	config, services, err := prepare(o, stdin)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out.broken = cancel // who cannot record, stops
+	out := newLog(o.Stdout, config, cancel) // who cannot record, stops
+	if err != nil {
+		return errors.Join(err, out.begin(err))
+	}
 	go func() {
 		if asked(stdin) {
 			cancel(nil)
@@ -66,7 +65,7 @@ func Run(ctx context.Context, o Options) error {
 			err = first
 		}
 	}
-	if said := out.ready(err); err == nil {
+	if said := out.begin(err); err == nil {
 		err = said
 	}
 	if err == nil {
@@ -77,24 +76,25 @@ func Run(ctx context.Context, o Options) error {
 	if cause := context.Cause(ctx); err == nil && errors.As(cause, new(*outputError)) {
 		err = cause
 	}
+	out.end(err)
 	return err
 }
 
 // prepare reads the configuration and makes the sockets.
-func prepare(o Options, stdin *bufio.Reader) ([]*service, error) {
+func prepare(o Options, stdin *bufio.Reader) (control.BundleConfig, []*service, error) {
 	config, err := readConfig(stdin)
 	if err != nil {
-		return nil, err
+		return config, nil, err
 	}
 	var services []*service
 	if config.Egress != nil {
-		s, err := newService(o, config.Bottle, control.Egress, config.Egress)
+		s, err := newService(o, control.Egress, config.Egress)
 		if err != nil {
-			return nil, err
+			return config, nil, err
 		}
 		services = append(services, s)
 	}
-	return services, nil
+	return config, services, nil
 }
 
 // asked waits for the line that asks for the end; false when no more is to come.
@@ -141,7 +141,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-func newService(o Options, bottle string, name control.Service, config any) (*service, error) {
+func newService(o Options, name control.Service, config any) (*service, error) {
 	data, err := json.Marshal(config)
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func newService(o Options, bottle string, name control.Service, config any) (*se
 	if err != nil {
 		return nil, err
 	}
-	return &service{name: name, bottle: bottle, config: data, listener: listener}, nil
+	return &service{name: name, config: data, listener: listener}, nil
 }
 
 // listen makes a service's socket, which every user in the bottle may connect to. The
@@ -169,45 +169,4 @@ func listen(path string) (*os.File, error) {
 		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
 	}
 	return l.File()
-}
-
-// maxAudit bounds a bottle's audit log, in bytes. It is more than a month's work, and
-// an agent that fills it with refused requests, to fill the disk or to push what it did
-// before out of sight, only ends its own traffic.
-const maxAudit = 192 << 20
-
-// lines writes whole lines from several services to one output.
-type lines struct {
-	mu      sync.Mutex
-	w       io.Writer
-	written int
-	broken  context.CancelCauseFunc
-}
-
-// outputError ends the bundle: what cannot be recorded must not happen.
-type outputError struct{ err error }
-
-func (e *outputError) Error() string { return "cannot write the audit log: " + e.err.Error() }
-
-func (l *lines) write(line []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, err := l.w.Write(line)
-	if l.written += len(line); err == nil && l.written > maxAudit {
-		err = fmt.Errorf("it is full, at %d bytes", maxAudit)
-	}
-	if err != nil && l.broken != nil {
-		l.broken(&outputError{err})
-	}
-}
-
-// ready says whether every service listens.
-func (l *lines) ready(failed error) error {
-	r := control.Ready{Ready: failed == nil}
-	if failed != nil {
-		r.Error = failed.Error()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return json.NewEncoder(l.w).Encode(r)
 }

@@ -58,6 +58,7 @@ type running struct {
 	dir    string
 	out    *bufio.Reader
 	stderr *bytes.Buffer // read only after end
+	begin  string        // the first line of the log
 	cancel context.CancelFunc
 	ended  chan error
 }
@@ -110,6 +111,10 @@ func (r *running) awaitReady(t *testing.T) {
 	var ready control.Ready
 	if line := r.line(t, &ready); !ready.Ready || ready.Error != "" {
 		t.Fatalf("got %s", line)
+	}
+	var e audit.Event
+	if r.begin = r.line(t, &e); e.Kind != audit.Begin {
+		t.Fatalf("got %s", r.begin)
 	}
 }
 
@@ -253,12 +258,17 @@ func TestBundleWithoutALogEnds(t *testing.T) {
 // what came first. The bundle ends instead.
 func TestAttackJ4_AFullLogEndsTheTraffic(t *testing.T) {
 	var cause error
-	l := &lines{w: io.Discard, written: maxAudit - 10, broken: func(err error) { cause = err }}
-	l.write([]byte("123456789\n"))
+	l := newLog(io.Discard, config(t), func(err error) { cause = err })
+	if err := l.begin(nil); err != nil {
+		t.Fatal(err)
+	}
+	l.written = maxAudit - 1000
+	l.record("egress", audit.Event{Kind: audit.Request})
 	if cause != nil {
 		t.Fatalf("ended early: %v", cause)
 	}
-	l.write([]byte("x\n"))
+	l.written = maxAudit - 10
+	l.record("egress", audit.Event{Kind: audit.Request})
 	if full := (*outputError)(nil); !errors.As(cause, &full) {
 		t.Errorf("got %v", cause)
 	}

@@ -21,7 +21,6 @@ import (
 // service is one sidecar process, again and again.
 type service struct {
 	name     control.Service
-	bottle   string
 	config   []byte // its part of the document, kept for a restart
 	listener *os.File
 }
@@ -41,7 +40,7 @@ const maxLine = 64 << 10
 
 // supervise runs the service until ctx ends. Once, it tells ready whether the first
 // start went well; a first start that did not is the last.
-func (s *service) supervise(ctx context.Context, o Options, out *lines, ready chan<- error) {
+func (s *service) supervise(ctx context.Context, o Options, out *log, ready chan<- error) {
 	defer func() { _ = s.listener.Close() }()
 	pause := firstPause
 	for first := true; ; first = false {
@@ -81,15 +80,13 @@ func orEnded(err error) error {
 }
 
 // tell records what happened to the service.
-func (s *service) tell(out *lines, what string) {
-	var b bytes.Buffer
-	_ = audit.NewWriter(&b).Write(audit.Event{Time: time.Now(), Bottle: s.bottle, Service: string(s.name), Kind: audit.Lifecycle, Reason: what})
-	out.write(b.Bytes())
+func (s *service) tell(out *log, what string) {
+	out.record(string(s.name), audit.Event{Kind: audit.Lifecycle, Reason: what})
 }
 
 // run runs the service once, from start to end. It calls up when the service says
 // that it listens.
-func (s *service) run(ctx context.Context, o Options, out *lines, up func()) error {
+func (s *service) run(ctx context.Context, o Options, out *log, up func()) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	late := time.AfterFunc(readyTimeout, func() { end(fmt.Errorf("it was not ready within %s", readyTimeout)) })
@@ -109,7 +106,7 @@ func (s *service) run(ctx context.Context, o Options, out *lines, up func()) err
 	if err := command.Start(); err != nil {
 		return err
 	}
-	if err := forward(stdout, out, func() { late.Stop(); up() }); err != nil {
+	if err := s.forward(stdout, out, func() { late.Stop(); up() }); err != nil {
 		end(err) // who cannot be recorded, stops
 	}
 	ended := command.Wait()
@@ -119,10 +116,10 @@ func (s *service) run(ctx context.Context, o Options, out *lines, up func()) err
 	return ended
 }
 
-// forward passes a service's audit lines on, after its first line, which says that it
-// is ready. It ends with the service's output, or with an error at a line that cannot
-// be passed on.
-func forward(stdout io.Reader, out *lines, up func()) error {
+// forward records a service's events, after its first line, which says that it is ready.
+// It ends with the service's output, or with an error at a line that is no event: what
+// else a service may want to say there is not for the log.
+func (s *service) forward(stdout io.Reader, out *log, up func()) error {
 	buffered := bufio.NewReaderSize(stdout, maxLine)
 	first := true
 	for {
@@ -136,7 +133,11 @@ func forward(stdout io.Reader, out *lines, up func()) error {
 		var r control.Ready
 		switch {
 		case !first:
-			out.write(line)
+			e, err := audit.Decode(line)
+			if err != nil {
+				return errors.New("it wrote a line that is no event") // the cause may quote a secret
+			}
+			out.record(string(s.name), e)
 		case json.Unmarshal(line, &r) == nil && r.Ready:
 			first = false
 			up()
