@@ -12,6 +12,7 @@ type Backend interface {
 	Available(context.Context) error
 	Prepare(context.Context, Spec) (Prepared, error)
 	Open(ctx context.Context, identity string) (Bottle, error)
+	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)
 	Remove(ctx context.Context, identity string) error
 	PrepareCleanup(context.Context) (PreparedCleanup, error)
 	Active(context.Context) ([]ActiveAgent, error)

@@ -2,6 +2,7 @@ package bottle
 
 import (
 	"context"
+	"io"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 )
@@ -30,6 +31,10 @@ type Driver[P Plan, C CleanupPlan] interface {
 	Launch(context.Context, P, Progress) (Bottle, error)
 	// Open finds a running bottle. The error is ErrNotRunning when there is none.
 	Open(ctx context.Context, identity string) (Bottle, error)
+	// Audit reads what the bottle's last run wrote to its audit log, from the run's
+	// beginning, as long as its bundle is there to ask; with follow, until the run ends. The
+	// error is ErrNotRunning when it is not: then the log that is kept has it all.
+	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)
 	// Remove removes a stopped bottle for good: home, workspace and record. The error is
 	// ErrRunning when it runs.
 	Remove(ctx context.Context, identity string) error

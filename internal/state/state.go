@@ -19,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 )
 
 // Version of the metadata format.
@@ -44,6 +46,10 @@ type Metadata struct {
 	StartedAt time.Time  `json:"started_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ExitCode  *int       `json:"exit_code,omitempty"`
+
+	// Audit is where the audit log ended: at EndedAt, or, while the bottle runs, before
+	// this run. It tells of a log that lost its end since, or was written anew.
+	Audit *audit.Head `json:"audit,omitempty"`
 }
 
 // Dir is where a bottle's state is.
@@ -127,13 +133,16 @@ func (s Store) Read(identity string) (Metadata, error) {
 	return m, nil
 }
 
-// End records that the agent ended.
+// End records that the agent ended. The audit log is complete by then.
 func (s Store) End(identity string, code *int, now time.Time) error {
 	m, err := s.Read(identity)
 	if err != nil {
 		return err
 	}
 	m.EndedAt, m.ExitCode = &now, code
+	if head := s.auditHead(identity); head != nil {
+		m.Audit = head
+	}
 	return s.Write(m)
 }
 

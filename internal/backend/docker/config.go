@@ -9,7 +9,7 @@ import (
 
 // bundleConfig is the document for the bundle's standard input. The CA's key is in
 // it and nowhere else; this process forgets it with the document.
-func (d *Driver) bundleConfig(p Plan, ca pki.CA) (control.BundleConfig, error) {
+func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.BundleConfig, error) {
 	roots, err := d.Roots()
 	if err != nil {
 		return control.BundleConfig{}, fmt.Errorf("cannot read this host's certificates for egress: %w", err)
@@ -23,5 +23,5 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA) (control.BundleConfig, error) {
 			Name: name, Value: p.Secrets[name].Reveal(), Placeholder: p.Placeholders[name],
 		})
 	}
-	return control.BundleConfig{Bottle: p.Identity, Egress: egress}, nil
+	return control.BundleConfig{Bottle: p.Identity, Log: log, Egress: egress}, nil
 }

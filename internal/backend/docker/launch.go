@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -47,7 +48,11 @@ func (d *Driver) Launch(ctx context.Context, p Plan, say bottle.Progress) (bottl
 
 // launch does it once, and leaves nothing behind on error.
 func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bottle, err error) {
-	if err := d.State.Write(d.metadata(p)); err != nil {
+	log, err := d.continueLog(p.Identity)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.State.Write(d.metadata(p, log)); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -59,14 +64,23 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	if err != nil {
 		return nil, err
 	}
-	return d.bringUp(ctx, p, needs)
+	return d.bringUp(ctx, p, needs, log)
 }
 
-func (d *Driver) metadata(p Plan) state.Metadata {
-	return state.Metadata{
+func (d *Driver) continueLog(identity string) (log control.Log, err error) {
+	log.After, log.Cut, err = d.State.ContinueAudit(identity)
+	return log, err
+}
+
+func (d *Driver) metadata(p Plan, log control.Log) state.Metadata {
+	m := state.Metadata{
 		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: p.Backend,
 		Image: p.Image, Runtime: p.Runtime, Remove: p.Remove, StartedAt: d.Now().UTC(),
 	}
+	if log.After.Lines > 0 {
+		m.Audit = &log.After
+	}
+	return m
 }
 
 // supplies are the things that a bottle needs and shares with others, and its CA.
@@ -115,12 +129,12 @@ func (d *Driver) agentImage(ctx context.Context, p Plan, say bottle.Progress) (i
 
 // bringUp creates and starts both containers side by side. Neither waits for the
 // other: until egress answers, the guest holds connections back.
-func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies) (*Bottle, error) {
+func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log control.Log) (*Bottle, error) {
 	archive, err := p.provision(needs)
 	if err != nil {
 		return nil, err
 	}
-	config, err := d.bundleConfig(p, needs.ca)
+	config, err := d.bundleConfig(p, needs.ca, log)
 	if err != nil {
 		return nil, err
 	}

@@ -1,18 +1,13 @@
 package docker
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
@@ -106,7 +101,8 @@ func (b *Bottle) stopAgent(ctx context.Context) *int {
 	return &found.Container.State.ExitCode
 }
 
-// endBundle ends the bundle once it has said all it has to say.
+// endBundle ends the bundle once it has said all it has to say. What could not be read, or
+// not be written to the disk, the engine still has.
 func (b *Bottle) endBundle(ctx context.Context) error {
 	if b.bundle == nil {
 		return b.driver.harvest(ctx, b.identity)
@@ -114,7 +110,7 @@ func (b *Bottle) endBundle(ctx context.Context) error {
 	done := b.driver.turn(ctx)
 	defer done()
 	b.bundle.dismiss()
-	if b.bundle.drain(ctx) && b.bundle.unrecorded != nil { // the engine still has it all
+	if !b.bundle.drain(ctx) || b.bundle.unrecorded != nil || b.audit.Sync() != nil {
 		done()
 		return b.driver.harvest(ctx, b.identity)
 	}
@@ -140,50 +136,10 @@ func (d *Driver) harvest(ctx context.Context, identity string) error {
 	if err := d.stop(ctx, id, int(bundleGrace/time.Second)); err != nil {
 		return err
 	}
-	if err := d.saveAudit(ctx, identity, id); err != nil && !errdefs.IsNotFound(err) {
+	if err := d.keepAudit(ctx, identity, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("cannot keep the audit log of %s: %w", identity, err)
 	}
 	return d.removeContainer(ctx, id)
-}
-
-// saveAudit writes the bundle's standard output, less its first line, in place of
-// what an earlier process may have read of it.
-func (d *Driver) saveAudit(ctx context.Context, identity, id string) error {
-	logs, err := d.Client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = logs.Close() }()
-	file := d.State.AuditFile(identity)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(tmp.Name()) }()
-	reader, writer := io.Pipe()
-	go func() {
-		_, err := stdcopy.StdCopy(writer, io.Discard, logs)
-		_ = writer.CloseWithError(err)
-	}()
-	buffered := bufio.NewReader(reader)
-	if _, err = buffered.ReadSlice('\n'); err == nil {
-		_, err = io.Copy(tmp, buffered)
-	}
-	_ = reader.Close()
-	if err := errors.Join(ignoreEOF(err), tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), file)
-}
-
-func ignoreEOF(err error) error {
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
 
 // discard takes down what a failed launch made, and forgets the bottle.

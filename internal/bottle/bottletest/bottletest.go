@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 )
 
@@ -41,6 +42,7 @@ func Run(t *testing.T, h Harness) {
 		"CancelledLaunchLeavesNone":  cancelledLaunchLeavesNone,
 		"CancelEndsTheAgentsSession": cancelEndsTheAgentsSession,
 		"RunningIsNotRemoved":        runningIsNotRemoved,
+		"AuditIsToldMeanwhile":       auditIsToldMeanwhile,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}
@@ -272,5 +274,35 @@ func runningIsNotRemoved(t *testing.T, h Harness) {
 	}
 	if !h.runs(t, b.Name()) {
 		t.Error("it was ended")
+	}
+}
+
+// The audit log of a running bottle can be read meanwhile, also by who only follows it, and
+// its chain is whole.
+func auditIsToldMeanwhile(t *testing.T, h Harness) {
+	b := h.launch(t, wait)
+	now, err := h.Backend.Audit(t.Context(), b.Name(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := audit.Verify(now, audit.Expect{Bottle: b.Name()})
+	if err := errors.Join(err, now.Close()); err != nil || report.Runs != 1 || !report.Open {
+		t.Errorf("while it runs: got %+v, %v", report, err)
+	}
+	followed, err := h.Backend.Audit(t.Context(), b.Name(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	report, err = audit.Verify(followed, audit.Expect{Bottle: b.Name()})
+	if err := errors.Join(err, followed.Close()); err != nil || report.Open {
+		t.Errorf("to its end: got %+v, %v", report, err)
+	}
+	for _, identity := range []string{b.Name(), "../../x"} {
+		if _, err := h.Backend.Audit(t.Context(), identity, false); !errors.Is(err, bottle.ErrNotRunning) {
+			t.Errorf("%s: got %v, want ErrNotRunning", identity, err)
+		}
 	}
 }
