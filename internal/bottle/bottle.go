@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 )
 
 // User is who a command runs as in a bottle.
@@ -36,6 +37,9 @@ type Bottle interface {
 	// CopyIn copies a file or a tree from the host, owned by Node. Symbolic links
 	// are copied as they are, never followed.
 	CopyIn(ctx context.Context, hostPath, bottlePath string) error
+	// Control opens a stream to the control API of the bottle's sidecar bundle (package
+	// control). The caller closes it. The bottle itself can never reach it.
+	Control(ctx context.Context) (net.Conn, error)
 	// Detach lets go of the bottle and leaves it running. Close does nothing after it.
 	Detach() error
 	// Close ends the bottle: the agent is asked, then made, to end; everything goes

@@ -38,9 +38,11 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return guest.Exec(s.Args[3:])
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
-			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, Self: "/proc/self/exe",
+			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe",
 			UIDs: map[control.Service]int{control.Egress: 10001}, DropPrivileges: true,
 		})
+	case slices.Equal(s.Args, []string{"sidecar", "control"}):
+		return 0, bundle.Connect(ctx, control.Socket, s.Stdin, s.Stdout)
 	case len(s.Args) == 2 && s.Args[0] == "sidecar":
 		return 0, bundle.ServeChild(ctx, control.Service(s.Args[1]), s.Stdin, s.Stdout, s.Stderr)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 			SecurityOpt:    p.securityOptions(""),
 			CgroupnsMode:   "private",
 			IpcMode:        "private",
+			Tmpfs:          map[string]string{path.Dir(control.Socket): "rw,noexec,nosuid,nodev,size=64k,mode=0700"},
 			LogConfig:      boundedLog("512m"), // standard output is the audit log, which bounds itself below that
 			Resources: container.Resources{
 				Memory: 512 << 20, MemorySwap: 512 << 20, // egress's limits at their worst, twice

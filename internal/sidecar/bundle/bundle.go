@@ -29,6 +29,7 @@ type Options struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // Stdout: control.Ready, then the audit log
 	SocketDir      string
+	ControlSocket  string                  // of the control API; its directory is ours alone
 	Self           string                  // our own executable
 	UIDs           map[control.Service]int // uid and gid of each service
 	DropPrivileges bool                    // false where we have none: tests, host processes
@@ -43,7 +44,7 @@ const maxConfig = 16 << 20
 // Stdin may still be pending when Run returns.
 func Run(ctx context.Context, o Options) error {
 	stdin := bufio.NewReader(o.Stdin)
-	config, services, err := prepare(o, stdin)
+	config, services, listener, err := prepare(o, stdin)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := newLog(o.Stdout, config, cancel) // who cannot record, stops
@@ -59,6 +60,12 @@ func Run(ctx context.Context, o Options) error {
 	ready := make(chan error, len(services))
 	for _, s := range services {
 		running.Go(func() { s.supervise(ctx, o, out, ready) })
+	}
+	for _, s := range services {
+		if s.name == control.Egress {
+			api := &operator{egress: s, log: out, revision: 1, config: *config.Egress}
+			running.Go(func() { api.serve(ctx, listener) })
+		}
 	}
 	for range services {
 		if first := <-ready; first != nil && err == nil {
@@ -81,20 +88,20 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // prepare reads the configuration and makes the sockets.
-func prepare(o Options, stdin *bufio.Reader) (control.BundleConfig, []*service, error) {
+func prepare(o Options, stdin *bufio.Reader) (control.BundleConfig, []*service, net.Listener, error) {
 	config, err := readConfig(stdin)
+	if err != nil || config.Egress == nil {
+		return config, nil, nil, err
+	}
+	s, err := newService(o, control.Egress, config.Egress)
 	if err != nil {
-		return config, nil, err
+		return config, nil, nil, err
 	}
-	var services []*service
-	if config.Egress != nil {
-		s, err := newService(o, control.Egress, config.Egress)
-		if err != nil {
-			return config, nil, err
-		}
-		services = append(services, s)
+	listener, err := listenControl(o.ControlSocket)
+	if err != nil {
+		return config, nil, nil, errors.Join(err, s.listener.Close())
 	}
-	return config, services, nil
+	return config, []*service{s}, listener, nil
 }
 
 // asked waits for the line that asks for the end; false when no more is to come.

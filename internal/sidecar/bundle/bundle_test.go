@@ -81,7 +81,7 @@ func launch(t *testing.T, self string, document any) *running {
 	}
 	r := &running{dir: dir, out: bufio.NewReader(reader), stderr: &bytes.Buffer{}, cancel: cancel, ended: make(chan error, 1)}
 	go func() {
-		err := Run(ctx, Options{Stdin: bytes.NewReader(data), Stdout: writer, Stderr: r.stderr, SocketDir: dir, Self: self})
+		err := Run(ctx, Options{Stdin: bytes.NewReader(data), Stdout: writer, Stderr: r.stderr, SocketDir: dir, ControlSocket: filepath.Join(dir, "control"), Self: self})
 		_ = writer.Close()
 		r.ended <- err
 	}()

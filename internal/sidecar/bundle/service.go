@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,8 +23,45 @@ import (
 // service is one sidecar process, again and again.
 type service struct {
 	name     control.Service
-	config   []byte // its part of the document, kept for a restart
 	listener *os.File
+
+	mu     sync.Mutex
+	config []byte      // its part of the document, for the next start
+	link   net.Conn    // to the process; nil while none listens
+	kill   func(error) // ends the process, for a reason
+}
+
+// change puts another configuration in force, now and for every later start. A process
+// of which nobody knows whether it took it over is ended: it starts again with what it had.
+func (s *service) change(config []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil {
+		return fmt.Errorf("%s is being started; try again in a moment", s.name)
+	}
+	err := say(s.link, config)
+	if errors.As(err, new(errSilent)) {
+		s.kill(fmt.Errorf("it did not take over a change: %w", err))
+		return fmt.Errorf("%s did not take the change over, and is started again without it: %w", s.name, err)
+	}
+	if err == nil {
+		s.config = config
+	}
+	return err
+}
+
+// connect lets changes reach the process, or nobody where link is nil.
+func (s *service) connect(link net.Conn, kill func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link, s.kill = link, kill
+}
+
+// current is the configuration to start with.
+func (s *service) current() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config
 }
 
 // How long a crashed service waits for its next start.
@@ -91,24 +130,35 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	defer end(nil)
 	late := time.AfterFunc(readyTimeout, func() { end(fmt.Errorf("it was not ready within %s", readyTimeout)) })
 	defer late.Stop()
+	link, theirs, err := newLink()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = link.Close() }()
 	command := exec.CommandContext(ctx, o.Self, "sidecar", string(s.name))
 	command.Env = []string{} // nil would be ours
-	command.Stdin = bytes.NewReader(s.config)
+	command.Stdin = bytes.NewReader(s.current())
 	command.Stderr = o.Stderr
-	command.ExtraFiles = []*os.File{s.listener}
+	command.ExtraFiles = []*os.File{s.listener, theirs} // listenerFD, linkFD
 	command.SysProcAttr = s.attributes(o)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = stopGrace
 	stdout, err := command.StdoutPipe()
 	if err != nil {
+		return errors.Join(err, theirs.Close())
+	}
+	if err := errors.Join(command.Start(), theirs.Close()); err != nil {
 		return err
 	}
-	if err := command.Start(); err != nil {
-		return err
+	listening := func() {
+		late.Stop()
+		s.connect(link, end)
+		up()
 	}
-	if err := s.forward(stdout, out, func() { late.Stop(); up() }); err != nil {
+	if err := s.forward(stdout, out, listening); err != nil {
 		end(err) // who cannot be recorded, stops
 	}
+	s.connect(nil, nil)
 	ended := command.Wait()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause

@@ -1,0 +1,63 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// Control opens a stream to the bundle's control API, through a process in its
+// container, so that it works with an engine on another machine, too.
+func (b *Bottle) Control(ctx context.Context) (net.Conn, error) {
+	engine := b.driver.Client
+	created, err := engine.ExecCreate(ctx, resource(b.identity, roleSidecar), client.ExecCreateOptions{
+		User: "0:0", Cmd: []string{control.Binary, "sidecar", "control"},
+		AttachStdin: true, AttachStdout: true, AttachStderr: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the bundle of %s: %w", b.identity, err)
+	}
+	attached, err := engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("cannot reach the bundle of %s: %w", b.identity, err)
+	}
+	return newExecConn(attached.HijackedResponse), nil
+}
+
+// execConn is a process's standard input and output as one connection. What it says on
+// standard error is the error of a stream that ends early.
+type execConn struct {
+	net.Conn
+	out    *io.PipeReader
+	stream client.HijackedResponse
+}
+
+func newExecConn(stream client.HijackedResponse) *execConn {
+	out, in := io.Pipe()
+	c := &execConn{Conn: stream.Conn, out: out, stream: stream}
+	go func() {
+		var said tail
+		_, err := stdcopy.StdCopy(in, &said, stream.Reader)
+		if why := said.last(); err == nil && why != "" {
+			err = fmt.Errorf("%s", why)
+		}
+		_ = in.CloseWithError(err) // nil is the end
+	}()
+	return c
+}
+
+// Read implements net.Conn.
+func (c *execConn) Read(p []byte) (int, error) { return c.out.Read(p) }
+
+// Close implements net.Conn.
+func (c *execConn) Close() error {
+	_ = c.out.Close()
+	c.stream.Close()
+	return nil
+}

@@ -1,0 +1,174 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Socket is where the control API is served: in the bundle's own file system, in a
+// directory that is root's alone. Neither the bottle nor a service can reach it.
+const Socket = "/run/bot-bottle-control/bundle.sock"
+
+// Policy is what a running bottle may reach.
+type Policy struct {
+	Revision int            `json:"revision"` // goes up with each change
+	Routes   []policy.Route `json:"routes"`
+	Secrets  []string       `json:"secrets"` // names, which auth may refer to
+}
+
+// NewValue replaces the value of a secret that the bottle has. It holds the value in
+// clear: see the package comment.
+type NewValue struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// API is what the bundle lets its host do. Its errors are for the operator. It may be
+// used concurrently.
+type API interface {
+	Policy() Policy
+	// SetRoutes puts routes in force in place of those of a revision; ErrConflict if that
+	// is not the current one any more.
+	SetRoutes(revision int, routes []policy.Route) (Policy, error)
+	// SetSecrets replaces values. What is not named stays.
+	SetSecrets([]NewValue) error
+}
+
+// ErrConflict says that somebody else was faster.
+var ErrConflict = errors.New("the routes have changed meanwhile")
+
+// Handler serves an API: HTTP/1.1 and JSON.
+//
+//	GET /v1/egress           → Policy
+//	PUT /v1/egress/routes    {revision, routes} → Policy; 409 for another revision
+//	PUT /v1/egress/secrets   [NewValue, …] → 204
+//
+// Any other failure is 422 with {"error": "…"}.
+func Handler(api API) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/egress", func(w http.ResponseWriter, _ *http.Request) { answer(w, api.Policy(), nil) })
+	mux.HandleFunc("PUT /v1/egress/routes", func(w http.ResponseWriter, r *http.Request) {
+		var asked Policy
+		if read(w, r, &asked) {
+			now, err := api.SetRoutes(asked.Revision, asked.Routes)
+			answer(w, now, err)
+		}
+	})
+	mux.HandleFunc("PUT /v1/egress/secrets", func(w http.ResponseWriter, r *http.Request) {
+		var values []NewValue
+		if read(w, r, &values) {
+			answer(w, nil, api.SetSecrets(values))
+		}
+	})
+	return mux
+}
+
+// maxDocument bounds what is read from the other side.
+const maxDocument = 16 << 20
+
+func read(w http.ResponseWriter, r *http.Request, v any) bool {
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxDocument))
+	decoder.DisallowUnknownFields()
+	if decoder.Decode(v) != nil || decoder.More() { // the cause may quote a secret
+		answer(w, nil, errors.New("the request is not what this version reads"))
+		return false
+	}
+	return true
+}
+
+type failure struct {
+	Error string `json:"error"`
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	status := http.StatusOK
+	switch {
+	case errors.Is(err, ErrConflict):
+		status, v = http.StatusConflict, failure{err.Error()}
+	case err != nil:
+		status, v = http.StatusUnprocessableEntity, failure{err.Error()}
+	case v == nil:
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// Client asks a bundle's control API. Each call makes one connection with Dial and closes
+// it. It may be used concurrently.
+type Client struct {
+	Dial func(context.Context) (net.Conn, error)
+}
+
+// callTimeout bounds one call.
+const callTimeout = 30 * time.Second
+
+// Policy returns what is in force.
+func (c Client) Policy(ctx context.Context) (Policy, error) {
+	var now Policy
+	return now, c.call(ctx, http.MethodGet, "/v1/egress", nil, &now)
+}
+
+// SetRoutes puts routes in force in place of those of a revision (see API).
+func (c Client) SetRoutes(ctx context.Context, revision int, routes []policy.Route) (Policy, error) {
+	var now Policy
+	return now, c.call(ctx, http.MethodPut, "/v1/egress/routes", Policy{Revision: revision, Routes: routes}, &now)
+}
+
+// SetSecrets replaces values of secrets that the bottle has.
+func (c Client) SetSecrets(ctx context.Context, values []NewValue) error {
+	return c.call(ctx, http.MethodPut, "/v1/egress/secrets", values, nil)
+}
+
+func (c Client) call(ctx context.Context, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://bundle"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{
+		DisableKeepAlives: true, DisableCompression: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) },
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return fmt.Errorf("cannot ask the bottle's bundle: %w", errors.Unwrap(err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxDocument))
+	if err != nil {
+		return fmt.Errorf("cannot ask the bottle's bundle: %w", err)
+	}
+	return decode(response.StatusCode, data, out)
+}
+
+func decode(status int, data []byte, out any) error {
+	var failed failure
+	switch {
+	case status == http.StatusNoContent:
+		return nil
+	case status == http.StatusOK && json.Unmarshal(data, out) == nil:
+		return nil
+	case status == http.StatusConflict:
+		return ErrConflict
+	case status == http.StatusUnprocessableEntity && json.Unmarshal(data, &failed) == nil && failed.Error != "":
+		return errors.New(failed.Error)
+	}
+	return fmt.Errorf("the bottle's bundle answered %d: it is of another version", status)
+}

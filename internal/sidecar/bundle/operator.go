@@ -1,0 +1,131 @@
+package bundle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// operator is the control API: it changes what the egress service goes by, and what it
+// will go by should it crash. It is the only holder of the current configuration.
+type operator struct {
+	egress *service
+	log    *log
+
+	mu       sync.Mutex
+	revision int
+	config   control.EgressConfig
+}
+
+var _ control.API = (*operator)(nil)
+
+// Policy implements control.API.
+func (o *operator) Policy() control.Policy {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now()
+}
+
+func (o *operator) now() control.Policy {
+	names := make([]string, 0, len(o.config.Secrets))
+	for _, s := range o.config.Secrets {
+		names = append(names, s.Name)
+	}
+	return control.Policy{Revision: o.revision, Routes: slices.Clone(o.config.Routes), Secrets: names}
+}
+
+// SetRoutes implements control.API.
+func (o *operator) SetRoutes(revision int, routes []policy.Route) (control.Policy, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if revision != o.revision {
+		return control.Policy{}, control.ErrConflict
+	}
+	next := o.config
+	next.Routes = routes
+	if err := o.change(next, fmt.Sprintf("the operator changed the routes: %d before, %d now", len(o.config.Routes), len(routes))); err != nil {
+		return control.Policy{}, err
+	}
+	return o.now(), nil
+}
+
+// SetSecrets implements control.API.
+func (o *operator) SetSecrets(values []control.NewValue) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	next := o.config
+	next.Secrets = slices.Clone(o.config.Secrets)
+	for _, v := range values {
+		i := slices.IndexFunc(next.Secrets, func(s control.Secret) bool { return s.Name == v.Name })
+		if i < 0 {
+			return fmt.Errorf("the bottle has no secret %q", v.Name)
+		}
+		next.Secrets[i].Value = v.Value
+	}
+	return o.change(next, fmt.Sprintf("the operator replaced the values of %d secrets", len(values)))
+}
+
+// change puts a configuration in force, or leaves all as it was.
+func (o *operator) change(next control.EgressConfig, what string) error {
+	data, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	if err := o.egress.change(data); err != nil {
+		return err
+	}
+	o.config = next
+	o.revision++
+	o.log.record(string(control.Egress), audit.Event{Kind: audit.Lifecycle, Reason: what})
+	return nil
+}
+
+// listenControl makes the control API's socket, for root alone.
+func listenControl(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil { // its directory lets nobody else in meanwhile
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// serve answers the host until ctx ends.
+func (o *operator) serve(ctx context.Context, l net.Listener) {
+	server := &http.Server{Handler: control.Handler(o), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	_ = server.Serve(l)
+	_ = server.Close()
+}
+
+// Connect carries the host's bytes to the control API of the bundle beside it, and the
+// answer back, until the answer ends.
+func Connect(ctx context.Context, socket string, stdin io.Reader, stdout io.Writer) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	go func() { _, _ = io.Copy(conn, stdin) }() // ends with the process, if not before
+	_, err = io.Copy(stdout, conn)
+	return err
+}
