@@ -1,0 +1,209 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// egressFlags are what describes a route on the command line.
+type egressFlags struct {
+	json, private            bool
+	methods, paths           []string
+	protocol, bearer, header string
+}
+
+func (a *App) egress() *cobra.Command {
+	var flags egressFlags
+	c := &cobra.Command{
+		Use:   "egress IDENTITY [show | allow HOST[:PORT] | deny HOST[:PORT]]",
+		Short: "See and change what a running bottle may reach",
+		Long: `Egress shows a running bottle's routes, adds one (allow), or takes one back (deny).
+
+A change holds at once and for as long as the bottle runs; the manifest stays as it is.
+What is open on a route that is taken back is closed. The first route that matches
+decides; one that is added comes first.`,
+		Example: `  bot-bottle egress implementer-k7x2m4
+  bot-bottle egress implementer-k7x2m4 allow api.github.com --method GET --path '/repos/acme/**' --bearer GH_TOKEN
+  bot-bottle egress implementer-k7x2m4 deny api.github.com`,
+		Args:              egressArgs,
+		ValidArgsFunction: a.completeEgress,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.runEgress(c.Context(), args, flags)
+		},
+	}
+	c.Flags().BoolVar(&flags.json, "json", false, "show: print a JSON object")
+	c.Flags().StringSliceVar(&flags.methods, "method", nil, "allow: only this method (may be repeated)")
+	c.Flags().StringArrayVar(&flags.paths, "path", nil, "allow: only paths that match this glob (may be repeated)")
+	c.Flags().StringVar(&flags.protocol, "protocol", "", "allow: https (the default), http or tcp")
+	c.Flags().BoolVar(&flags.private, "private", false, "allow: the host may be at a private address")
+	c.Flags().StringVar(&flags.bearer, "bearer", "", "allow: put this `secret` of the bottle on as a bearer token")
+	c.Flags().StringVar(&flags.header, "header", "", "allow: put a secret on as a header, as in `x-api-key=SECRET`")
+	c.MarkFlagsMutuallyExclusive("bearer", "header")
+	return c
+}
+
+// actions are what can be done, with the number of arguments that each takes.
+func actions() map[string]int { return map[string]int{"show": 0, "allow": 1, "deny": 1} }
+
+func egressArgs(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("egress needs a bottle: bot-bottle egress IDENTITY")
+	}
+	action := cmp.Or(strings.Join(args[min(1, len(args)):min(2, len(args))], ""), "show")
+	takes, known := actions()[action]
+	if !known {
+		return fmt.Errorf("egress cannot %q: it can show, allow or deny", action)
+	}
+	if len(args) > 1 && len(args)-2 != takes || len(args) == 1 && takes != 0 {
+		return fmt.Errorf("egress %s takes %d arguments after it", action, takes)
+	}
+	return nil
+}
+
+func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return a.completeRunning(c, args, word)
+	case 1:
+		return []string{"show", "allow", "deny"}, cobra.ShellCompDirectiveNoFileComp
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (err error) {
+	change, err := flags.change(args[1:])
+	if err != nil {
+		return err
+	}
+	running, err := a.find(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, running.Detach()) }()
+	api := control.Client{Dial: running.Control}
+	now, err := api.Policy(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot read the routes of %s: %w", args[0], err)
+	}
+	if change == nil {
+		return a.show(routeTable(now), flags.json)
+	}
+	routes, err := change(now)
+	if err != nil {
+		return err
+	}
+	if now, err = api.SetRoutes(ctx, now.Revision, routes); err != nil {
+		return fmt.Errorf("cannot change the routes of %s: %w", args[0], err)
+	}
+	return a.show(routeTable(now), flags.json)
+}
+
+// change is what the operator wants of the routes; nil for nothing.
+func (f egressFlags) change(args []string) (func(control.Policy) ([]policy.Route, error), error) {
+	if len(args) == 0 || args[0] == "show" {
+		return nil, nil
+	}
+	host, port, err := hostPort(args[1])
+	if err != nil {
+		return nil, &usageError{what: err.Error(), hint: "name a host as in a manifest: api.example, *.example or db.example:5432"}
+	}
+	if args[0] == "deny" {
+		return func(now control.Policy) ([]policy.Route, error) { return without(now.Routes, host, port) }, nil
+	}
+	route, err := f.route(host, port)
+	if err != nil {
+		return nil, &usageError{what: err.Error(), hint: "see bot-bottle egress --help"}
+	}
+	return func(now control.Policy) ([]policy.Route, error) {
+		if auth := route.Auth; auth != nil && !slices.Contains(now.Secrets, auth.Secret) {
+			return nil, fmt.Errorf("the bottle has no secret %s; it has %s", auth.Secret, cmp.Or(strings.Join(now.Secrets, ", "), "none"))
+		}
+		return append([]policy.Route{route}, now.Routes...), nil
+	}, nil
+}
+
+func hostPort(s string) (string, int, error) {
+	if !strings.Contains(s, ":") {
+		return s, 0, nil
+	}
+	host, digits, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is not HOST or HOST:PORT", s)
+	}
+	port, err := strconv.Atoi(digits)
+	if err != nil || port < 1 || port > 65535 {
+		return "", 0, fmt.Errorf("%q is not a port", digits)
+	}
+	return host, port, nil
+}
+
+func (f egressFlags) route(host string, port int) (policy.Route, error) {
+	r := policy.Route{
+		Host: host, Port: port, Protocol: policy.Protocol(f.protocol),
+		Methods: f.methods, Paths: f.paths, Private: f.private,
+	}
+	if f.bearer != "" {
+		r.Auth = &policy.Auth{Scheme: policy.Bearer, Secret: f.bearer}
+	}
+	if f.header != "" {
+		name, secret, ok := strings.Cut(f.header, "=")
+		if !ok {
+			return r, fmt.Errorf("--header %q is not NAME=SECRET", f.header)
+		}
+		r.Auth = &policy.Auth{Scheme: policy.Header, Header: name, Secret: secret}
+	}
+	return r.Normalize()
+}
+
+// without takes the routes to a host away, those to one port only where one is named.
+func without(routes []policy.Route, host string, port int) ([]policy.Route, error) {
+	kept := slices.DeleteFunc(slices.Clone(routes), func(r policy.Route) bool {
+		n, err := r.Normalize()
+		return err == nil && n.Host == strings.ToLower(host) && (port == 0 || n.Port == port)
+	})
+	if len(kept) == len(routes) {
+		return nil, &noRoute{fmt.Errorf("no route is for %s", host)}
+	}
+	return kept, nil
+}
+
+// noRoute is a route that cannot be taken back.
+type noRoute struct{ error }
+
+// Hint says how to see which there are.
+func (e *noRoute) Hint() string {
+	return "bot-bottle egress IDENTITY shows the routes; take back the one whose host covers it"
+}
+
+func routeTable(now control.Policy) table {
+	t := table{empty: "the bottle reaches nothing", header: []string{"HOST", "PORT", "PROTOCOL", "METHODS", "PATHS", "CREDENTIAL", "ADDRESS"}, data: now}
+	for _, r := range now.Routes {
+		if n, err := r.Normalize(); err == nil {
+			r = n
+		}
+		credential := ""
+		if r.Auth != nil {
+			credential = r.Auth.Secret
+		}
+		address := r.Address
+		if r.Private {
+			address = strings.TrimSpace(address + " (may be private)")
+		}
+		t.rows = append(t.rows, []string{
+			r.Host, strconv.Itoa(r.Port), string(r.Protocol), cmp.Or(strings.Join(r.Methods, ","), "any"),
+			cmp.Or(strings.Join(r.Paths, " "), "any"), cmp.Or(credential, "-"), cmp.Or(address, "-"),
+		})
+	}
+	return t
+}
