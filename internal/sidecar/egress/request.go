@@ -129,6 +129,7 @@ type exchange struct {
 	mu      sync.Mutex
 	address string // that was dialled
 	out     countingBody
+	usage   *usage // of a language model; nil for any other answer
 }
 
 // send forwards a request that was allowed, and records what became of it.
@@ -207,6 +208,7 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 		secrets.maskHeader(header)
 	}
 	if x.decision.Route.Auth == nil {
+		x.observe(answer)
 		return nil
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
@@ -216,7 +218,21 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 		return err
 	}
 	answer.Body = secrets.maskSecrets(answer.Body, func() { secrets.maskHeader(answer.Trailer) })
+	x.observe(answer)
 	return nil
+}
+
+// observe reads a model's usage out of an answer as it passes, where it can be read.
+func (x *exchange) observe(answer *http.Response) {
+	if answer.StatusCode == http.StatusSwitchingProtocols || answer.Header.Get("Content-Encoding") != "" {
+		return
+	}
+	if x.usage = newUsage(x.question.host, x.question.path, answer.Header.Get("Content-Type")); x.usage != nil {
+		answer.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.TeeReader(answer.Body, x.usage), answer.Body}
+	}
 }
 
 // cleanUpgraded masks what comes back on a WebSocket; servers send it in clear.
@@ -310,6 +326,9 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 	x.mu.Lock()
 	e.Address = x.address
 	x.mu.Unlock()
+	if x.usage != nil {
+		e.Usage = x.usage.Result()
+	}
 	if errors.Is(context.Cause(r.Context()), errRevoked) {
 		e.Reason, e.Decision = errRevoked.Error(), audit.Deny
 	} else if failed != nil {

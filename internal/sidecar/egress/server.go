@@ -159,6 +159,7 @@ func (s *Server) record(e audit.Event) {
 			e.Reason += fmt.Sprintf(" (and %d refusals before it that came too fast to list)", unlisted)
 		}
 	}
+	e.Path = audit.RedactPath(e.Path, false)
 	secrets := s.rules.Load().secrets
 	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path} {
 		*field = secrets.maskText(*field)

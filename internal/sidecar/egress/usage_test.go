@@ -3,7 +3,9 @@ package egress
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -237,5 +239,29 @@ func BenchmarkUsage(b *testing.B) {
 				_, _ = u.Write(data)
 			}
 		})
+	}
+}
+
+// What a model's answer cost is in the event of its request, streamed or not.
+func TestTheEventTellsWhatAnAnswerCost(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("stream") == "" {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"type":"message","model":"claude-x","content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":11,"output_tokens":7}}`)
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		for _, event := range []string{
+			`{"type":"message_start","message":{"model":"claude-x","usage":{"input_tokens":11,"output_tokens":1}}}`,
+			`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}`,
+		} {
+			_, _ = io.WriteString(w, "data: "+event+"\n\n")
+			_ = http.NewResponseController(w).Flush()
+		}
+	})
+	for _, query := range []string{"", "?stream=1"} {
+		l := newLab(t, up.route("api.anthropic.com", keyAuth()))
+		get(t, l.client(t, true), request(t, "POST", "https://api.anthropic.com/v1/messages"+query, strings.NewReader("{}")))
+		l.awaitEvent(t, "usage "+query, func(e audit.Event) bool { return e.Model == "claude-x" && e.TokensIn == 11 && e.TokensOut == 7 })
 	}
 }
