@@ -215,41 +215,6 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
-func TestWebSocketPasses(t *testing.T) {
-	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("X-Api-Key") != realKey {
-			t.Error("without our credential")
-		}
-		conn, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer func() { _ = conn.Close() }()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-		_, _ = io.Copy(conn, buffered)
-	})
-	l := newLab(t, up.route("api.example", keyAuth()))
-	conn := l.secure(t, "api.example", 443)
-	_, _ = io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: api.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: eA==\r\nSec-WebSocket-Version: 13\r\n\r\n")
-	if status := readStatus(t, conn); status != 101 {
-		t.Fatalf("got %d", status)
-	}
-	for _, message := range []string{"ping", "pongs", realKey} {
-		_, _ = io.WriteString(conn, message)
-		got := make([]byte, len(message))
-		if _, err := io.ReadFull(conn, got); err != nil {
-			t.Fatal(err)
-		}
-		if message == realKey {
-			message = strings.Repeat("*", len(realKey))
-		}
-		if string(got) != message {
-			t.Errorf("got %q, want %q", got, message)
-		}
-	}
-}
-
 func TestOwnQuestions(t *testing.T) {
 	l := newLab(t, policy.Route{Host: "api.example"}, policy.Route{Host: "db.example", Protocol: policy.TCP, Port: 5432})
 	for target, want := range map[string]string{

@@ -129,7 +129,8 @@ type exchange struct {
 	mu      sync.Mutex
 	address string // that was dialled
 	out     countingBody
-	usage   *usage // of a language model; nil for any other answer
+	usage   *usage     // of a language model; nil for any other answer
+	socket  *webSocket // nil for any other
 }
 
 // send forwards a request that was allowed, and records what became of it.
@@ -177,11 +178,11 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", "") // no word of ours
 	}
+	out.Header.Del("Sec-WebSocket-Extensions") // compression, through which nobody can look
 	if route.Auth != nil {
 		strip(out, route.Auth)
 		x.rules.secrets.inject(out, route.Auth)
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
-		out.Header.Del("Sec-WebSocket-Extensions")    // they are compression
 		out.Header.Del("Range")                       // nor in pieces, each too short to know
 		out.Header.Del("If-Range")
 	}
@@ -207,12 +208,12 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 	for _, header := range []http.Header{answer.Header, answer.Trailer} {
 		secrets.maskHeader(header)
 	}
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return x.upgraded(answer, secrets.realForms())
+	}
 	if x.decision.Route.Auth == nil {
 		x.observe(answer)
 		return nil
-	}
-	if answer.StatusCode == http.StatusSwitchingProtocols {
-		return secrets.cleanUpgraded(answer)
 	}
 	if err := decompress(answer); err != nil {
 		return err
@@ -233,19 +234,6 @@ func (x *exchange) observe(answer *http.Response) {
 			io.Closer
 		}{io.TeeReader(answer.Body, x.usage), answer.Body}
 	}
-}
-
-// cleanUpgraded masks what comes back on a WebSocket; servers send it in clear.
-func (s secrets) cleanUpgraded(answer *http.Response) error {
-	both, ok := answer.Body.(io.ReadWriteCloser)
-	if !ok {
-		return errors.New("the upgraded connection cannot be written")
-	}
-	answer.Body = struct {
-		io.Reader
-		io.WriteCloser
-	}{s.maskSecrets(both, nil), both}
-	return nil
 }
 
 func (s secrets) maskHeader(header http.Header) {
@@ -326,11 +314,16 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 	x.mu.Lock()
 	e.Address = x.address
 	x.mu.Unlock()
+	if x.socket != nil {
+		e.Status, e.BytesIn, e.BytesOut = http.StatusSwitchingProtocols, x.socket.came.Load(), x.socket.sent.Load()
+	}
 	if x.usage != nil {
 		e.Usage = x.usage.Result()
 	}
 	if errors.Is(context.Cause(r.Context()), errRevoked) {
 		e.Reason, e.Decision = errRevoked.Error(), audit.Deny
+	} else if x.socket != nil && x.socket.why() != nil {
+		e.Reason, e.Decision = x.socket.why().Error(), audit.Deny
 	} else if failed != nil {
 		e.Reason = x.refusal.reason
 		if x.refusal.status == 0 {

@@ -66,20 +66,24 @@ func (s *sieve) fill(size int) {
 	}
 }
 
-// held is the length of the longest end of data with which a form begins, if that is
-// enough of it.
+// held is how much of data's end is held back.
 func (s *sieve) held(data []byte) int {
-	longest := minHeld - 1
-	for _, form := range s.forms {
+	if n := begun(data, s.forms); n >= minHeld {
+		return n
+	}
+	return 0
+}
+
+// begun is the length of the longest end of data with which a form begins.
+func begun(data []byte, forms [][]byte) int {
+	longest := 0
+	for _, form := range forms {
 		for n := min(len(form)-1, len(data)); n > longest; n-- {
 			if bytes.HasPrefix(form, data[len(data)-n:]) {
 				longest = n
 				break
 			}
 		}
-	}
-	if longest < minHeld {
-		return 0
 	}
 	return longest
 }

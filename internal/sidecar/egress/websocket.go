@@ -1,0 +1,229 @@
+package egress
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+)
+
+// webSocket is an upgraded connection to an upstream, with every frame looked into: what
+// the bottle sends is searched for secrets before it leaves, ours are masked in what
+// comes back, and what is no frame ends both ways (ATTACKS B8).
+type webSocket struct {
+	upstream io.ReadWriteCloser
+	outwards *frames
+	inwards  *frames
+	watched  []needle
+	forms    [][]byte // to be masked
+
+	sent, came atomic.Int64 // bytes that went out, and that came in
+
+	recent []byte // of the message on its way out
+
+	message []byte // of the message coming in, not yet handed on
+	heads   []placed
+	base    int // how much of the message was handed on already
+	ready   []byte
+
+	mu      sync.Mutex
+	refused error // why the bottle was cut off
+	told    bool
+}
+
+// placed is bytes that go between two of a message's.
+type placed struct {
+	at   int // in the message
+	data []byte
+}
+
+func newWebSocket(upstream io.ReadWriteCloser, watched []needle, forms [][]byte) *webSocket {
+	s := &webSocket{upstream: upstream, watched: watched, forms: forms}
+	nothing := func(*frame) error { return nil }
+	s.outwards = &frames{fromClient: true, begin: nothing, data: s.search, end: s.searched}
+	s.inwards = &frames{begin: s.place, data: s.keep, end: s.release}
+	return s
+}
+
+// Write takes what the bottle sends. Nothing of a piece goes out before all of it was
+// searched. A refusal is told by a close frame, not by an error, which would end the
+// connection before that has gone.
+func (s *webSocket) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	refused := s.refused
+	s.mu.Unlock()
+	if refused != nil {
+		return len(p), nil
+	}
+	if err := s.outwards.Write(p); err != nil {
+		s.refuse(err)
+		return len(p), nil
+	}
+	n, err := s.upstream.Write(p)
+	s.sent.Add(int64(n))
+	return n, err
+}
+
+// search looks through a message with what came before it. The beginning of a value may
+// have gone in an earlier piece when its end is seen; the whole never has.
+func (s *webSocket) search(f *frame, plain []byte) error {
+	if f.control() {
+		return checkText(string(plain), s.watched)
+	}
+	s.recent = append(s.recent, plain...)
+	if err := checkText(string(s.recent), s.watched); err != nil {
+		return err
+	}
+	if over := len(s.recent) - window(s.watched); over > 0 {
+		s.recent = slices.Delete(s.recent, 0, over)
+	}
+	return nil
+}
+
+// searched: a value may be cut across messages, too, so recent stays.
+func (s *webSocket) searched(*frame) error { return nil }
+
+// window is the length of the longest form of a value, with all of it escaped.
+func window(watched []needle) int {
+	longest := 0
+	for _, n := range watched {
+		longest = max(longest, len(`\u0000`)*len(n.plain))
+		for _, form := range n.forms {
+			longest = max(longest, len(form))
+		}
+	}
+	return longest
+}
+
+func (s *webSocket) refuse(why error) {
+	s.mu.Lock()
+	s.refused = why
+	s.mu.Unlock()
+	_ = s.upstream.Close()
+}
+
+// why says why the connection was ended, nil if it was not.
+func (s *webSocket) why() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
+// Read hands on what the upstream sends.
+func (s *webSocket) Read(p []byte) (int, error) {
+	buffer := make([]byte, max(len(p), 512))
+	for len(s.ready) == 0 {
+		n, err := s.upstream.Read(buffer)
+		s.came.Add(int64(n))
+		if broken := s.inwards.Write(buffer[:n]); broken != nil {
+			s.refuse(broken)
+			err = broken
+		}
+		if err != nil && !s.farewell() && len(s.ready) == 0 {
+			return 0, err
+		}
+	}
+	n := copy(p, s.ready)
+	s.ready = s.ready[n:]
+	return n, nil
+}
+
+// farewell tells a bottle that was cut off why, with a close frame (RFC 6455 §7.4.1:
+// 1008, policy violation), if what it got so far ends with a frame.
+func (s *webSocket) farewell() bool {
+	why := s.why()
+	whole := s.inwards.now == nil && len(s.message) == 0 && len(s.heads) == 0
+	if why == nil || s.told || !whole || s.inwards.finished {
+		return false
+	}
+	s.told = true
+	text := why.Error()
+	for len(text) > 123 {
+		_, size := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-size]
+	}
+	s.ready = append(s.ready, 0x80|opClose, byte(2+len(text)), 1008>>8, 1008&0xff)
+	s.ready = append(s.ready, text...)
+	return true
+}
+
+// Close implements io.Closer.
+func (s *webSocket) Close() error { return s.upstream.Close() }
+
+// place remembers where in the message a frame's head goes.
+func (s *webSocket) place(f *frame) error {
+	return s.put(f.head)
+}
+
+// maxHeads bounds the frames that wait behind a held-back beginning of a secret.
+const maxHeads = 256
+
+// put places bytes behind what there is of the message.
+func (s *webSocket) put(data []byte) error {
+	if len(s.heads) >= maxHeads {
+		return errFrame
+	}
+	s.heads = append(s.heads, placed{s.base + len(s.message), data})
+	s.handOn(s.held())
+	return nil
+}
+
+// keep takes payload: a message's goes through the mask, a control frame's by itself.
+func (s *webSocket) keep(f *frame, plain []byte) error {
+	if f.control() {
+		data := slices.Clone(plain)
+		mask(data, s.forms)
+		return s.put(data)
+	}
+	s.message = append(s.message, plain...)
+	mask(s.message, s.forms)
+	s.handOn(s.held())
+	return nil
+}
+
+// release hands on all of a message that has ended.
+func (s *webSocket) release(f *frame) error {
+	if !f.control() && f.final {
+		s.handOn(0)
+	}
+	return nil
+}
+
+// held is how much of the message's end may be the beginning of a secret. It waits for
+// the message to go on or to end.
+func (s *webSocket) held() int { return begun(s.message, s.forms) }
+
+// handOn makes all but the last held bytes of the message ready, each frame's head in
+// its place.
+func (s *webSocket) handOn(held int) {
+	upTo := s.base + len(s.message) - held
+	for len(s.heads) > 0 && s.heads[0].at <= upTo {
+		s.pass(s.heads[0].at)
+		s.ready = append(s.ready, s.heads[0].data...)
+		s.heads = s.heads[1:]
+	}
+	s.pass(upTo)
+}
+
+// pass makes the message ready up to a place.
+func (s *webSocket) pass(upTo int) {
+	if n := upTo - s.base; n > 0 {
+		s.ready = append(s.ready, s.message[:n]...)
+		s.message = slices.Delete(s.message, 0, n)
+		s.base = upTo
+	}
+}
+
+// upgraded puts a webSocket in the place of an upgraded connection.
+func (x *exchange) upgraded(answer *http.Response, forms [][]byte) error {
+	both, ok := answer.Body.(io.ReadWriteCloser)
+	if !ok {
+		return errors.New("the upgraded connection cannot be written")
+	}
+	x.socket = newWebSocket(both, x.watched, forms)
+	answer.Body = x.socket
+	return nil
+}
