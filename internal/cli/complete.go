@@ -36,6 +36,14 @@ func (a *App) completeRecorded(*cobra.Command, []string, string) ([]string, cobr
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeLogged offers every bottle on record, once.
+func (a *App) completeLogged(c *cobra.Command, args []string, so string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeRecorded(c, args, so)
+}
+
 func (a *App) completeBackends(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	all, err := a.backends()
 	if err != nil {

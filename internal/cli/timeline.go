@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// timeline prints events for people, a line each, as they come. On a terminal no line is
+// wider than it; elsewhere nothing is cut.
+type timeline struct {
+	out    io.Writer
+	width  int // 0: no terminal
+	local  *time.Location
+	day    string
+	headed bool
+}
+
+// Widths of the columns but the target's and the reason's, and of the spaces between them.
+const (
+	fixedColumns = len("15:04:05 allow connect ") + len(" 200 1023k/1023k  59.9s")
+	wideEnough   = 120 // for the reason beside the rest
+	plainTarget  = 48
+)
+
+func (t *timeline) show(e audit.Event) error {
+	var text string
+	if !t.headed {
+		t.headed = true
+		text = t.row("TIME", "", "METHOD", "HOST AND PATH", "", "OUT/IN", "TOOK", "")
+	}
+	at := e.Time.In(t.local)
+	if day := at.Format(time.DateOnly); day != t.day {
+		t.day = day
+		text += day + "\n"
+	}
+	text += t.row(at.Format(time.TimeOnly), verdict(e), method(e), t.target(e), number(e.Status), traffic(e), took(e), reason(e))
+	_, err := io.WriteString(t.out, text)
+	return err
+}
+
+// row is one line, and the reason on a line of its own where there is no room beside.
+func (t *timeline) row(at, verdict, method, target, status, traffic, took, reason string) string {
+	line := fmt.Sprintf("%-8s %s %s %s %3s %11s %6s", at, fit(verdict, 5), fit(method, 7), pad(target, t.targetWidth()), status, traffic, took)
+	line = strings.TrimRight(line, " ")
+	if t.width > 0 {
+		line = cut(line, t.width) // a very narrow one
+	}
+	switch {
+	case reason == "":
+	case t.width == 0:
+		line = pad(line, fixedColumns+t.targetWidth()) + " " + reason
+	case t.width >= wideEnough:
+		line = pad(line, fixedColumns+t.targetWidth()) + " " + cut(reason, t.width-fixedColumns-t.targetWidth()-1)
+	default:
+		line += "\n" + strings.Repeat(" ", len("15:04:05 ")) + cut(reason, max(1, t.width-len("15:04:05 ")))
+	}
+	return line + "\n"
+}
+
+func (t *timeline) targetWidth() int {
+	switch {
+	case t.width == 0:
+		return plainTarget
+	case t.width >= wideEnough:
+		return (t.width - fixedColumns) * 3 / 5
+	}
+	return max(8, t.width-fixedColumns)
+}
+
+func verdict(e audit.Event) string {
+	switch {
+	case e.Phase == audit.Open:
+		return "open"
+	case e.Kind == audit.Lifecycle:
+		return "note"
+	}
+	return cmp.Or(e.Decision, e.Kind)
+}
+
+func method(e audit.Event) string {
+	if e.Method == "" && e.Host != "" {
+		return e.Kind
+	}
+	return e.Method
+}
+
+// target is where it went. Too long, it loses the front of its host and the middle of its
+// path: of api.anthropic.com.evil.example the end is what counts (ATTACKS G10).
+func (t *timeline) target(e audit.Event) string {
+	host, path, room := cell(e.Host), cell(e.Path), t.targetWidth()
+	if e.Host == "" {
+		return cut(cell(e.Service), room)
+	}
+	if e.Port != 0 && e.Port != 443 && !(e.Protocol == policy.HTTP && e.Port == 80) {
+		host += ":" + strconv.Itoa(e.Port)
+	}
+	if e.Protocol == policy.HTTP || e.Protocol == policy.TCP {
+		host = string(e.Protocol) + "://" + host
+	}
+	if t.width == 0 || cells(host)+cells(path) <= room {
+		return host + path
+	}
+	forPath := min(cells(path), max(room-cells(host), room/3))
+	return cutFront(host, room-forPath) + cutMiddle(path, forPath)
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func traffic(e audit.Event) string {
+	if e.BytesOut == 0 && e.BytesIn == 0 {
+		return ""
+	}
+	return short(e.BytesOut) + "/" + short(e.BytesIn)
+}
+
+// short is a number of at most five characters: 999, 12.3k, 1023k, 4.0M.
+func short(n int64) string {
+	n = max(0, n)
+	if n < 1000 {
+		return strconv.FormatInt(n, 10)
+	}
+	value := float64(n)
+	for _, unit := range "kMGTPE" {
+		value /= 1000
+		if value < 99.95 {
+			return fmt.Sprintf("%.1f%c", value, unit)
+		}
+		if value < 999.5 {
+			return fmt.Sprintf("%.0f%c", value, unit)
+		}
+	}
+	return "much"
+}
+
+// took is a duration of at most six characters.
+func took(e audit.Event) string {
+	d := time.Duration(e.Millis * float64(time.Millisecond))
+	switch {
+	case d <= 0:
+		return ""
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1fms", e.Millis)
+	case d < time.Second:
+		return fmt.Sprintf("%dms", d.Milliseconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 100*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dh", int(d.Hours()))
+}
+
+// reason is why, or what a model's answer cost.
+func reason(e audit.Event) string {
+	why := cell(e.Reason)
+	if e.Model == "" && e.TokensIn == 0 && e.TokensOut == 0 {
+		return why
+	}
+	cost := fmt.Sprintf("%s %s→%s tokens", cell(e.Model), short(e.TokensIn), short(e.TokensOut))
+	if e.TokensCached > 0 {
+		cost += fmt.Sprintf(" (%s cached)", short(e.TokensCached))
+	}
+	return strings.TrimSpace(strings.Join([]string{why, strings.TrimSpace(cost)}, " "))
+}
+
+// cell makes text fit to stand in a line, and to do nothing there: no control, no tab, and
+// nothing that has no shape of its own.
+func cell(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, s)
+}
+
+// cells is how wide text is at most. What is not ASCII may be two cells wide.
+func cells(s string) (n int) {
+	for _, r := range s {
+		n += cellsOf(r)
+	}
+	return n
+}
+
+func cellsOf(r rune) int {
+	if r < 0x80 || r == '…' || r == '·' || r == '→' {
+		return 1
+	}
+	return 2
+}
+
+func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-cells(s))) }
+
+func fit(s string, width int) string { return pad(cut(cell(s), width), width) }
+
+// cut leaves the beginning of what is too wide.
+func cut(s string, width int) string {
+	if cells(s) <= width {
+		return s
+	}
+	return begin(s, width-1) + "…"
+}
+
+func cutFront(s string, width int) string {
+	if cells(s) <= width {
+		return s
+	}
+	return "…" + end(s, width-1)
+}
+
+func cutMiddle(s string, width int) string {
+	if cells(s) <= width {
+		return s
+	}
+	return begin(s, (width-1)/2) + "…" + end(s, width-1-(width-1)/2)
+}
+
+// begin is as much of the beginning of s as is width wide.
+func begin(s string, width int) string {
+	for i, r := range s {
+		if width -= cellsOf(r); width < 0 {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+func end(s string, width int) string {
+	runes := []rune(s)
+	i := len(runes)
+	for i > 0 && width >= cellsOf(runes[i-1]) {
+		i--
+		width -= cellsOf(runes[i])
+	}
+	return string(runes[i:])
+}
