@@ -119,7 +119,7 @@ func (f egressFlags) change(args []string) (func(control.Policy) ([]policy.Route
 		return nil, &usageError{what: err.Error(), hint: "name a host as in a manifest: api.example, *.example or db.example:5432"}
 	}
 	if args[0] == "deny" {
-		return func(now control.Policy) ([]policy.Route, error) { return without(now.Routes, host, port) }, nil
+		return func(now control.Policy) ([]policy.Route, error) { return revoke(now.Routes, host, port) }, nil
 	}
 	route, err := f.route(host, port)
 	if err != nil {
@@ -166,8 +166,8 @@ func (f egressFlags) route(host string, port int) (policy.Route, error) {
 	return r.Normalize()
 }
 
-// without takes the routes to a host away, those to one port only where one is named.
-func without(routes []policy.Route, host string, port int) ([]policy.Route, error) {
+// revoke takes the routes to a host away, those to one port only where one is named.
+func revoke(routes []policy.Route, host string, port int) ([]policy.Route, error) {
 	kept := slices.DeleteFunc(slices.Clone(routes), func(r policy.Route) bool {
 		n, err := r.Normalize()
 		return err == nil && n.Host == strings.ToLower(host) && (port == 0 || n.Port == port)
