@@ -26,16 +26,19 @@ type egressFlags struct {
 func (a *App) egress() *cobra.Command {
 	var flags egressFlags
 	c := &cobra.Command{
-		Use:   "egress IDENTITY [show | allow HOST[:PORT] | deny HOST[:PORT]]",
+		Use:   "egress IDENTITY [show | allow HOST[:PORT] | deny HOST[:PORT] | refresh [SECRET…]]",
 		Short: "See and change what a running bottle may reach",
 		Long: `Egress shows a running bottle's routes, adds one (allow), or takes one back (deny).
+Refresh fetches secrets anew from where the manifest says they are, and hands them to the
+bottle's egress; a command's secret with a ttl is refreshed by itself while start runs.
 
 A change holds at once and for as long as the bottle runs; the manifest stays as it is.
 What is open on a route that is taken back is closed. The first route that matches
 decides; one that is added comes first.`,
 		Example: `  bot-bottle egress implementer-k7x2m4
   bot-bottle egress implementer-k7x2m4 allow api.github.com --method GET --path '/repos/acme/**' --bearer GH_TOKEN
-  bot-bottle egress implementer-k7x2m4 deny api.github.com`,
+  bot-bottle egress implementer-k7x2m4 deny api.github.com
+  bot-bottle egress implementer-k7x2m4 refresh GH_TOKEN`,
 		Args:              egressArgs,
 		ValidArgsFunction: a.completeEgress,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -53,30 +56,30 @@ decides; one that is added comes first.`,
 	return c
 }
 
-// actions are what can be done, with the number of arguments that each takes.
-func actions() map[string]int { return map[string]int{"show": 0, "allow": 1, "deny": 1} }
-
 func egressArgs(_ *cobra.Command, args []string) error {
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		return errors.New("egress needs a bottle: bot-bottle egress IDENTITY")
-	}
-	action := cmp.Or(strings.Join(args[min(1, len(args)):min(2, len(args))], ""), "show")
-	takes, known := actions()[action]
-	if !known {
-		return fmt.Errorf("egress cannot %q: it can show, allow or deny", action)
-	}
-	if len(args) > 1 && len(args)-2 != takes || len(args) == 1 && takes != 0 {
-		return fmt.Errorf("egress %s takes %d arguments after it", action, takes)
+	case len(args) == 1 || args[1] == "refresh":
+		return nil
+	case args[1] == "show" && len(args) > 2:
+		return errors.New("egress show takes nothing after it")
+	case (args[1] == "allow" || args[1] == "deny") && len(args) != 3:
+		return fmt.Errorf("egress %s takes one host: HOST or HOST:PORT", args[1])
+	case !slices.Contains(egressActions(), args[1]):
+		return fmt.Errorf("egress cannot %q: it can %s", args[1], strings.Join(egressActions(), ", "))
 	}
 	return nil
 }
+
+func egressActions() []string { return []string{"show", "allow", "deny", "refresh"} }
 
 func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {
 	case 0:
 		return a.completeRunning(c, args, word)
 	case 1:
-		return []string{"show", "allow", "deny"}, cobra.ShellCompDirectiveNoFileComp
+		return egressActions(), cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
@@ -91,6 +94,14 @@ func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (
 		return err
 	}
 	defer func() { err = errors.Join(err, running.Detach()) }()
+	if len(args) > 1 && args[1] == "refresh" {
+		names, err := a.refresh(ctx, args[0], running, args[2:])
+		if err != nil {
+			return fmt.Errorf("cannot refresh the secrets of %s: %w", args[0], err)
+		}
+		_, _ = fmt.Fprintln(a.Stdout, strings.Join(names, "\n"))
+		return nil
+	}
 	api := control.Client{Dial: running.Control}
 	now, err := api.Policy(ctx)
 	if err != nil {
@@ -111,7 +122,7 @@ func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (
 
 // change is what the operator wants of the routes; nil for nothing.
 func (f egressFlags) change(args []string) (func(control.Policy) ([]policy.Route, error), error) {
-	if len(args) == 0 || args[0] == "show" {
+	if len(args) == 0 || args[0] == "show" || args[0] == "refresh" {
 		return nil, nil
 	}
 	host, port, err := hostPort(args[1])

@@ -16,6 +16,7 @@ type operator struct {
 	yes, detach bool
 	keep        bool
 	identity    string
+	launched    func(identity string) // may be nil
 }
 
 var _ bottle.Operator = (*operator)(nil)
@@ -90,6 +91,9 @@ func (o *operator) Progress(what string) {
 // Launched tells a script the identity, and a person what the bottle is called.
 func (o *operator) Launched(identity string) {
 	o.identity = identity
+	if o.launched != nil {
+		o.launched(identity)
+	}
 	if o.detach {
 		_, _ = fmt.Fprintln(o.app.Stdout, identity)
 		return

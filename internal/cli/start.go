@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,13 @@ func (a *App) runStart(ctx context.Context, agent string, args []string, f start
 		return a.dryRun(ctx, backend, spec)
 	}
 	person := &operator{app: a, yes: f.yes, detach: f.detach, keep: !f.remove}
+	if !f.detach {
+		freshening, stop := context.WithCancel(ctx)
+		var done sync.WaitGroup
+		defer done.Wait()
+		defer stop()
+		person.launched = func(identity string) { done.Go(func() { a.keepFresh(freshening, identity) }) }
+	}
 	code, err := bottle.Start(ctx, backend, spec, person, f.detach)
 	if errors.Is(err, bottle.ErrDetached) {
 		_, _ = fmt.Fprintf(a.Stderr, "\nbot-bottle: left %s running; come back with: bot-bottle attach %s\n", person.identity, person.identity)

@@ -82,10 +82,11 @@ func bottleShape() shape {
 }
 
 func secretShape() *shape {
-	return &shape{kind: object, whole: true, doc: "Exactly one of env, command, file.", fields: []property{
+	return &shape{kind: object, whole: true, doc: "Exactly one of env, command, file; with command also ttl.", fields: []property{
 		one("env", "Environment variable of the host.", word),
 		words("command", "Command whose output it is, as a list of words."),
 		one("file", "File on the host.", word),
+		one("ttl", "How long a command's output is good, such as 45m; it is run again then, while start runs.", word),
 	}}
 }
 

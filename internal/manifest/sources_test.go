@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Attack E7: a secret's command is run in a repository that holds a program of that path.
@@ -90,5 +91,25 @@ func TestAttackH1_ProblemsReadAsTheyAreWritten(t *testing.T) {
 	p := Problem{File: "a\u2028b.md", Line: 1, Message: "x\u202eevil\u2066y\u200bz\ufeff \u00a0é漢"}
 	if got, want := p.String(), "a·b.md:1: x·evil·y·z· ·é漢"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestTTL(t *testing.T) {
+	home := tree(t, map[string]string{"bottles/b.md": "---\nsecrets:\n  GH: {command: [gh, auth, token], ttl: 45m}\n---\n"})
+	if b, err := load(t, home, "").Bottle("b"); err != nil || b.Secrets["GH"].TTL != 45*time.Minute {
+		t.Errorf("got %v, %v", b.Secrets["GH"], err)
+	}
+	for source, want := range map[string]string{
+		"{env: GH, ttl: 45m}":         "ttl is for a command",
+		"{ttl: 45m}":                  "exactly one of",
+		"{command: [gh], ttl: often}": "is not a duration",
+		"{command: [gh], ttl: 1s}":    "at least 30s",
+		"{command: [gh], ttl: -1h}":   "at least 30s",
+		"{command: [gh], env: GH}":    "exactly one of",
+	} {
+		home := tree(t, map[string]string{"bottles/b.md": "---\nsecrets:\n  GH: " + source + "\n---\n"})
+		if _, err := load(t, home, "").Bottle("b"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", source, err, want)
+		}
 	}
 }

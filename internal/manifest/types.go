@@ -4,7 +4,11 @@
 // add agents, never bottles, and can widen nothing.
 package manifest
 
-import "github.com/bot-bottle/bot-bottle/internal/policy"
+import (
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
 
 // Manifest is everything under ~/.bot-bottle, with each bottle's extends already
 // applied, and the agents of the repository at hand.
@@ -73,11 +77,12 @@ type Resources struct {
 	PIDs   int64
 }
 
-// SecretSource says where a secret comes from; exactly one field is set.
+// SecretSource says where a secret comes from; exactly one of the first three is set.
 type SecretSource struct {
 	Env     string
 	Command []string
-	File    string // absolute
+	File    string        // absolute
+	TTL     time.Duration // of a command's output; 0: it stays good
 }
 
 // GitRepo is a declared repository.

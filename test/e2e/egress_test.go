@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -78,4 +79,37 @@ func TestTheOperatorChangesARunningBottle(t *testing.T) {
 	if strings.Contains(found, "control") || !strings.Contains(found, "404") {
 		t.Errorf("got %q", found)
 	}
+}
+
+// A secret that has changed where it comes from is put in force while the bottle runs.
+func TestASecretIsRefreshed(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	const old, fresh = "sk-ant-api03-the-one-before-0123456789", "sk-ant-api03-the-one-after-9876543210"
+	write := func(name, content string) {
+		if err := h.Write(name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("bottles/filed.md", "---\nextends: sleeper\nsecrets: {ANTHROPIC_API_KEY: {file: key}}\n---\n")
+	write("agents/filed.md", "---\nbottle: filed\n---\n")
+	write("bottles/key", old)
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "--rm", "filed").Stdout)
+	t.Cleanup(func() { _, _ = h.Run(context.WithoutCancel(t.Context()), nil, "stop", identity) })
+	arrives := func(want string) {
+		t.Helper()
+		got := h.inside(identity, "curl -sS -o /dev/null -w '%{http_code}' https://api.anthropic.com/api/hello").Stdout
+		requests := h.Standin.Requests()
+		if len(requests) == 0 || requests[len(requests)-1].Header.Get("X-Api-Key") != want {
+			t.Errorf("got %s, %+v, want %s", got, requests, want)
+		}
+	}
+	arrives(old)
+	write("bottles/key", fresh)
+	if got := h.run(0, "", "egress", identity, "refresh", "ANTHROPIC_API_KEY").Stdout; got != "ANTHROPIC_API_KEY\n" {
+		t.Errorf("got %q", got)
+	}
+	arrives(fresh)
+	h.run(1, "", "egress", identity, "refresh", "NONE")
 }
