@@ -43,6 +43,7 @@ func Run(t *testing.T, h Harness) {
 		"CancelEndsTheAgentsSession": cancelEndsTheAgentsSession,
 		"RunningIsNotRemoved":        runningIsNotRemoved,
 		"AuditIsToldMeanwhile":       auditIsToldMeanwhile,
+		"AnotherRunContinuesTheLog":  anotherRunContinuesTheLog,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}
@@ -304,5 +305,43 @@ func auditIsToldMeanwhile(t *testing.T, h Harness) {
 		if _, err := h.Backend.Audit(t.Context(), identity, false); !errors.Is(err, bottle.ErrNotRunning) {
 			t.Errorf("%s: got %v, want ErrNotRunning", identity, err)
 		}
+	}
+}
+
+// A bottle that is launched again goes on with its log: the run's first line is numbered
+// after the last of the run before, and names it.
+func anotherRunContinuesTheLog(t *testing.T, h Harness) {
+	first := h.launch(t, wait)
+	whole, err := h.Backend.Audit(t.Context(), first.Name(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	head, torn, err := audit.ReadHead(whole)
+	if err := errors.Join(err, whole.Close()); err != nil || torn > 0 {
+		t.Fatalf("got %d, %v", torn, err)
+	}
+	spec := h.Spec(t, wait)
+	spec.Identity = first.Name()
+	plan, err := h.Backend.Prepare(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := plan.Launch(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := h.Backend.Audit(t.Context(), second.Name(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, _, _ := audit.NewReader(run, second.Name()).Next() // out of its place without the run before
+	if e.Kind != audit.Begin || e.Seq != head.Lines+1 || e.Prev != head.Hash {
+		t.Errorf("got %+v after %+v", e, head)
+	}
+	if err := errors.Join(run.Close(), second.Close()); err != nil {
+		t.Error(err)
 	}
 }
