@@ -1,10 +1,10 @@
 package audit
 
 import (
-	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -73,7 +73,8 @@ func TestRedactPath(t *testing.T) {
 
 // Random keys of the usual sizes are found nearly always; a path is still a path.
 func TestRedactPathFindsRandomKeys(t *testing.T) {
-	const tries = 2000
+	const tries = 500
+	random := rand.NewChaCha8([32]byte{}) // the same keys each time
 	for name, encode := range map[string]func([]byte) string{
 		"hex":       hex.EncodeToString,
 		"base64":    base64.RawStdEncoding.EncodeToString,
@@ -87,7 +88,7 @@ func TestRedactPathFindsRandomKeys(t *testing.T) {
 			missed := 0
 			for range tries {
 				b := make([]byte, size)
-				_, _ = rand.Read(b)
+				_, _ = random.Read(b)
 				key := strings.ReplaceAll(encode(b), "/", "%2F")
 				if strings.Contains(RedactPath("/v1/x/"+key, false), key) {
 					missed++

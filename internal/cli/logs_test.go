@@ -175,6 +175,10 @@ func TestAttackH5_LogsOfABrokenLog(t *testing.T) {
 		"garbage": {func(s string) string { return strings.Replace(s, `{"seq":4,`, "\x1b]0;owned\x07", 1) }, 4, 3},
 		"end":     {func(s string) string { return without(s, 8) }, 8, 7},
 		"empty":   {func(string) string { return "" }, 1, 0},
+		"added": {func(s string) string {
+			head, _, _ := audit.ReadHead(strings.NewReader(s))
+			return s + chained(t, head)
+		}, 9, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLogged(t, ended(t, log), c.harm(log))
@@ -188,7 +192,7 @@ func TestAttackH5_LogsOfABrokenLog(t *testing.T) {
 				t.Errorf("got %s, %v", stdout, err)
 			}
 			want := 1
-			if name == "end" || name == "empty" { // only the recorded head tells
+			if name == "end" || name == "empty" || name == "added" { // only the recorded head tells
 				want = 0
 			}
 			stdout, stderr = l.logs(t, want, identity, "--json")
