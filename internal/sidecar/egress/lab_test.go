@@ -130,6 +130,7 @@ func newLabWith(t testing.TB, change func(*Server), routes ...policy.Route) *lab
 	if l.server, err = New(cfg, audit.NewWriter(l.events), log); err != nil {
 		t.Fatal(err)
 	}
+	l.server.rules.Load().revision = 1
 	change(l.server)
 	l.listen(t)
 	return l

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -14,7 +15,7 @@ import (
 // secrets. They are immutable: a change makes new ones, and whoever has begun to decide
 // goes on with those it began with.
 type rules struct {
-	revision int
+	revision int // another one for each change, also after a crash
 	set      *policy.Set
 	secrets  secrets
 	routes   []*upstream   // one for each route, same index
@@ -32,7 +33,7 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 	if err != nil {
 		return nil, err
 	}
-	next := &rules{revision: 1, set: set, secrets: secrets, replaced: make(chan struct{})}
+	next := &rules{revision: int(time.Now().UnixMilli()), set: set, secrets: secrets, replaced: make(chan struct{})}
 	if old != nil {
 		next.revision = old.revision + 1
 		next.secrets.remember(old.secrets)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -44,6 +45,21 @@ func TestAGrantOpensAtOnce(t *testing.T) {
 	status, ports := say(t, waiting, "")
 	if want := `{"rev":2,"ports":[443,8443]}`; status != 200 || strings.TrimSpace(ports) != want {
 		t.Errorf("the guest heard %d %q, want %s", status, ports, want)
+	}
+}
+
+// A service that crashed in the middle of a change and came back must not be taken for the
+// one before: the guest would go on with the ports of then.
+func TestRevisionsOutlastACrash(t *testing.T) {
+	ca, _ := newCA(t)
+	one, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond)
+	two, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler))
+	if err != nil || one.rules.Load().revision == two.rules.Load().revision {
+		t.Errorf("both have revision %d, %v", one.rules.Load().revision, err)
 	}
 }
 
