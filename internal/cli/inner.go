@@ -11,6 +11,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/guest"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/bundle"
+	"github.com/bot-bottle/bot-bottle/internal/sidecar/egress"
 )
 
 // inner runs the roles that only bot-bottle itself starts: inside a bottle and in its
@@ -44,7 +45,11 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 	case slices.Equal(s.Args, []string{"sidecar", "control"}):
 		return 0, bundle.Connect(ctx, control.Socket, s.Stdin, s.Stdout)
 	case len(s.Args) == 2 && s.Args[0] == "sidecar":
-		return 0, bundle.ServeChild(ctx, control.Service(s.Args[1]), s.Stdin, s.Stdout, s.Stderr)
+		err := bundle.ServeChild(ctx, control.Service(s.Args[1]), s.Stdin, s.Stdout, s.Stderr)
+		if errors.Is(err, egress.ErrGuestGone) {
+			return control.ExitGuestGone, err
+		}
+		return 0, err
 	}
 	return exitUsage, errors.New("this verb is for bot-bottle itself: see bot-bottle --help")
 }

@@ -33,6 +33,10 @@ const (
 // to end.
 const End = "end\n"
 
+// ExitGuestGone is a service's exit status when the bottle that it serves has ended: the
+// bundle ends, too.
+const ExitGuestGone = 64
+
 // BundleConfig is the one JSON document, on one line, that the bundle reads from its
 // standard input first of all. The parent hands each service its own part and nothing
 // else.

@@ -38,8 +38,8 @@ type Options struct {
 // maxConfig bounds the configuration document.
 const maxConfig = 16 << 20
 
-// Run runs a bundle until ctx ends or the line control.End comes in (nil), or it cannot
-// go on. Before anything else it says on Stdout whether every service listens. The end of
+// Run runs a bundle until ctx ends, the line control.End comes in, or the bottle has ended
+// (nil), or it cannot go on. Before anything else it says on Stdout whether every service listens. The end of
 // Stdin means nothing: whoever started the bottle may have let go of it. A read of
 // Stdin may still be pending when Run returns.
 func Run(ctx context.Context, o Options) error {
@@ -59,7 +59,7 @@ func Run(ctx context.Context, o Options) error {
 	var running sync.WaitGroup
 	ready := make(chan error, len(services))
 	for _, s := range services {
-		running.Go(func() { s.supervise(ctx, o, out, ready) })
+		running.Go(func() { s.supervise(ctx, o, out, ready, func() { cancel(nil) }) })
 	}
 	for _, s := range services {
 		if s.name == control.Egress {

@@ -273,3 +273,19 @@ func TestAttackJ4_AFullLogEndsTheTraffic(t *testing.T) {
 		t.Errorf("got %v", cause)
 	}
 }
+
+// A bottle ends when nobody is there to take its bundle down: its starter was killed, or
+// let go of it. The bundle ends by itself, its log in good order, and with it go the keys.
+func TestTheBundleEndsWithItsBottle(t *testing.T) {
+	r := launch(t, script(t, fmt.Sprintf(`echo '{"ready":true}'; cat >/dev/null; exit %d`, control.ExitGuestGone)), config(t))
+	r.awaitReady(t)
+	var e audit.Event
+	for _, want := range []string{audit.Lifecycle, audit.End} {
+		if line := r.line(t, &e); e.Kind != want {
+			t.Errorf("got %s, want %s", line, want)
+		}
+	}
+	if err := <-r.ended; err != nil {
+		t.Errorf("got %v", err)
+	}
+}

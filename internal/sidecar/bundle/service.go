@@ -78,8 +78,9 @@ const readyTimeout = 10 * time.Second
 const maxLine = 64 << 10
 
 // supervise runs the service until ctx ends. Once, it tells ready whether the first
-// start went well; a first start that did not is the last.
-func (s *service) supervise(ctx context.Context, o Options, out *log, ready chan<- error) {
+// start went well; a first start that did not is the last. It calls gone when the service
+// says that the bottle has ended.
+func (s *service) supervise(ctx context.Context, o Options, out *log, ready chan<- error, gone func()) {
 	defer func() { _ = s.listener.Close() }()
 	pause := firstPause
 	for first := true; ; first = false {
@@ -96,6 +97,11 @@ func (s *service) supervise(ctx context.Context, o Options, out *log, ready chan
 			return
 		}
 		if ctx.Err() != nil {
+			return
+		}
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == control.ExitGuestGone {
+			s.tell(out, "the bottle has ended, and with it its services")
+			gone()
 			return
 		}
 		s.tell(out, fmt.Sprintf("%s ended (%v) and is started again", s.name, orEnded(err)))

@@ -44,6 +44,7 @@ func (s *Server) serveLookup(w http.ResponseWriter, name string) {
 // servePorts lists the ports that the policy names: at once to who has another
 // revision, else when it changes or a minute has passed.
 func (s *Server) servePorts(w http.ResponseWriter, r *http.Request) {
+	defer s.guest.begin()()
 	now := s.rules.Load()
 	if r.URL.Query().Get("rev") == strconv.Itoa(now.revision) {
 		timer := time.NewTimer(longPoll)

@@ -60,6 +60,8 @@ type Server struct {
 	tunnels  *tunnels
 	buffers  buffers
 	broken   context.CancelCauseFunc
+	guest    attendance
+	grace    time.Duration // how long the guest may be silent
 }
 
 // New checks a configuration and makes a server of it.
@@ -75,7 +77,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	s := &Server{
 		bottle: cfg.Bottle, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), denials: newBudget(), tunnels: newTunnels(),
-		guard: guard{resolve: net.DefaultResolver.LookupNetIP},
+		grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	first, err := s.newRules(cfg, nil)
 	if err != nil {
@@ -85,8 +87,8 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	return s, nil
 }
 
-// Serve answers on ln, the bottle's egress socket, until ctx ends or the audit log
-// cannot be written. It closes ln and every connection before it returns. Call it once.
+// Serve answers on ln, the bottle's egress socket, until ctx ends, the audit log cannot be
+// written, or the guest has gone (ErrGuestGone). It closes ln and every connection before it returns. Call it once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, broken := context.WithCancelCause(ctx)
 	defer broken(nil)
@@ -97,6 +99,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.inner.Serve(s.tunnels) })
+	serving.Go(func() { s.guest.watchGuest(ctx, s.grace, func() { broken(ErrGuestGone) }) })
 	stop := context.AfterFunc(ctx, func() { _ = front.Close() })
 	err := front.Serve(limit(ln, maxConnections))
 	stop()
@@ -107,7 +110,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	for _, u := range s.rules.Load().routes {
 		u.transport.CloseIdleConnections()
 	}
-	if cause := context.Cause(ctx); errors.As(cause, new(*auditError)) {
+	if cause := context.Cause(ctx); errors.As(cause, new(*auditError)) || errors.Is(cause, ErrGuestGone) {
 		return cause
 	}
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) {
