@@ -9,16 +9,18 @@ import (
 // maxHost is the longest name that DNS can carry (RFC 1035 §2.3.4).
 const maxHost = 253
 
-// ParseHost is the one normalisation of a host name. It lower-cases ASCII and drops one
-// trailing dot; whatever else is not a plain name of letters, digits and hyphens (RFC
-// 1123 §2.1) is refused: control characters, NUL, non-ASCII, user information, escapes,
-// and IP addresses in any notation. What it returns it accepts again unchanged.
+// ParseHost is the one normalisation of a host name. It lower-cases ASCII; whatever else
+// is not a plain name of letters, digits and hyphens (RFC 1123 §2.1) is refused: control
+// characters, NUL, non-ASCII, user information, escapes, a trailing dot, and IP addresses
+// in any notation. What it returns it accepts again unchanged.
 func ParseHost(s string) (string, error) {
-	name := strings.TrimSuffix(s, ".")
-	if name == "" || len(name) > maxHost {
+	if s == "" || len(s) > maxHost {
 		return "", errors.New("a host name has 1 to 253 characters")
 	}
-	name = strings.ToLower(name)
+	if strings.HasSuffix(s, ".") {
+		return "", fmt.Errorf("host %q: some servers take a trailing dot for another name", s)
+	}
+	name := strings.Map(lowerASCII, s) // strings.ToLower makes an ASCII k of the Kelvin sign
 	labels := strings.Split(name, ".")
 	for _, label := range labels {
 		if err := checkLabel(label); err != nil {
@@ -46,6 +48,13 @@ func checkLabel(label string) error {
 	return nil
 }
 
+func lowerASCII(r rune) rune {
+	if r >= 'A' && r <= 'Z' {
+		return r + ('a' - 'A')
+	}
+	return r
+}
+
 // numeric reports whether a last label makes resolvers take the whole for an IPv4
 // address: 10.0.0.1, 2130706433, 0x7f.1, 0177.0.0.1 (WHATWG URL, "ends in a number").
 func numeric(label string) bool {
@@ -55,8 +64,8 @@ func numeric(label string) bool {
 	return strings.Trim(label, "0123456789") == ""
 }
 
-// pattern is a normalised host of a route: an exact name, or a suffix with "*." (one
-// label more) or "**." (one or more). Neither matches the name itself.
+// pattern is a normalised host of a rule: an exact name, or a suffix with "*." (one
+// label more) or "**." (one or more). Neither matches the name itself. "" is any host.
 type pattern string
 
 func parsePattern(s string) (pattern, error) {
@@ -85,5 +94,5 @@ func (p pattern) matches(host string) bool {
 		first, found := strings.CutSuffix(host, suffix)
 		return found && first != "" && !strings.Contains(first, ".")
 	}
-	return string(p) == host
+	return p == "" || string(p) == host
 }

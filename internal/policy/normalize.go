@@ -9,20 +9,126 @@ import (
 	"strings"
 )
 
+// FieldError is one thing wrong with a rule.
+type FieldError struct {
+	Field string // as in the manifest; "" is the rule itself
+	Err   error
+}
+
+func (e FieldError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e FieldError) Unwrap() error { return e.Err }
+
+// step checks one field, and fills in its default.
+type step[T any] struct {
+	field string
+	do    func(*T) error
+}
+
+func runSteps[T any](rule *T, steps []step[T]) []FieldError {
+	var wrong []FieldError
+	for _, s := range steps {
+		if err := s.do(rule); err != nil {
+			wrong = append(wrong, FieldError{s.field, err})
+		}
+	}
+	return wrong
+}
+
 // Normalize checks a route and fills in its defaults. The error is one line that
 // names the field. CA is left as it is.
 func (r Route) Normalize() (Route, error) {
-	host, err := parsePattern(r.Host)
-	if err != nil {
-		return r, fmt.Errorf("route: %w", err)
+	r, wrong := r.Check()
+	if len(wrong) == 0 {
+		return r, nil
 	}
-	r.Host = string(host)
-	for _, step := range []func(*Route) error{normalizeProtocol, normalizePort, normalizeMethods, checkPaths, normalizeAuth, checkAddress} {
-		if err := step(&r); err != nil {
-			return r, fmt.Errorf("route %s: %w", r.Host, err)
+	if wrong[0].Field == "host" {
+		return r, fmt.Errorf("route: %w", wrong[0].Err)
+	}
+	return r, fmt.Errorf("route %s: %w", r.Host, wrong[0].Err)
+}
+
+// Check does the same and returns all that is wrong.
+func (r Route) Check() (Route, []FieldError) {
+	wrong := runSteps(&r, []step[Route]{
+		{"host", normalizeHost}, {"protocol", normalizeProtocol}, {"port", normalizePort},
+		{"methods", func(r *Route) (err error) { r.Methods, err = normalMethods(r.Methods); return err }},
+		{"paths", func(r *Route) error { return checkPaths(r.Paths) }},
+		{"query", func(r *Route) error { return checkConditions(r.Query, checkParameter) }},
+		{"body", func(r *Route) error { return checkConditions(r.Body, checkField) }},
+		{"deny", normalizeDeny}, {"limits", func(r *Route) error { return r.Limits.Check() }},
+		{"auth", normalizeAuth}, {"address", checkAddress},
+	})
+	return r, wrong
+}
+
+// Normalize checks a deny rule.
+func (d Deny) Normalize() (Deny, error) {
+	d, wrong := d.Check()
+	if len(wrong) == 0 {
+		return d, nil
+	}
+	return d, fmt.Errorf("deny: %w", wrong[0].Err)
+}
+
+// Check does the same and returns all that is wrong.
+func (d Deny) Check() (Deny, []FieldError) {
+	wrong := runSteps(&d, []step[Deny]{
+		{"", func(d *Deny) error {
+			if d.Host == "" && d.Port == 0 && d.whole() {
+				return errors.New("it names nothing, so it would deny everything")
+			}
+			return nil
+		}},
+		{"host", func(d *Deny) error {
+			if d.Host == "" {
+				return nil
+			}
+			host, err := parsePattern(d.Host)
+			d.Host = string(host)
+			return err
+		}},
+		{"port", func(d *Deny) error { return checkPort(d.Port, 0) }},
+		{"methods", func(d *Deny) (err error) { d.Methods, err = normalMethods(d.Methods); return err }},
+		{"paths", func(d *Deny) error { return checkPaths(d.Paths) }},
+		{"query", func(d *Deny) error { return checkConditions(d.Query, checkParameter) }},
+		{"body", func(d *Deny) error { return checkConditions(d.Body, checkField) }},
+	})
+	return d, wrong
+}
+
+// whole reports whether there is no condition about requests.
+func (d *Deny) whole() bool {
+	return len(d.Methods) == 0 && len(d.Paths) == 0 && len(d.Query) == 0 && len(d.Body) == 0
+}
+
+func normalizeHost(r *Route) error {
+	host, err := parsePattern(r.Host)
+	if err == nil {
+		r.Host = string(host)
+	}
+	return err
+}
+
+// normalizeDeny checks the deny rules of a route, which name neither host nor port.
+func normalizeDeny(r *Route) error {
+	r.Deny = slices.Clone(r.Deny)
+	for i, d := range r.Deny {
+		switch normal, wrong := d.Check(); {
+		case r.Protocol == TCP:
+			return errors.New("protocol tcp is not inspected, so it takes no deny")
+		case d.Host != "" || d.Port != 0:
+			return errors.New("a deny rule in a route is about its host and port, and names none")
+		case d.whole():
+			return errors.New("a deny rule in a route needs one of methods, paths, query, body")
+		case len(wrong) > 0:
+			return fmt.Errorf("deny: %s: %w", wrong[0].Field, wrong[0].Err)
+		default:
+			r.Deny[i] = normal
 		}
 	}
-	return r, nil
+	return nil
 }
 
 func normalizeProtocol(r *Route) error {
@@ -33,8 +139,8 @@ func normalizeProtocol(r *Route) error {
 	default:
 		return fmt.Errorf("protocol %q is none of https, http, tcp", r.Protocol)
 	}
-	if r.Protocol == TCP && (len(r.Methods) > 0 || len(r.Paths) > 0 || r.Auth != nil || r.CA != "") {
-		return errors.New("protocol tcp is not inspected, so it takes no methods, paths, auth or ca")
+	if r.Protocol == TCP && (len(r.Methods) > 0 || len(r.Paths) > 0 || len(r.Query) > 0 || len(r.Body) > 0 || r.Auth != nil || r.CA != "") {
+		return errors.New("protocol tcp is not inspected, so it takes no methods, paths, query, body, auth or ca")
 	}
 	if r.Protocol == HTTP && r.CA != "" {
 		return errors.New("protocol http has no certificate to check, so it takes no ca")
@@ -56,27 +162,31 @@ func normalizePort(r *Route) error {
 			return errors.New("protocol tcp needs a port")
 		}
 	}
-	if r.Port < 1 || r.Port > 65535 {
-		return fmt.Errorf("port %d is not between 1 and 65535", r.Port)
+	return checkPort(r.Port, 1)
+}
+
+func checkPort(port, least int) error {
+	if port < least || port > 65535 {
+		return fmt.Errorf("port %d is not between 1 and 65535", port)
 	}
 	return nil
 }
 
-func normalizeMethods(r *Route) error {
-	r.Methods = slices.Clone(r.Methods)
-	for i, method := range r.Methods {
+func normalMethods(methods []string) ([]string, error) {
+	methods = slices.Clone(methods)
+	for i, method := range methods {
 		if !token(method) {
-			return fmt.Errorf("method %q is not a word", method)
+			return methods, fmt.Errorf("method %q is not a word", method)
 		}
-		r.Methods[i] = strings.ToUpper(method)
+		methods[i] = strings.ToUpper(method)
 	}
-	return nil
+	return methods, nil
 }
 
-func checkPaths(r *Route) error {
-	for _, glob := range r.Paths {
-		if err := checkGlob(glob); err != nil {
-			return fmt.Errorf("path %q: %w", glob, err)
+func checkPaths(globs []string) error {
+	for _, s := range globs {
+		if _, err := parseGlob(s); err != nil {
+			return fmt.Errorf("path %q: %w", s, err)
 		}
 	}
 	return nil
@@ -98,21 +208,52 @@ func normalizeAuth(r *Route) error {
 	if auth.Secret == "" {
 		return errors.New("auth needs the name of a secret")
 	}
+	if given := auth.unused(); given != "" {
+		return fmt.Errorf("auth scheme %s takes no %s", auth.Scheme, given)
+	}
 	switch auth.Scheme {
-	case Bearer, Basic:
-		if auth.Header != "" {
-			return fmt.Errorf("auth scheme %s takes no header", auth.Scheme)
-		}
-		if auth.Scheme == Bearer && auth.User != "" || strings.ContainsAny(auth.User, ":\r\n\x00") {
-			return errors.New("auth user is for scheme basic, and holds no colon")
+	case Bearer, Placeholder:
+	case Basic:
+		if strings.ContainsAny(auth.User, ":\r\n\x00") {
+			return errors.New("auth user holds no colon")
 		}
 	case Header:
 		named := func(f string) bool { return strings.EqualFold(f, auth.Header) }
 		if !token(auth.Header) || slices.ContainsFunc(framing, named) {
 			return fmt.Errorf("auth header %q cannot carry a credential", auth.Header)
 		}
+	case Query:
+		return checkAuthParameter(r)
 	default:
-		return fmt.Errorf("auth scheme %q is none of bearer, header, basic", auth.Scheme)
+		return fmt.Errorf("auth scheme %q is none of bearer, basic, header, query, placeholder", auth.Scheme)
+	}
+	return nil
+}
+
+// unused names a field that the scheme has no use for, "" if there is none.
+func (a *Auth) unused() string {
+	switch {
+	case a.Header != "" && a.Scheme != Header:
+		return "header"
+	case a.User != "" && a.Scheme != Basic:
+		return "user"
+	case a.Parameter != "" && a.Scheme != Query:
+		return "parameter"
+	}
+	return ""
+}
+
+// checkAuthParameter refuses a parameter that a condition looks at: what was matched is
+// what is sent.
+func checkAuthParameter(r *Route) error {
+	name := r.Auth.Parameter
+	if err := checkParameter(name); err != nil {
+		return fmt.Errorf("auth parameter %q: %w", name, err)
+	}
+	for condition := range r.Query {
+		if rivals(name, condition) {
+			return fmt.Errorf("auth parameter %q is a condition of the query as well", name)
+		}
 	}
 	return nil
 }

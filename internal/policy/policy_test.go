@@ -1,14 +1,40 @@
 package policy
 
 import (
-	"net/url"
 	"strings"
 	"testing"
 )
 
+// ask decides about a request to an origin such as https://api.example.
+func ask(set *Set, method, origin, target string) Decision {
+	protocol, host, _ := strings.Cut(origin, "://")
+	port := map[string]int{"https": 443, "http": 80}[protocol]
+	return set.Request(Request{Protocol: Protocol(protocol), Host: host, Port: port, Method: method, Target: target})
+}
+
+func newSet(t testing.TB, p Policy) *Set {
+	t.Helper()
+	set, err := New(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+// covers compares a glob with a path, as a route does.
+func covers(t testing.TB, globText, path string) bool {
+	t.Helper()
+	g, err := parseGlob(globText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	segments, err := parsePath(path)
+	return err == nil && g.allows(segments)
+}
+
 func TestParseHost(t *testing.T) {
 	for in, want := range map[string]string{
-		"example.com": "example.com", "EXAMPLE.com.": "example.com", "localhost": "localhost",
+		"example.com": "example.com", "EXAMPLE.com": "example.com", "localhost": "localhost",
 		"xn--bcher-kva.example": "xn--bcher-kva.example", "a-b.c1.example": "a-b.c1.example",
 	} {
 		got, err := ParseHost(in)
@@ -27,7 +53,7 @@ func TestAttackB3_AmbiguousHostsAreRefused(t *testing.T) {
 		"user@example.com", "example.com:443", "example.com/", "example.com#x", "ex%61mple.com", "exämple.com", "еxample.com",
 		"127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "1.2.3.4.", "[::1]", "::1", "::ffff:127.0.0.1",
 		"-a.example", "a-.example", "a_b.example", "*.example.com", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127) + "example",
-		"example.com ", " example.com", "example.com\t", "example\u3002com", "10.0.0.0x1",
+		"example.com.", "\u212aelvin.example", "example.com ", " example.com", "example.com\t", "example\u3002com", "10.0.0.0x1",
 	} {
 		if got, err := ParseHost(in); err == nil {
 			t.Errorf("ParseHost(%q) = %q, want an error", in, got)
@@ -73,7 +99,7 @@ func TestAttackB5_AmbiguousPathsAreRefused(t *testing.T) {
 		"/repos/acme/.;/x": false, "/repos/acme/./x": false, "/repos/acme/%00": false, "/repos/acme/%0a": false, "/repos/acme/%ff": false,
 		"repos/acme/x": false, "/repos/acme/x%": false, "/repos/acme/%3b": false, "/repos/acme/;x/y": false, "*": false, "": false,
 	} {
-		if got := set.Request(HTTPS, "api.example", 443, "GET", path); got.Allowed != want {
+		if got := ask(set, "GET", "https://api.example", path); got.Allowed != want {
 			t.Errorf("%q: got %v (%s), want %v", path, got.Allowed, got.Reason, want)
 		}
 	}
@@ -99,7 +125,7 @@ func TestRequestDecidesByProtocolPortAndMethod(t *testing.T) {
 		{HTTPS, "read.example", 8443, "GET", false}, {HTTP, "read.example", 443, "GET", false}, {HTTP, "plain.example", 80, "PUT", true},
 		{HTTPS, "db.example", 5432, "GET", false},
 	} {
-		if got := set.Request(c.protocol, c.host, c.port, c.method, "/"); got.Allowed != c.want {
+		if got := set.Request(Request{Protocol: c.protocol, Host: c.host, Port: c.port, Method: c.method, Target: "/"}); got.Allowed != c.want {
 			t.Errorf("%+v: got %v (%s)", c, got.Allowed, got.Reason)
 		} else if !got.Allowed && got.Reason == "" {
 			t.Errorf("%+v: refused without a reason", c)
@@ -149,7 +175,7 @@ func TestPathGlobs(t *testing.T) {
 		{"/**/x/**/y", "/x/a/x/y/b/y", true}, {"/**/x/**/y", "/x/a/x/y/b", false}, {"/v*/*.json", "/v1/a.json", true}, {"/v*/*.json", "/v1/a.jsonx", false},
 		{"/a*b*c", "/abbc", true}, {"/a*b*c", "/abcb", false}, {"/repos/*/*/pulls", "/repos/a/b/pulls", true}, {"/repos/a/**", "/repos/ab", false},
 	} {
-		if got := matchPath(c.glob, c.path); got != c.want {
+		if got := covers(t, c.glob, c.path); got != c.want {
 			t.Errorf("%s against %s: got %v", c.path, c.glob, got)
 		}
 	}
@@ -162,7 +188,7 @@ func TestAttackJ4_LongPathsAreMatchedQuickly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if set.Request(HTTPS, "api.example", 443, "GET", strings.Repeat("/a", 20_000)).Allowed {
+	if ask(set, "GET", "https://api.example", strings.Repeat("/a", 20_000)).Allowed {
 		t.Error("allowed")
 	}
 }
@@ -178,25 +204,6 @@ func FuzzParseHost(f *testing.F) {
 		}
 		if again, err := ParseHost(host); err != nil || again != host {
 			t.Fatalf("ParseHost(%q) = %q, but again %q, %v", s, host, again, err)
-		}
-	})
-}
-
-func FuzzParsePath(f *testing.F) {
-	for _, seed := range []string{"/a/b", "/a/%20b", "/..", "/a;b", "/%2e"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		path, err := ParsePath(s)
-		if err != nil {
-			return
-		}
-		if strings.Contains(path+"/", "/../") || strings.Contains(path, "//") {
-			t.Fatalf("ParsePath(%q) = %q", s, path)
-		}
-		again, err := ParsePath((&url.URL{Path: path}).EscapedPath())
-		if err != nil || again != path {
-			t.Fatalf("ParsePath(%q) = %q, but again %q, %v", s, path, again, err)
 		}
 	})
 }

@@ -6,21 +6,59 @@ import (
 	"strings"
 )
 
-// Set is a bottle's routes, ready to decide. It is immutable and may be used
+// Set is a bottle's policy, ready to decide. It is immutable and may be used
 // concurrently.
-type Set struct{ routes []Route }
+type Set struct {
+	policy   Policy // normalised
+	routes   []rule // same index as policy.Routes
+	denies   []rule
+	accounts []string // what a Meter knows each route by
+	revision string
+}
 
-// NewSet normalises routes; their order is kept, and the first that matches decides.
-func NewSet(routes []Route) (*Set, error) {
+// NewSet makes a set of routes alone.
+func NewSet(routes []Route) (*Set, error) { return New(Policy{Routes: routes}) }
+
+// New normalises a policy. The order of the routes is kept: the first that matches
+// decides, unless a deny rule does.
+func New(p Policy) (*Set, error) {
 	s := &Set{}
-	for _, r := range routes {
+	if err := p.Limits.Check(); err != nil {
+		return nil, err
+	}
+	s.policy.Limits = p.Limits
+	for i, d := range p.Deny {
+		normal, err := d.Normalize()
+		if err != nil {
+			return nil, err
+		}
+		s.policy.Deny = append(s.policy.Deny, normal)
+		s.denies = append(s.denies, normal.rule(fmt.Sprintf("deny %d", i+1)))
+	}
+	for i, r := range p.Routes {
 		normal, err := r.Normalize()
 		if err != nil {
 			return nil, err
 		}
-		s.routes = append(s.routes, normal)
+		s.policy.Routes = append(s.policy.Routes, normal)
+		s.routes = append(s.routes, normal.rule(i))
+		for j, d := range normal.Deny {
+			d.Host, d.Port = normal.Host, normal.Port
+			s.denies = append(s.denies, d.rule(fmt.Sprintf("deny %d of route %d", j+1, i+1)))
+		}
 	}
 	return s, nil
+}
+
+// Request is what a decision needs to know of an HTTP request. It must be taken from what
+// will be sent: the target that a client wrote may be another one.
+type Request struct {
+	Protocol Protocol // HTTPS or HTTP
+	Host     string
+	Port     int
+	Method   string
+	Target   string // path and query, byte for byte as they go out (url.URL.RequestURI)
+	Body     *Body  // nil while it has not been read
 }
 
 // Decision is an answer, and why.
@@ -30,24 +68,36 @@ type Decision struct {
 	Rule    int    // index of the route that decided, -1 for none
 	Route   *Route // that route; nil when refused. Do not change it.
 	Reason  string // for people; never empty when refused
+
+	// NeedBody is set when neither yes nor no can be said without the body: read up to
+	// one byte more than this, and ask again with Request.Body. Allowed is false until then.
+	NeedBody int64
 }
 
-func deny(host, format string, args ...any) Decision {
-	return Decision{Host: host, Rule: -1, Reason: fmt.Sprintf(format, args...)}
+func refuse(host, reason string) Decision { return Decision{Host: host, Rule: -1, Reason: reason} }
+
+func (s *Set) allow(host string, i int) Decision {
+	return Decision{Allowed: true, Host: host, Rule: i, Route: &s.policy.Routes[i]}
 }
 
-// Lookup decides whether a name exists for the bottle.
+// Lookup decides whether a name exists for the bottle. As DNS does, it takes a name with
+// the root's dot for the same.
 func (s *Set) Lookup(name string) Decision {
-	host, err := ParseHost(name)
+	host, err := ParseHost(strings.TrimSuffix(name, "."))
 	if err != nil {
-		return deny("", "%v", err)
+		return refuse("", err.Error())
 	}
-	for i := range s.routes {
-		if pattern(s.routes[i].Host).matches(host) {
-			return Decision{Allowed: true, Host: host, Rule: i, Route: &s.routes[i]}
+	for i := range s.denies {
+		if d := &s.denies[i]; d.whole() && d.port == 0 && d.host.matches(host) {
+			return refuse(host, d.name+" refuses "+host)
 		}
 	}
-	return deny(host, "no route allows %s", host)
+	for i := range s.routes {
+		if s.routes[i].host.matches(host) {
+			return s.allow(host, i)
+		}
+	}
+	return refuse(host, "no route allows "+host)
 }
 
 // Connect decides whether a connection to a port may be opened. What is then said on
@@ -55,64 +105,140 @@ func (s *Set) Lookup(name string) Decision {
 func (s *Set) Connect(name string, port int) Decision {
 	host, err := ParseHost(name)
 	if err != nil {
-		return deny("", "%v", err)
+		return refuse("", err.Error())
 	}
-	for i := range s.routes {
-		if s.routes[i].Port == port && pattern(s.routes[i].Host).matches(host) {
-			return Decision{Allowed: true, Host: host, Rule: i, Route: &s.routes[i]}
+	for i := range s.denies {
+		if d := &s.denies[i]; d.whole() && d.covers("", host, port).answer == yes {
+			return refuse(host, fmt.Sprintf("%s refuses port %d of %s", d.name, port, host))
 		}
 	}
-	if s.Lookup(host).Allowed {
-		return deny(host, "no route allows port %d of %s", port, host)
+	known := false
+	for i := range s.routes {
+		f := s.routes[i].covers(s.routes[i].protocol, host, port)
+		if f.answer == yes {
+			return s.allow(host, i)
+		}
+		known = known || f.field != "host"
 	}
-	return deny(host, "no route allows %s", host)
+	if known {
+		return refuse(host, fmt.Sprintf("no route allows port %d of %s", port, host))
+	}
+	return refuse(host, "no route allows "+host)
 }
 
-// Request decides about one HTTP request of a protocol (HTTPS or HTTP). rawPath is
-// the path as sent, escapes and all, without the query.
-func (s *Set) Request(protocol Protocol, name string, port int, method, rawPath string) Decision {
-	host, err := ParseHost(name)
+// Request decides about one HTTP request. Deny rules come first, then routes in order.
+func (s *Set) Request(r Request) Decision { return s.decide(r, nil) }
+
+// decide is the one place where requests are decided, for egress and for Explain: told
+// is nil, or told what came of each rule.
+func (s *Set) decide(r Request, told func(*rule, finding)) Decision {
+	q, err := normalize(r)
 	if err != nil {
-		return deny("", "%v", err)
+		return refuse(q.host, err.Error())
 	}
-	reason := fmt.Sprintf("no route allows %s://%s:%d", protocol, host, port)
+	undecided := ""
+	for i := range s.denies {
+		d := &s.denies[i]
+		f := d.check(q)
+		tell(told, d, f)
+		switch f.answer {
+		case yes, unclear:
+			return refuse(q.host, d.refusal(f))
+		case unread:
+			undecided = d.name
+		}
+	}
+	reason := fmt.Sprintf("no route allows %s://%s:%d", q.protocol, q.host, q.port)
 	for i := range s.routes {
-		r := &s.routes[i]
-		if r.Protocol != protocol || r.Port != port || !pattern(r.Host).matches(host) {
-			continue
+		route := &s.routes[i]
+		f := route.check(q)
+		tell(told, route, f)
+		switch {
+		case f.answer == unread:
+			return needBody(q.host, route.name)
+		case f.answer == yes && undecided != "":
+			return needBody(q.host, undecided)
+		case f.answer == yes:
+			return s.allow(q.host, i)
+		case f.field != "host" && f.field != "port" && f.field != "protocol":
+			reason = fmt.Sprintf("the route to %s %s", route.host, route.why(f))
 		}
-		if why := r.refuses(method, rawPath); why != "" {
-			reason = why
-			continue
-		}
-		return Decision{Allowed: true, Host: host, Rule: i, Route: r}
 	}
-	return deny(host, "%s", reason)
+	return refuse(q.host, reason)
 }
 
-// refuses says why a route does not cover a request, "" if it does.
-func (r *Route) refuses(method, rawPath string) string {
-	if len(r.Methods) > 0 && !slices.Contains(r.Methods, method) {
-		return fmt.Sprintf("the route to %s allows only %s", r.Host, strings.Join(r.Methods, ", "))
+func tell(told func(*rule, finding), r *rule, f finding) {
+	if told != nil {
+		told(r, f)
 	}
-	if len(r.Paths) == 0 {
-		return ""
+}
+
+func needBody(host, rule string) Decision {
+	d := refuse(host, rule+" is about the body, which was not looked at")
+	d.NeedBody = MaxBody
+	return d
+}
+
+// normalize is the one normalisation, before any rule is looked at.
+func normalize(r Request) (*request, error) {
+	q := &request{protocol: r.Protocol, port: r.Port, method: r.Method, body: r.Body}
+	var err error
+	if q.host, err = ParseHost(r.Host); err != nil {
+		return q, err
 	}
-	path, err := ParsePath(rawPath)
-	if err != nil {
-		return err.Error()
+	if r.Protocol != HTTPS && r.Protocol != HTTP {
+		return q, fmt.Errorf("protocol %q has no requests", r.Protocol)
 	}
-	if slices.ContainsFunc(r.Paths, func(glob string) bool { return matchPath(glob, path) }) {
-		return ""
+	if !token(r.Method) {
+		return q, fmt.Errorf("method %q is not a word", r.Method)
 	}
-	return fmt.Sprintf("the route to %s allows only the paths %s", r.Host, strings.Join(r.Paths, " "))
+	if q.target, err = parseTarget(r.Target); err != nil {
+		return q, err
+	}
+	if r.Body != nil && len(r.Body.Data) > 0 {
+		q.document, q.noJSON = r.Body.document()
+	}
+	return q, nil
+}
+
+// refusal says why a deny rule decided.
+func (r *rule) refusal(f finding) string {
+	if f.answer == unclear {
+		return fmt.Sprintf("%s may be meant: %s", r.name, f.why)
+	}
+	return r.name + " refuses it"
+}
+
+// why says what of a rule a request does not meet.
+func (r *rule) why(f finding) string {
+	switch f.field {
+	case "host":
+		return "is for another host"
+	case "port":
+		return fmt.Sprintf("is for port %d", r.port)
+	case "protocol":
+		return fmt.Sprintf("is for protocol %s", r.protocol)
+	case "method":
+		return "allows only " + strings.Join(r.methods, ", ")
+	case "path":
+		return "allows only the paths " + r.globText()
+	}
+	return "does not match: " + f.why
+}
+
+func (r *rule) globText() string {
+	raw := make([]string, len(r.paths))
+	for i, g := range r.paths {
+		raw[i] = g.raw
+	}
+	return strings.Join(raw, " ")
 }
 
 // Ports lists the ports that routes name, sorted.
 func (s *Set) Ports() []int {
 	var ports []int
 	for _, r := range s.routes {
-		ports = append(ports, r.Port)
+		ports = append(ports, r.port)
 	}
 	slices.Sort(ports)
 	return slices.Compact(ports)

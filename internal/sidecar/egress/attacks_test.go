@@ -219,15 +219,15 @@ func TestAttackB2_HostIsTheTunnels(t *testing.T) {
 	}
 }
 
-// Attack B3: look-alikes of an allowed host: another case and a trailing dot are the same
-// host, everything else is not.
+// Attack B3: look-alikes of an allowed host: another case is the same host, everything
+// else is not.
 func TestAttackB3_LookAlikesOfAnAllowedHost(t *testing.T) {
 	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, r.Host+" "+r.TLS.ServerName)
 	})
 	l := newLab(t, up.route("api.example", nil))
 	for authority, want := range map[string]int{
-		"API.Example:443": 200, "api.example.:443": 200, "api.example.evil.example:443": 403, "evil-api.example:443": 403,
+		"API.Example:443": 200, "api.example.:443": 400, "api.example.evil.example:443": 403, "evil-api.example:443": 403,
 		"user@api.example:443": 400, "api.example@evil.example:443": 400, "127.0.0.1:443": 400, "[::1]:443": 400, "2130706433:443": 400, "0x7f.1:443": 400,
 		"api.example:443:443": 400, "api.example": 400, "api.example:": 400, "api.example:0": 400, "api.example:65979": 400, "api.example:+443": 400,
 		"api.exаmple:443": 400, "xn--pi-7kc.example:443": 403, "api.example..:443": 400, "api.example:0443": 200,
@@ -236,7 +236,7 @@ func TestAttackB3_LookAlikesOfAnAllowedHost(t *testing.T) {
 			t.Errorf("%s: got %d, want %d", authority, status, want)
 		}
 	}
-	if status, body := say(t, l.secure(t, "api.example", 443), "GET / HTTP/1.1\r\nHost: API.example.:443\r\n\r\n"); status != 200 || body != "api.example api.example" {
+	if status, body := say(t, l.secure(t, "api.example", 443), "GET / HTTP/1.1\r\nHost: API.example:443\r\n\r\n"); status != 200 || body != "api.example api.example" {
 		t.Errorf("got %d %q: the upstream must see the normal form", status, body)
 	}
 }
@@ -396,6 +396,7 @@ func TestAttackC1_OnlyOurCredentialLeaves(t *testing.T) {
 	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { got = r })
 	for _, auth := range []*policy.Auth{
 		keyAuth(), {Scheme: policy.Bearer, Secret: "KEY"}, {Scheme: policy.Basic, User: "x", Secret: "KEY"}, {Scheme: policy.Header, Header: "X-Odd-Place", Secret: "KEY"},
+		{Scheme: policy.Query, Parameter: "odd", Secret: "KEY"}, {Scheme: policy.Placeholder, Secret: "KEY"},
 	} {
 		l := newLab(t, up.route("api.example", auth))
 		r := request(t, "GET", "https://api.example/?key=attacker&a=1&API_KEY=attacker&acc%65ss_token=attacker&b=2&;token=attacker", nil)
@@ -406,6 +407,13 @@ func TestAttackC1_OnlyOurCredentialLeaves(t *testing.T) {
 		}
 		r.Header["x-aPi-kEy"] = []string{"attacker"} // as HTTP/1.1 lets us write it
 		r.Header.Set("Connection", "X-Api-Key, Authorization, X-Odd-Place")
+		switch auth.Scheme {
+		case policy.Query:
+			r.URL.RawQuery += "&odd=attacker&%6fDD=attacker"
+		case policy.Placeholder:
+			r.Header.Add("X-Anywhere", placeholder)
+			r.Header.Add("Cookie", "session=attacker; ours="+placeholder+"; other=attacker")
+		}
 		if response, body := get(t, l.client(t, false), r); response.StatusCode != 200 {
 			t.Fatalf("got %s %s", response.Status, body)
 		}
@@ -418,7 +426,11 @@ func TestAttackC1_OnlyOurCredentialLeaves(t *testing.T) {
 			t.Errorf("other parameters did not arrive: %s", got.RequestURI)
 		}
 		encoded := base64.StdEncoding.EncodeToString([]byte("x:" + realKey))
-		if n := strings.Count(all.String(), realKey) + strings.Count(all.String(), encoded); n != 1 {
+		want := 1
+		if auth.Scheme == policy.Placeholder {
+			want = 2
+		}
+		if n := strings.Count(got.RequestURI+all.String(), realKey) + strings.Count(all.String(), encoded); n != want {
 			t.Errorf("%s: our credential arrived %d times:\n%s", auth.Scheme, n, all.String())
 		}
 	}
@@ -586,7 +598,11 @@ func TestAttackC7_PlaceholdersDoNotLeave(t *testing.T) {
 				refused := func(where string, r *http.Request) {
 					t.Helper()
 					response, body := get(t, client, r)
-					if response.StatusCode != 403 || !strings.Contains(body, "secret_leak") || strings.Contains(body, otherReal) && name != "real" {
+					code := "secret_leak"
+					if name == "twice" && where == "path" {
+						code = "egress_denied" // no path that is escaped twice is looked into
+					}
+					if response.StatusCode != 403 || !strings.Contains(body, code) || strings.Contains(body, otherReal) && name != "real" {
 						t.Errorf("%s in the %s to %s (h2=%v): got %s %s", name, where, host, h2, response.Status, body)
 					}
 				}

@@ -16,14 +16,16 @@ import (
 
 // secrets are the bottle's, by name. They exist in this process's memory only.
 type secrets struct {
-	values  map[string]secret.Value
-	needles []needle // what must not pass
+	values       map[string]secret.Value
+	placeholders map[string]string
+	needles      []needle // what must not pass
 }
 
 func newSecrets(cfg control.EgressConfig) (secrets, error) {
-	s := secrets{values: make(map[string]secret.Value)}
+	s := secrets{values: make(map[string]secret.Value), placeholders: make(map[string]string)}
 	for _, c := range cfg.Secrets {
 		s.values[c.Name] = secret.New(c.Value)
+		s.placeholders[c.Name] = c.Placeholder
 		s.needles = append(s.needles, newNeedle(c.Name, c.Value, true), newNeedle(c.Name, c.Placeholder, false))
 	}
 	for _, r := range cfg.Routes {
@@ -34,6 +36,9 @@ func newSecrets(cfg control.EgressConfig) (secrets, error) {
 			return s, fmt.Errorf("route %s needs secret %s, which is empty", r.Host, r.Auth.Secret)
 		} else if !fitsHeader(value.Reveal()) {
 			return s, fmt.Errorf("route %s needs secret %s, which holds line ends, surrounding spaces or control characters", r.Host, r.Auth.Secret)
+		}
+		if r.Auth.Scheme == policy.Placeholder && len(s.placeholders[r.Auth.Secret]) < minNeedle {
+			return s, fmt.Errorf("route %s needs a placeholder for secret %s that can be told from other text", r.Host, r.Auth.Secret)
 		}
 	}
 	return s, nil
@@ -98,28 +103,30 @@ func strip(r *http.Request, auth *policy.Auth) {
 	}
 	r.Header.Del(auth.Header)
 	r.URL.User = nil
-	r.URL.RawQuery = stripQuery(r.URL.RawQuery)
+	r.URL.RawQuery = stripQuery(r.URL.RawQuery, auth.Parameter)
 }
 
-// stripQuery drops credential parameters and leaves the rest byte for byte. A part
-// whose name cannot be read goes too.
-func stripQuery(raw string) string {
+// stripQuery drops credential parameters, own among them, and leaves the rest byte for
+// byte. A part whose name cannot be read goes too.
+func stripQuery(raw, own string) string {
 	if raw == "" {
 		return ""
 	}
+	credential := func(part string) bool { return credentialPart(part, own) }
 	var kept []string
 	for part := range strings.SplitSeq(raw, "&") {
-		if !slices.ContainsFunc(strings.Split(part, ";"), credentialPart) { // some servers split there too
+		if !slices.ContainsFunc(strings.Split(part, ";"), credential) { // some servers split there too
 			kept = append(kept, part)
 		}
 	}
 	return strings.Join(kept, "&")
 }
 
-func credentialPart(part string) bool {
+func credentialPart(part, own string) bool {
 	name, _, _ := strings.Cut(part, "=")
 	plain, err := url.QueryUnescape(name)
-	return err != nil || slices.Contains(credentialParameters, strings.ToLower(strings.TrimSpace(plain)))
+	plain = strings.TrimSpace(plain)
+	return err != nil || slices.Contains(credentialParameters, strings.ToLower(plain)) || own != "" && strings.EqualFold(plain, own)
 }
 
 // inject puts our credential on.
@@ -132,5 +139,8 @@ func (s secrets) inject(r *http.Request, auth *policy.Auth) {
 		r.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(auth.User+":"+value)))
 	case policy.Header:
 		r.Header.Set(auth.Header, value)
+	case policy.Query:
+		parameter := url.QueryEscape(auth.Parameter) + "=" + url.QueryEscape(value)
+		r.URL.RawQuery = strings.TrimPrefix(r.URL.RawQuery+"&"+parameter, "&")
 	}
 }

@@ -32,8 +32,10 @@ func newNeedle(name, value string, real bool) needle {
 	for shift := range 3 {
 		n.forms = append(n.forms, shifted(base64.RawStdEncoding, n.plain, shift), shifted(base64.RawURLEncoding, n.plain, shift))
 	}
-	if escaped := url.QueryEscape(value); escaped != value {
-		n.forms = append(n.forms, []byte(escaped))
+	for _, escaped := range []string{url.QueryEscape(value), url.PathEscape(value)} {
+		if !slices.ContainsFunc(n.forms, func(form []byte) bool { return string(form) == escaped }) {
+			n.forms = append(n.forms, []byte(escaped))
+		}
 	}
 	return n
 }

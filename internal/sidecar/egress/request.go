@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -60,8 +61,20 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 		s.refuse(w, r, no)
 		return
 	}
-	now, q := s.rules.Load(), question{protocol, host, port, r.Method, r.URL.EscapedPath()}
-	d := now.ask(q)
+	now := s.rules.Load()
+	q := policy.Request{Protocol: protocol, Host: host, Port: port, Method: r.Method, Target: r.URL.RequestURI()}
+	d := now.set.Request(q)
+	if d.NeedBody > 0 {
+		done, err := s.readBody(r, d.NeedBody, &q)
+		defer done()
+		if err != nil {
+			no.code, no.reason, no.status = "body_not_read", "the request's body could not be read", http.StatusBadRequest
+			s.refuse(w, r, no)
+			return
+		}
+		d = now.set.Request(q)
+		q.Body = nil // not to be held for as long as the answer lasts
+	}
 	if !d.Allowed {
 		no.reason = d.Reason
 		s.refuse(w, r, no)
@@ -82,7 +95,42 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 		s.refuse(w, r, no)
 		return
 	}
-	s.send(w, r, &exchange{refusal: no, rules: now, question: q, decision: d, watched: watched, started: time.Now()})
+	s.send(w, r, &exchange{refusal: no, rules: now, asked: q, path: r.URL.EscapedPath(), decision: d, watched: watched, started: time.Now()})
+}
+
+// readBody reads as much of a body as the policy needs, for q, and puts it back. What it
+// takes of memory is free again after done.
+func (s *Server) readBody(r *http.Request, most int64, q *policy.Request) (done func(), err error) {
+	select {
+	case s.bodies <- struct{}{}:
+	case <-r.Context().Done():
+		return func() {}, r.Context().Err()
+	}
+	done = sync.OnceFunc(func() { <-s.bodies })
+	data, err := io.ReadAll(io.LimitReader(r.Body, most+1))
+	if err != nil {
+		return done, err
+	}
+	q.Body = &policy.Body{Type: r.Header.Values("Content-Type"), Encoding: r.Header.Values("Content-Encoding"), Data: data}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(&spent{bytes.NewReader(data), done}, r.Body), r.Body}
+	return done, nil
+}
+
+// spent calls done once all of it was read.
+type spent struct {
+	*bytes.Reader
+	done func()
+}
+
+func (s *spent) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if s.Len() == 0 {
+		s.done()
+	}
+	return n, err
 }
 
 // checkUnreplaced refuses a request that has its route's own placeholder where injection
@@ -94,7 +142,9 @@ func (s secrets) checkUnreplaced(r *http.Request, auth *policy.Auth) error {
 	}
 	target := *r.URL
 	rest := &http.Request{Method: r.Method, URL: &target, Header: r.Header.Clone()}
-	strip(rest, auth)
+	if err := s.authorize(rest, auth); err != nil {
+		return err
+	}
 	if err := checkHead(rest, s.placeholder(auth.Secret)); err != nil {
 		return fmt.Errorf("the placeholder of secret %s stands where the route's credential does not go", auth.Secret)
 	}
@@ -121,7 +171,8 @@ func unfit(r *http.Request) string {
 type exchange struct {
 	refusal  refusal
 	rules    *rules // that decided
-	question question
+	asked    policy.Request
+	path     string
 	decision policy.Decision
 	watched  []needle
 	started  time.Time
@@ -139,7 +190,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer s.hold(x.rules, &opening{
-		allowed: func(now *rules) bool { return now.decides(x.question, x.decision) },
+		allowed: func(now *rules) bool { return now.decides(x.asked, x.decision) },
 		end:     func() { cancel(errRevoked) },
 	})()
 	r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
@@ -180,8 +231,9 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	}
 	out.Header.Del("Sec-WebSocket-Extensions") // compression, through which nobody can look
 	if route.Auth != nil {
-		strip(out, route.Auth)
-		x.rules.secrets.inject(out, route.Auth)
+		if err := x.rules.secrets.authorize(out, route.Auth); err != nil {
+			panic(http.ErrAbortHandler) // checkUnreplaced has seen to that
+		}
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
 		out.Header.Del("Range")                       // nor in pieces, each too short to know
 		out.Header.Del("If-Range")
@@ -228,7 +280,7 @@ func (x *exchange) observe(answer *http.Response) {
 	if answer.StatusCode == http.StatusSwitchingProtocols || answer.Header.Get("Content-Encoding") != "" {
 		return
 	}
-	if x.usage = newUsage(x.question.host, x.question.path, answer.Header.Get("Content-Type")); x.usage != nil {
+	if x.usage = newUsage(x.refusal.host, x.path, answer.Header.Get("Content-Type")); x.usage != nil {
 		answer.Body = struct {
 			io.Reader
 			io.Closer

@@ -81,23 +81,12 @@ func (s *Server) Apply(cfg control.EgressConfig) error {
 	return nil
 }
 
-// decides reports whether the rules still decide about a request as another set did, by
-// a route that is the same in everything.
-func (r *rules) decides(q question, d policy.Decision) bool {
-	now := r.ask(q)
+// decides reports whether the rules still decide about a request as others did, by a
+// route that is the same in everything. Where that takes the body, which has gone, the
+// answer is no.
+func (r *rules) decides(q policy.Request, d policy.Decision) bool {
+	now := r.set.Request(q)
 	return now.Allowed && reflect.DeepEqual(*now.Route, *d.Route)
-}
-
-// question is what a decision is about.
-type question struct {
-	protocol     policy.Protocol
-	host         string
-	port         int
-	method, path string
-}
-
-func (r *rules) ask(q question) policy.Decision {
-	return r.set.Request(q.protocol, q.host, q.port, q.method, q.path)
 }
 
 // rootPool is what upstreams are trusted by: the host's certificates, or where it sent

@@ -39,6 +39,7 @@ const (
 	maxConnections = 256
 	maxStreams     = 16 // of an HTTP/2 connection
 	maxHeader      = 64 << 10
+	maxBodies      = 8 // of up to policy.MaxBody, held at a time
 	headerTimeout  = 30 * time.Second
 	idleTimeout    = 5 * time.Minute
 )
@@ -60,6 +61,7 @@ type Server struct {
 	tunnels  *tunnels
 	buffers  buffers
 	broken   context.CancelCauseFunc
+	bodies   chan struct{} // slots for bodies that are read to decide
 	guest    attendance
 	grace    time.Duration // how long the guest may be silent
 }
@@ -77,7 +79,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	s := &Server{
 		bottle: cfg.Bottle, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), denials: newBudget(), tunnels: newTunnels(),
-		grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
+		bodies: make(chan struct{}, maxBodies), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	first, err := s.newRules(cfg, nil)
 	if err != nil {
