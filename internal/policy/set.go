@@ -42,11 +42,13 @@ func New(p Policy) (*Set, error) {
 		}
 		s.policy.Routes = append(s.policy.Routes, normal)
 		s.routes = append(s.routes, normal.rule(i))
+		s.accounts = append(s.accounts, normal.account())
 		for j, d := range normal.Deny {
 			d.Host, d.Port = normal.Host, normal.Port
 			s.denies = append(s.denies, d.rule(fmt.Sprintf("deny %d of route %d", j+1, i+1)))
 		}
 	}
+	s.revision = digest(s.policy)
 	return s, nil
 }
 

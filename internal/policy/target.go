@@ -113,13 +113,13 @@ func control(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
 // escaped reports whether text holds what another unescaping would change.
 func escaped(text string) bool {
 	for i := 0; i+2 < len(text); i++ {
-		if text[i] == '%' && hex(text[i+1]) && hex(text[i+2]) {
+		if text[i] == '%' && hexDigit(text[i+1]) && hexDigit(text[i+2]) {
 			return true
 		}
 	}
 	return false
 }
 
-func hex(c byte) bool {
+func hexDigit(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
