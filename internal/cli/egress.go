@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,18 +111,18 @@ func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (
 	if change == nil {
 		return a.show(routeTable(now), flags.json)
 	}
-	routes, err := change(now)
+	wanted, err := change(now)
 	if err != nil {
 		return err
 	}
-	if now, err = api.SetRoutes(ctx, now.Revision, routes); err != nil {
-		return fmt.Errorf("cannot change the routes of %s: %w", args[0], err)
+	if now, err = api.SetPolicy(ctx, now.Revision, wanted); err != nil {
+		return fmt.Errorf("cannot change the policy of %s: %w", args[0], err)
 	}
 	return a.show(routeTable(now), flags.json)
 }
 
-// change is what the operator wants of the routes; nil for nothing.
-func (f egressFlags) change(args []string) (func(control.Policy) ([]policy.Route, error), error) {
+// change is what the operator wants of the policy; nil for nothing.
+func (f egressFlags) change(args []string) (func(control.Policy) (policy.Policy, error), error) {
 	if len(args) == 0 || args[0] == "show" || args[0] == "refresh" {
 		return nil, nil
 	}
@@ -130,17 +131,17 @@ func (f egressFlags) change(args []string) (func(control.Policy) ([]policy.Route
 		return nil, &usageError{what: err.Error(), hint: "name a host as in a manifest: api.example, *.example or db.example:5432"}
 	}
 	if args[0] == "deny" {
-		return func(now control.Policy) ([]policy.Route, error) { return revoke(now.Routes, host, port) }, nil
+		return func(now control.Policy) (policy.Policy, error) { return revoke(now.Policy, host, port) }, nil
 	}
 	route, err := f.route(host, port)
 	if err != nil {
 		return nil, &usageError{what: err.Error(), hint: "see bot-bottle egress --help"}
 	}
-	return func(now control.Policy) ([]policy.Route, error) {
+	return func(now control.Policy) (policy.Policy, error) {
 		if auth := route.Auth; auth != nil && !slices.Contains(now.Secrets, auth.Secret) {
-			return nil, fmt.Errorf("the bottle has no secret %s; it has %s", auth.Secret, cmp.Or(strings.Join(now.Secrets, ", "), "none"))
+			return policy.Policy{}, fmt.Errorf("the bottle has no secret %s; it has %s", auth.Secret, cmp.Or(strings.Join(now.Secrets, ", "), "none"))
 		}
-		return append([]policy.Route{route}, now.Routes...), nil
+		return grant(now.Policy, route), nil
 	}, nil
 }
 
@@ -177,25 +178,58 @@ func (f egressFlags) route(host string, port int) (policy.Route, error) {
 	return r.Normalize()
 }
 
-// revoke takes the routes to a host away, those to one port only where one is named.
-func revoke(routes []policy.Route, host string, port int) ([]policy.Route, error) {
-	kept := slices.DeleteFunc(slices.Clone(routes), func(r policy.Route) bool {
-		n, err := r.Normalize()
-		return err == nil && n.Host == strings.ToLower(host) && (port == 0 || n.Port == port)
+// grant puts a route first, and takes back what a deny of its host may have said.
+func grant(p policy.Policy, r policy.Route) policy.Policy {
+	p.Routes = append([]policy.Route{r}, p.Routes...)
+	p.Deny = slices.DeleteFunc(slices.Clone(p.Deny), func(d policy.Deny) bool {
+		return (d.Port == 0 || d.Port == r.Port) && reflect.DeepEqual(d, policy.Deny{Host: r.Host, Port: d.Port})
 	})
-	if len(kept) == len(routes) {
-		return nil, &noRoute{fmt.Errorf("no route is for %s", host)}
+	return p
+}
+
+// revoke takes the routes to a host away, those to one port only where one is named. What
+// a wildcard route would still let through, a deny rule refuses.
+func revoke(p policy.Policy, host string, port int) (policy.Policy, error) {
+	deny, err := policy.Deny{Host: host, Port: port}.Normalize()
+	if err != nil {
+		return p, &usageError{what: err.Error(), hint: "name a host as in a manifest: api.example, *.example or db.example:5432"}
 	}
-	return kept, nil
+	kept := slices.DeleteFunc(slices.Clone(p.Routes), func(r policy.Route) bool {
+		n, err := r.Normalize()
+		return err == nil && n.Host == deny.Host && (port == 0 || n.Port == port)
+	})
+	changed := len(kept) < len(p.Routes)
+	p.Routes = kept
+	set, err := policy.New(p)
+	if err != nil {
+		return p, err
+	}
+	if covered(set, deny.Host, port) {
+		p.Deny = append(slices.Clone(p.Deny), deny)
+		changed = true
+	}
+	if !changed {
+		return p, &noRoute{fmt.Errorf("no route is for %s", host)}
+	}
+	return p, nil
+}
+
+// covered reports whether a route still lets a host through.
+func covered(set *policy.Set, host string, port int) bool {
+	if strings.HasPrefix(host, "*") {
+		host = "any" + strings.TrimLeft(host, "*") // a name that the pattern covers
+	}
+	if port == 0 {
+		return set.Lookup(host).Allowed
+	}
+	return set.Connect(host, port).Allowed
 }
 
 // noRoute is a route that cannot be taken back.
 type noRoute struct{ error }
 
 // Hint says how to see which there are.
-func (e *noRoute) Hint() string {
-	return "bot-bottle egress IDENTITY shows the routes; take back the one whose host covers it"
-}
+func (e *noRoute) Hint() string { return "bot-bottle egress IDENTITY shows the routes" }
 
 func routeTable(now control.Policy) table {
 	t := table{empty: "the bottle reaches nothing", header: []string{"HOST", "PORT", "PROTOCOL", "METHODS", "PATHS", "CREDENTIAL", "ADDRESS"}, data: now}
@@ -214,6 +248,15 @@ func routeTable(now control.Policy) table {
 		t.rows = append(t.rows, []string{
 			r.Host, strconv.Itoa(r.Port), string(r.Protocol), cmp.Or(strings.Join(r.Methods, ","), "any"),
 			cmp.Or(strings.Join(r.Paths, " "), "any"), cmp.Or(credential, "-"), cmp.Or(address, "-"),
+		})
+	}
+	for _, d := range now.Deny {
+		port := "any"
+		if d.Port != 0 {
+			port = strconv.Itoa(d.Port)
+		}
+		t.rows = append(t.rows, []string{
+			cmp.Or(d.Host, "any"), port, "DENY", cmp.Or(strings.Join(d.Methods, ","), "any"), cmp.Or(strings.Join(d.Paths, " "), "any"), "-", "-",
 		})
 	}
 	return t

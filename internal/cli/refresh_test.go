@@ -35,7 +35,7 @@ func (b *bundled) Detach() error                                       { return 
 func (b *bundled) Policy() control.Policy {
 	return control.Policy{Revision: 1, Secrets: []string{"ONE", "TWO"}}
 }
-func (b *bundled) SetRoutes(int, []policy.Route) (control.Policy, error) { return b.Policy(), nil }
+func (b *bundled) SetPolicy(int, policy.Policy) (control.Policy, error) { return b.Policy(), nil }
 
 func (b *bundled) SetSecrets(values []control.NewValue) error {
 	b.mu.Lock()

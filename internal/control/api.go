@@ -20,9 +20,9 @@ const Socket = "/run/bot-bottle-control/bundle.sock"
 
 // Policy is what a running bottle may reach.
 type Policy struct {
-	Revision int            `json:"revision"` // goes up with each change
-	Routes   []policy.Route `json:"routes"`
-	Secrets  []string       `json:"secrets"` // names, which auth may refer to
+	Revision int `json:"revision"` // goes up with each change
+	policy.Policy
+	Secrets []string `json:"secrets"` // names, which auth may refer to
 }
 
 // NewValue replaces the value of a secret that the bottle has. It holds the value in
@@ -36,30 +36,30 @@ type NewValue struct {
 // used concurrently.
 type API interface {
 	Policy() Policy
-	// SetRoutes puts routes in force in place of those of a revision; ErrConflict if that
+	// SetPolicy puts a policy in force in place of that of a revision; ErrConflict if that
 	// is not the current one any more.
-	SetRoutes(revision int, routes []policy.Route) (Policy, error)
+	SetPolicy(revision int, p policy.Policy) (Policy, error)
 	// SetSecrets replaces values. What is not named stays.
 	SetSecrets([]NewValue) error
 }
 
 // ErrConflict says that somebody else was faster.
-var ErrConflict = errors.New("the routes have changed meanwhile")
+var ErrConflict = errors.New("somebody else has changed the policy meanwhile")
 
 // Handler serves an API: HTTP/1.1 and JSON.
 //
 //	GET /v1/egress           → Policy
-//	PUT /v1/egress/routes    {revision, routes} → Policy; 409 for another revision
+//	PUT /v1/egress/policy    {revision, routes, deny, limits} → Policy; 409 for another revision
 //	PUT /v1/egress/secrets   [NewValue, …] → 204
 //
 // Any other failure is 422 with {"error": "…"}.
 func Handler(api API) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/egress", func(w http.ResponseWriter, _ *http.Request) { answer(w, api.Policy(), nil) })
-	mux.HandleFunc("PUT /v1/egress/routes", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("PUT /v1/egress/policy", func(w http.ResponseWriter, r *http.Request) {
 		var asked Policy
 		if read(w, r, &asked) {
-			now, err := api.SetRoutes(asked.Revision, asked.Routes)
+			now, err := api.SetPolicy(asked.Revision, asked.Policy)
 			answer(w, now, err)
 		}
 	})
@@ -120,10 +120,10 @@ func (c Client) Policy(ctx context.Context) (Policy, error) {
 	return now, c.call(ctx, http.MethodGet, "/v1/egress", nil, &now)
 }
 
-// SetRoutes puts routes in force in place of those of a revision (see API).
-func (c Client) SetRoutes(ctx context.Context, revision int, routes []policy.Route) (Policy, error) {
+// SetPolicy puts a policy in force in place of that of a revision (see API).
+func (c Client) SetPolicy(ctx context.Context, revision int, p policy.Policy) (Policy, error) {
 	var now Policy
-	return now, c.call(ctx, http.MethodPut, "/v1/egress/routes", Policy{Revision: revision, Routes: routes}, &now)
+	return now, c.call(ctx, http.MethodPut, "/v1/egress/policy", Policy{Revision: revision, Policy: p}, &now)
 }
 
 // SetSecrets replaces values of secrets that the bottle has.

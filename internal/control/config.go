@@ -57,10 +57,23 @@ type Log struct {
 type EgressConfig struct {
 	Bottle  string         `json:"bottle"`
 	Routes  []policy.Route `json:"routes"`
+	Deny    []policy.Deny  `json:"deny,omitempty"`
+	Limits  *policy.Limits `json:"limits,omitempty"`
 	CACert  string         `json:"ca_cert"` // PEM, the bottle's own CA
 	CAKey   string         `json:"ca_key"`  // PEM (PKCS #8, P-256)
 	Roots   string         `json:"roots"`   // PEM, what egress trusts upstream: the host's roots
 	Secrets []Secret       `json:"secrets"`
+}
+
+// Policy is the part that decides.
+func (c EgressConfig) Policy() policy.Policy {
+	return policy.Policy{Routes: c.Routes, Deny: c.Deny, Limits: c.Limits}
+}
+
+// WithPolicy is the same with another policy.
+func (c EgressConfig) WithPolicy(p policy.Policy) EgressConfig {
+	c.Routes, c.Deny, c.Limits = p.Routes, p.Deny, p.Limits
+	return c
 }
 
 // Secret is a real credential and the placeholder that stands for it in the

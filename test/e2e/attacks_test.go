@@ -185,7 +185,7 @@ func TestAttackB2_ProxyIsNotTalkedInto(t *testing.T) {
 		"other SNI":          {`curl -sS --connect-to evil.example:443:api.anthropic.com:443 https://evil.example/ 2>&1; echo`, "alert"},
 		"other Host":         {`curl -sS -H 'Host: evil.example' https://api.anthropic.com/api/hello`, "authority_mismatch"},
 		"own host":           {`curl -sS -H 'Host: egress.bot-bottle' https://api.anthropic.com/.bot-bottle/v1/ports`, "authority_mismatch"},
-		"trailing dot":       {`curl -sS https://api.anthropic.com./api/hello`, "40"},
+		"trailing dot":       {`curl -sS https://api.anthropic.com./api/hello 2>&1`, "response 400"},
 		"upper case":         {`curl -sS https://API.Anthropic.COM/api/hello`, "hello"},
 		"h2 prior knowledge": {`curl -sS --http2-prior-knowledge --noproxy '*' http://api.anthropic.com/ 2>&1; echo`, "curl: ("},
 	} {

@@ -75,7 +75,7 @@ func TestTheOperatorChangesARunningBottle(t *testing.T) {
 		t.Errorf("after: got %q", got)
 	}
 	// Attack G12: root in the bottle looks for the control API.
-	found := h.run(0, "", "exec", "--root", identity, "--", "sh", "-c", "ls -A /run/bot-bottle; ls -d /run/bot-bottle-control /run/bot-bottle/*control* 2>/dev/null; curl -sS -m 5 --unix-socket /run/bot-bottle/egress.sock -X PUT -d '{}' -o /dev/null -w '%{http_code}' http://egress.bot-bottle/v1/egress/routes").Stdout
+	found := h.run(0, "", "exec", "--root", identity, "--", "sh", "-c", "ls -A /run/bot-bottle; ls -d /run/bot-bottle-control /run/bot-bottle/*control* 2>/dev/null; curl -sS -m 5 --unix-socket /run/bot-bottle/egress.sock -X PUT -d '{}' -o /dev/null -w '%{http_code}' http://egress.bot-bottle/v1/egress/policy").Stdout
 	if strings.Contains(found, "control") || !strings.Contains(found, "404") {
 		t.Errorf("got %q", found)
 	}

@@ -43,19 +43,19 @@ func (o *operator) now() control.Policy {
 	for _, s := range o.config.Secrets {
 		names = append(names, s.Name)
 	}
-	return control.Policy{Revision: o.revision, Routes: slices.Clone(o.config.Routes), Secrets: names}
+	return control.Policy{Revision: o.revision, Policy: o.config.Policy(), Secrets: names}
 }
 
-// SetRoutes implements control.API.
-func (o *operator) SetRoutes(revision int, routes []policy.Route) (control.Policy, error) {
+// SetPolicy implements control.API.
+func (o *operator) SetPolicy(revision int, p policy.Policy) (control.Policy, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if revision != o.revision {
 		return control.Policy{}, control.ErrConflict
 	}
-	next := o.config
-	next.Routes = routes
-	if err := o.change(next, fmt.Sprintf("the operator changed the routes: %d before, %d now", len(o.config.Routes), len(routes))); err != nil {
+	what := fmt.Sprintf("the operator changed the policy: %d routes and %d deny rules before, %d and %d now",
+		len(o.config.Routes), len(o.config.Deny), len(p.Routes), len(p.Deny))
+	if err := o.change(o.config.WithPolicy(p), what); err != nil {
 		return control.Policy{}, err
 	}
 	return o.now(), nil

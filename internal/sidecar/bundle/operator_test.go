@@ -44,21 +44,21 @@ func TestTheOperatorChangesRoutes(t *testing.T) {
 		t.Errorf("the key is in %s, %v", data, err)
 	}
 	routes := append(now.Routes, policy.Route{Host: "new.example"})
-	changed, err := api.SetRoutes(t.Context(), 1, routes)
+	changed, err := api.SetPolicy(t.Context(), 1, policy.Policy{Routes: routes})
 	if err != nil || changed.Revision != 2 || len(changed.Routes) != 2 {
 		t.Fatalf("got %+v, %v", changed, err)
 	}
 	var e audit.Event
-	if line := r.line(t, &e); e.Kind != audit.Lifecycle || !strings.Contains(e.Reason, "1 before, 2 now") {
+	if line := r.line(t, &e); e.Kind != audit.Lifecycle || !strings.Contains(e.Reason, "1 routes and 0 deny rules before, 2 and 0 now") {
 		t.Errorf("got %s", line)
 	}
 	if !r.exists(t, "new.example") {
 		t.Error("the new route is not in force")
 	}
-	if _, err := api.SetRoutes(t.Context(), 1, nil); !errors.Is(err, control.ErrConflict) {
+	if _, err := api.SetPolicy(t.Context(), 1, policy.Policy{}); !errors.Is(err, control.ErrConflict) {
 		t.Errorf("a change of what is gone: %v", err)
 	}
-	if _, err := api.SetRoutes(t.Context(), 2, []policy.Route{{Host: "*"}}); err == nil || errors.Is(err, control.ErrConflict) {
+	if _, err := api.SetPolicy(t.Context(), 2, policy.Policy{Routes: []policy.Route{{Host: "*"}}}); err == nil || errors.Is(err, control.ErrConflict) {
 		t.Errorf("a bad route: %v", err)
 	}
 	if !r.exists(t, "new.example") {
@@ -71,7 +71,7 @@ func TestTheOperatorChangesRoutes(t *testing.T) {
 func TestAttackG13_ACrashDoesNotBringARouteBack(t *testing.T) {
 	r := launch(t, self(t), config(t))
 	r.awaitReady(t)
-	if _, err := r.operate().SetRoutes(t.Context(), 1, []policy.Route{{Host: "other.example"}}); err != nil {
+	if _, err := r.operate().SetPolicy(t.Context(), 1, policy.Policy{Routes: []policy.Route{{Host: "other.example"}}}); err != nil {
 		t.Fatal(err)
 	}
 	var e audit.Event
@@ -123,7 +123,7 @@ func TestAServiceThatSwallowsAChangeIsEnded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := launch(t, script(t, `cat >/dev/null; echo '{"ready":true}'; read line <&4; `+answer+`; exec sleep 60`), config(t))
 			r.awaitReady(t)
-			if _, err := r.operate().SetRoutes(t.Context(), 1, nil); err == nil || !strings.Contains(err.Error(), "without it") {
+			if _, err := r.operate().SetPolicy(t.Context(), 1, policy.Policy{}); err == nil || !strings.Contains(err.Error(), "without it") {
 				t.Errorf("got %v", err)
 			}
 			var e audit.Event

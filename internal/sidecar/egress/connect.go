@@ -36,7 +36,8 @@ func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *htt
 		return
 	}
 	t := &tunnel{takenOver: conn, protocol: d.Route.Protocol, host: d.Host, port: port}
-	t.done = s.hold(now, &opening{allowed: t.allowed, end: func() { _ = t.takenOver.Close() }})
+	asked := policy.Request{Host: d.Host, Port: port}
+	t.done = s.hold(now, &opening{allowed: func(then *rules) bool { return !now.set.Revoked(then.set, asked) }, end: func() { _ = t.takenOver.Close() }})
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		_ = t.Close()
 		return
@@ -144,12 +145,6 @@ type tunnel struct {
 	host     string
 	port     int
 	done     func() // it is no longer open
-}
-
-// allowed reports whether the tunnel might be opened now.
-func (t *tunnel) allowed(now *rules) bool {
-	d := now.set.Connect(t.host, t.port)
-	return d.Allowed && d.Route.Protocol == t.protocol
 }
 
 // Close implements net.Conn.

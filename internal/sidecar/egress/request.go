@@ -190,7 +190,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	defer s.hold(x.rules, &opening{
-		allowed: func(now *rules) bool { return now.decides(x.asked, x.decision) },
+		allowed: func(now *rules) bool { return !x.rules.set.Revoked(now.set, x.asked) },
 		end:     func() { cancel(errRevoked) },
 	})()
 	r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {

@@ -25,7 +25,7 @@ type rules struct {
 // newRules checks a configuration. Ways out that a change leaves as they are keep their
 // connections.
 func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) {
-	set, err := policy.NewSet(cfg.Routes)
+	set, err := policy.New(cfg.Policy())
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (s *Server) upstreamFor(route policy.Route, old *rules) (*upstream, error) 
 	return u, nil
 }
 
-// Apply puts new routes and secrets in force, all at once, and closes what is open and
+// Apply puts a new policy and new secrets in force, all at once, and closes what is open and
 // is not allowed as it was. The rest of cfg is not looked at. On error nothing has
 // changed. It may be called at any time, also concurrently.
 func (s *Server) Apply(cfg control.EgressConfig) error {
@@ -79,14 +79,6 @@ func (s *Server) Apply(cfg control.EgressConfig) error {
 		}
 	}
 	return nil
-}
-
-// decides reports whether the rules still decide about a request as others did, by a
-// route that is the same in everything. Where that takes the body, which has gone, the
-// answer is no.
-func (r *rules) decides(q policy.Request, d policy.Decision) bool {
-	now := r.set.Request(q)
-	return now.Allowed && reflect.DeepEqual(*now.Route, *d.Route)
 }
 
 // rootPool is what upstreams are trusted by: the host's certificates, or where it sent

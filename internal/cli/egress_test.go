@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// What deny leaves must not let the host through, whatever let it through before; allow
+// opens it again.
+func TestGrantAndRevoke(t *testing.T) {
+	before := policy.Policy{Routes: []policy.Route{
+		{Host: "api.example"}, {Host: "api.example", Port: 8443}, {Host: "*.wide.example"}, {Host: "db.example", Port: 5432, Protocol: policy.TCP},
+	}}
+	for name, c := range map[string]struct {
+		host string
+		port int
+		want policy.Policy
+		none bool
+	}{
+		"exact":               {"api.example", 0, policy.Policy{Routes: before.Routes[2:]}, false},
+		"one port":            {"API.example", 443, policy.Policy{Routes: before.Routes[1:]}, false},
+		"the pattern itself":  {"*.wide.example", 0, policy.Policy{Routes: append(before.Routes[:2:2], before.Routes[3])}, false},
+		"below a pattern":     {"a.wide.example", 0, policy.Policy{Routes: before.Routes, Deny: []policy.Deny{{Host: "a.wide.example"}}}, false},
+		"a port below one":    {"a.wide.example", 443, policy.Policy{Routes: before.Routes, Deny: []policy.Deny{{Host: "a.wide.example", Port: 443}}}, false},
+		"a port that is none": {"a.wide.example", 444, policy.Policy{}, true},
+		"tcp":                 {"db.example", 0, policy.Policy{Routes: before.Routes[:3]}, false},
+		"nobody's":            {"nobody.example", 0, policy.Policy{}, true},
+	} {
+		got, err := revoke(before, c.host, c.port)
+		if none := (*noRoute)(nil); errors.As(err, &none) != c.none {
+			t.Errorf("%s: got %v", name, err)
+		} else if diff := cmp.Diff(c.want, got); !c.none && diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if c.none {
+			continue
+		}
+		port := max(c.port, 443)
+		if set, err := policy.New(got); err != nil || c.host != "*.wide.example" && set.Connect(c.host, port).Allowed {
+			t.Errorf("%s: it is still open, %v", name, err)
+		}
+	}
+	closed, err := revoke(before, "a.wide.example", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	route, err := policy.Route{Host: "a.wide.example", Methods: []string{"GET"}}.Normalize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if set, err := policy.New(grant(closed, route)); err != nil || !set.Connect("a.wide.example", 443).Allowed {
+		t.Errorf("it did not open again, %v", err)
+	}
+	keep := policy.Policy{Deny: []policy.Deny{{Host: "a.wide.example", Methods: []string{"DELETE"}}}}
+	if got := grant(keep, route); len(got.Deny) != 1 {
+		t.Errorf("a deny rule of the manifest is gone: %v", got)
+	}
+}
+
+func TestEgressArguments(t *testing.T) {
+	for _, good := range [][]string{{"id"}, {"id", "show"}, {"id", "allow", "h"}, {"id", "deny", "h:1"}, {"id", "refresh"}, {"id", "refresh", "A", "B"}} {
+		if err := egressArgs(nil, good); err != nil {
+			t.Errorf("%v: %v", good, err)
+		}
+	}
+	for _, bad := range [][]string{{}, {"id", "frob"}, {"id", "show", "x"}, {"id", "allow"}, {"id", "deny", "a", "b"}} {
+		if egressArgs(nil, bad) == nil {
+			t.Errorf("%v: accepted", bad)
+		}
+	}
+	for _, bad := range []string{"a:b", "a:0", "a:65536", "a:1:2", ":1x"} {
+		if _, _, err := hostPort(bad); err == nil {
+			t.Errorf("%s: accepted", bad)
+		}
+	}
+}
