@@ -104,19 +104,28 @@ func (s *Set) Lookup(name string) Decision {
 
 // Connect decides whether a connection to a port may be opened. What is then said on
 // it is decided again, request by request, unless the route's protocol is TCP.
-func (s *Set) Connect(name string, port int) Decision {
+func (s *Set) Connect(name string, port int) Decision { return s.connect(name, port, nil) }
+
+func (s *Set) connect(name string, port int, told func(*rule, finding)) Decision {
 	host, err := ParseHost(name)
 	if err != nil {
 		return refuse("", err.Error())
 	}
 	for i := range s.denies {
-		if d := &s.denies[i]; d.whole() && d.covers("", host, port).answer == yes {
+		d := &s.denies[i]
+		if !d.whole() {
+			continue // it is about requests
+		}
+		f := d.covers("", host, port)
+		tell(told, d, f)
+		if f.answer == yes {
 			return refuse(host, fmt.Sprintf("%s refuses port %d of %s", d.name, port, host))
 		}
 	}
 	known := false
 	for i := range s.routes {
 		f := s.routes[i].covers(s.routes[i].protocol, host, port)
+		tell(told, &s.routes[i], f)
 		if f.answer == yes {
 			return s.allow(host, i)
 		}
@@ -213,6 +222,10 @@ func (r *rule) refusal(f finding) string {
 
 // why says what of a rule a request does not meet.
 func (r *rule) why(f finding) string {
+	allows := "allows only "
+	if r.deny {
+		allows = "is about "
+	}
 	switch f.field {
 	case "host":
 		return "is for another host"
@@ -221,9 +234,9 @@ func (r *rule) why(f finding) string {
 	case "protocol":
 		return fmt.Sprintf("is for protocol %s", r.protocol)
 	case "method":
-		return "allows only " + strings.Join(r.methods, ", ")
+		return allows + strings.Join(r.methods, ", ")
 	case "path":
-		return "allows only the paths " + r.globText()
+		return allows + "the paths " + r.globText()
 	}
 	return "does not match: " + f.why
 }

@@ -1,0 +1,55 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// String is one line for people: where a route leads, what it allows, what it puts on.
+func (r Route) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s://%s:%d", r.Protocol, r.Host, r.Port)
+	b.WriteString(conditionText(r.Methods, r.Paths, r.Query, r.Body))
+	if r.Auth != nil {
+		fmt.Fprintf(&b, " with %s", r.Auth.Secret)
+	}
+	if r.Address != "" {
+		fmt.Fprintf(&b, " at %s", r.Address)
+	}
+	if r.Private {
+		b.WriteString(" (may be a private address)")
+	}
+	if r.Limits != nil {
+		fmt.Fprintf(&b, " up to %s", r.Limits)
+	}
+	return b.String()
+}
+
+// String is one line for people.
+func (d Deny) String() string {
+	host, port := d.Host, ""
+	if host == "" {
+		host = "any host"
+	}
+	if d.Port != 0 {
+		port = fmt.Sprintf(":%d", d.Port)
+	}
+	return host + port + conditionText(d.Methods, d.Paths, d.Query, d.Body)
+}
+
+func conditionText(methods, paths []string, query, body map[string]string) string {
+	var b strings.Builder
+	if len(methods) > 0 {
+		b.WriteString(" " + strings.Join(methods, ","))
+	}
+	if len(paths) > 0 {
+		b.WriteString(" " + strings.Join(paths, " "))
+	}
+	for _, c := range conditions(query) {
+		fmt.Fprintf(&b, " query %s", c)
+	}
+	for _, c := range conditions(body) {
+		fmt.Fprintf(&b, " body %s", c)
+	}
+	return b.String()
+}
