@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -27,9 +28,11 @@ type egressFlags struct {
 func (a *App) egress() *cobra.Command {
 	var flags egressFlags
 	c := &cobra.Command{
-		Use:   "egress IDENTITY [show | allow HOST[:PORT] | deny HOST[:PORT] | refresh [SECRET…]]",
+		Use:   "egress IDENTITY [show | allow HOST[:PORT] | deny HOST[:PORT] | explain [METHOD] URL | refresh [SECRET…]]",
 		Short: "See and change what a running bottle may reach",
 		Long: `Egress shows a running bottle's routes, adds one (allow), or takes one back (deny).
+Explain says which rule would decide about a request, and why, without sending anything; the
+same code decides when it is sent. Its exit status is 0 for what would be let through.
 Refresh fetches secrets anew from where the manifest says they are, and hands them to the
 bottle's egress; a command's secret with a ttl is refreshed by itself while start runs.
 
@@ -39,6 +42,7 @@ decides; one that is added comes first.`,
 		Example: `  bot-bottle egress implementer-k7x2m4
   bot-bottle egress implementer-k7x2m4 allow api.github.com --method GET --path '/repos/acme/**' --bearer GH_TOKEN
   bot-bottle egress implementer-k7x2m4 deny api.github.com
+  bot-bottle egress implementer-k7x2m4 explain POST https://api.github.com/repos/acme/widget/pulls
   bot-bottle egress implementer-k7x2m4 refresh GH_TOKEN`,
 		Args:              egressArgs,
 		ValidArgsFunction: a.completeEgress,
@@ -46,7 +50,7 @@ decides; one that is added comes first.`,
 			return a.runEgress(c.Context(), args, flags)
 		},
 	}
-	c.Flags().BoolVar(&flags.json, "json", false, "show: print a JSON object")
+	c.Flags().BoolVar(&flags.json, "json", false, "show, explain: print a JSON object")
 	c.Flags().StringSliceVar(&flags.methods, "method", nil, "allow: only this method (may be repeated)")
 	c.Flags().StringArrayVar(&flags.paths, "path", nil, "allow: only paths that match this glob (may be repeated)")
 	c.Flags().StringVar(&flags.protocol, "protocol", "", "allow: https (the default), http or tcp")
@@ -63,6 +67,8 @@ func egressArgs(_ *cobra.Command, args []string) error {
 		return errors.New("egress needs a bottle: bot-bottle egress IDENTITY")
 	case len(args) == 1 || args[1] == "refresh":
 		return nil
+	case args[1] == "explain" && (len(args) < 3 || len(args) > 4):
+		return errors.New("egress explain takes a URL, or a method and a URL")
 	case args[1] == "show" && len(args) > 2:
 		return errors.New("egress show takes nothing after it")
 	case (args[1] == "allow" || args[1] == "deny") && len(args) != 3:
@@ -73,7 +79,7 @@ func egressArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func egressActions() []string { return []string{"show", "allow", "deny", "refresh"} }
+func egressActions() []string { return []string{"show", "allow", "deny", "explain", "refresh"} }
 
 func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {
@@ -108,6 +114,9 @@ func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (
 	if err != nil {
 		return fmt.Errorf("cannot read the routes of %s: %w", args[0], err)
 	}
+	if len(args) > 1 && args[1] == "explain" {
+		return a.explain(now.Policy, args[2:], flags.json)
+	}
 	if change == nil {
 		return a.show(routeTable(now), flags.json)
 	}
@@ -123,7 +132,7 @@ func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (
 
 // change is what the operator wants of the policy; nil for nothing.
 func (f egressFlags) change(args []string) (func(control.Policy) (policy.Policy, error), error) {
-	if len(args) == 0 || args[0] == "show" || args[0] == "refresh" {
+	if len(args) == 0 || args[0] != "allow" && args[0] != "deny" {
 		return nil, nil
 	}
 	host, port, err := hostPort(args[1])
@@ -176,6 +185,30 @@ func (f egressFlags) route(host string, port int) (policy.Route, error) {
 		r.Auth = &policy.Auth{Scheme: policy.Header, Header: name, Secret: secret}
 	}
 	return r.Normalize()
+}
+
+// explain prints what would be decided about a request: [METHOD] URL.
+func (a *App) explain(p policy.Policy, args []string, asJSON bool) error {
+	set, err := policy.New(p)
+	if err != nil {
+		return err
+	}
+	method := "GET"
+	if len(args) == 2 {
+		method = args[0]
+	}
+	e := set.Explain(method, args[len(args)-1], nil)
+	if asJSON {
+		encoder := json.NewEncoder(a.Stdout)
+		encoder.SetIndent("", "  ")
+		err = encoder.Encode(e)
+	} else {
+		_, err = fmt.Fprintln(a.Stdout, strings.TrimSuffix(e.String(), "\n"))
+	}
+	if err == nil && e.Verdict == policy.Refused {
+		return status(exitFailure)
+	}
+	return err
 }
 
 // grant puts a route first, and takes back what a deny of its host may have said.

@@ -62,12 +62,12 @@ func TestGrantAndRevoke(t *testing.T) {
 }
 
 func TestEgressArguments(t *testing.T) {
-	for _, good := range [][]string{{"id"}, {"id", "show"}, {"id", "allow", "h"}, {"id", "deny", "h:1"}, {"id", "refresh"}, {"id", "refresh", "A", "B"}} {
+	for _, good := range [][]string{{"id"}, {"id", "show"}, {"id", "allow", "h"}, {"id", "deny", "h:1"}, {"id", "refresh"}, {"id", "refresh", "A", "B"}, {"id", "explain", "u"}, {"id", "explain", "GET", "u"}} {
 		if err := egressArgs(nil, good); err != nil {
 			t.Errorf("%v: %v", good, err)
 		}
 	}
-	for _, bad := range [][]string{{}, {"id", "frob"}, {"id", "show", "x"}, {"id", "allow"}, {"id", "deny", "a", "b"}} {
+	for _, bad := range [][]string{{}, {"id", "frob"}, {"id", "show", "x"}, {"id", "allow"}, {"id", "deny", "a", "b"}, {"id", "explain"}, {"id", "explain", "a", "b", "c"}} {
 		if egressArgs(nil, bad) == nil {
 			t.Errorf("%v: accepted", bad)
 		}

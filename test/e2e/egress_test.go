@@ -52,6 +52,10 @@ func TestTheOperatorChangesARunningBottle(t *testing.T) {
 	h.run(1, "", "egress", identity, "allow", "api.example", "--bearer", "NONE")
 	h.run(1, "", "egress", identity, "deny", "nobody.example")
 	h.run(0, "", "egress", identity, "allow", target, "--protocol", "http", "--private", "--bearer", "ANTHROPIC_API_KEY", "--method", "GET")
+	if e := h.run(0, "", "egress", identity, "explain", "http://"+target+"/x"); !strings.Contains(e.Stdout, "ANTHROPIC_API_KEY") {
+		t.Errorf("explained: %s", e.Stdout)
+	}
+	h.run(1, "", "egress", identity, "explain", "POST", "http://"+target+"/x")
 	if got := fetch("/"); !strings.Contains(got, " 200 0") || strings.Contains(got, h.Key) {
 		t.Errorf("allowed: got %q", got)
 	}

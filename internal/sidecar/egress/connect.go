@@ -44,7 +44,7 @@ func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *htt
 	}
 	switch d.Route.Protocol {
 	case policy.TCP:
-		s.pipe(ctx, t, d)
+		s.pipe(ctx, t, now, d)
 	case policy.HTTPS:
 		s.serveTLS(ctx, t)
 	default:

@@ -13,6 +13,7 @@ type refusal struct {
 	code     string // for programs
 	reason   string // for people
 	status   int    // 403 unless set
+	retry    string // Retry-After; "" where waiting does not help
 	protocol policy.Protocol
 	host     string
 	port     int
@@ -39,6 +40,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 		body["path"] = r.URL.EscapedPath()
 	}
 	w.Header().Set("Cache-Control", "no-store")
+	if no.retry != "" {
+		w.Header().Set("Retry-After", no.retry)
+	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		w.Header().Set("Connection", "close") // the body is not read
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
@@ -92,6 +93,12 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 	}
 	if err := now.secrets.checkUnreplaced(r, d.Route.Auth); err != nil {
 		no.code, no.reason = "placeholder_not_replaced", err.Error()
+		s.refuse(w, r, no)
+		return
+	}
+	if err := s.take(now, d.Rule, policy.Usage{Requests: 1}); err != nil {
+		no.code, no.reason, no.status = "limit_reached", err.Error(), http.StatusTooManyRequests
+		no.retry = overLimit(err).retryAfter(time.Now())
 		s.refuse(w, r, no)
 		return
 	}
@@ -180,8 +187,9 @@ type exchange struct {
 	mu      sync.Mutex
 	address string // that was dialled
 	out     countingBody
-	usage   *usage     // of a language model; nil for any other answer
-	socket  *webSocket // nil for any other
+	usage   *usage                   // of a language model; nil for any other answer
+	socket  *webSocket               // nil for any other
+	over    atomic.Pointer[errLimit] // that ended it; nil for none
 }
 
 // send forwards a request that was allowed, and records what became of it.
@@ -240,6 +248,9 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	}
 	if out.Body != nil && out.Body != http.NoBody {
 		x.out.ReadCloser = refuseLeaks(out.Body, x.watched)
+		if x.rules.limits(x.decision.Rule) {
+			x.out.ReadCloser = x.meter(x.out.ReadCloser, s.up(x.rules, x.decision.Rule))
+		}
 		out.Body = &x.out
 	}
 }
@@ -261,7 +272,14 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 		secrets.maskHeader(header)
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
-		return x.upgraded(answer, secrets.realForms())
+		if err := x.upgraded(answer, secrets.realForms()); err != nil {
+			return err
+		}
+		x.socket.up, x.socket.down = s.up(x.rules, x.decision.Rule), s.down(x.rules, x.decision.Rule)
+		return nil
+	}
+	if x.rules.limits(x.decision.Rule) {
+		answer.Body = x.meter(answer.Body, s.down(x.rules, x.decision.Rule))
 	}
 	if x.decision.Route.Auth == nil {
 		x.observe(answer)
@@ -273,6 +291,21 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 	answer.Body = secrets.maskSecrets(answer.Body, func() { secrets.maskHeader(answer.Trailer) })
 	x.observe(answer)
 	return nil
+}
+
+// meter counts what is read of a body, and remembers the limit that ended it.
+func (x *exchange) meter(body io.ReadCloser, take func(int64) error) io.ReadCloser {
+	noting := func(n int64) error {
+		err := take(n)
+		if err != nil {
+			x.over.Store(overLimit(err))
+		}
+		return err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{&metered{body, noting}, body}
 }
 
 // observe reads a model's usage out of an answer as it passes, where it can be read.
@@ -335,6 +368,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 	switch {
 	case errors.As(err, &address):
 		no.code, no.reason = "address_denied", address.Error()
+	case x.over.Load() != nil:
+		over := x.over.Load()
+		no.code, no.reason, no.status, no.retry = "limit_reached", over.Error(), http.StatusTooManyRequests, over.retryAfter(time.Now())
 	case errors.As(err, &leaked):
 		no.code, no.reason = "secret_leak", leaked.Error()
 	case errors.Is(context.Cause(r.Context()), errRevoked):
@@ -349,6 +385,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 	status := no.status
 	if status == 0 {
 		status = http.StatusForbidden
+	}
+	if no.retry != "" {
+		w.Header().Set("Retry-After", no.retry)
 	}
 	writeJSON(w, status, body)
 }
@@ -374,6 +413,8 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 	}
 	if errors.Is(context.Cause(r.Context()), errRevoked) {
 		e.Reason, e.Decision = errRevoked.Error(), audit.Deny
+	} else if over := x.over.Load(); over != nil {
+		e.Reason, e.Decision = over.Error(), audit.Deny
 	} else if x.socket != nil && x.socket.why() != nil {
 		e.Reason, e.Decision = x.socket.why().Error(), audit.Deny
 	} else if failed != nil {

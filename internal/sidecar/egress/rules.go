@@ -18,8 +18,9 @@ type rules struct {
 	revision int // another one for each change, also after a crash
 	set      *policy.Set
 	secrets  secrets
-	routes   []*upstream   // one for each route, same index
-	replaced chan struct{} // closed when others have taken over
+	routes   []*upstream    // one for each route, same index
+	all      *policy.Limits // of the bottle; nil for none
+	replaced chan struct{}  // closed when others have taken over
 }
 
 // newRules checks a configuration. Ways out that a change leaves as they are keep their
@@ -33,7 +34,7 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 	if err != nil {
 		return nil, err
 	}
-	next := &rules{revision: int(time.Now().UnixMilli()), set: set, secrets: secrets, replaced: make(chan struct{})}
+	next := &rules{revision: int(time.Now().UnixMilli()), set: set, secrets: secrets, all: cfg.Limits, replaced: make(chan struct{})}
 	if old != nil {
 		next.revision = old.revision + 1
 		next.secrets.remember(old.secrets)

@@ -31,6 +31,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
 // Limits on what a bottle may ask of us. All of them at once, headers of maxHeader on
@@ -53,6 +54,7 @@ type Server struct {
 	rules    atomic.Pointer[rules]
 	applying sync.Mutex // one change at a time
 	openings *openings
+	meter    *policy.Meter
 	denials  *budget
 	guard    guard
 	audit    *audit.Writer
@@ -78,7 +80,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	}
 	s := &Server{
 		bottle: cfg.Bottle, issuer: issuer, roots: roots, audit: events, log: log,
-		openings: newOpenings(), denials: newBudget(), tunnels: newTunnels(),
+		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(),
 		bodies: make(chan struct{}, maxBodies), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	first, err := s.newRules(cfg, nil)

@@ -20,7 +20,8 @@ type webSocket struct {
 	watched  []needle
 	forms    [][]byte // to be masked
 
-	sent, came atomic.Int64 // bytes that went out, and that came in
+	sent, came atomic.Int64        // bytes that went out, and that came in
+	up, down   func(n int64) error // count them, or say that a limit is reached
 
 	recent []byte // of the message on its way out
 
@@ -42,6 +43,8 @@ type placed struct {
 
 func newWebSocket(upstream io.ReadWriteCloser, watched []needle, forms [][]byte) *webSocket {
 	s := &webSocket{upstream: upstream, watched: watched, forms: forms}
+	free := func(int64) error { return nil }
+	s.up, s.down = free, free
 	nothing := func(*frame) error { return nil }
 	s.outwards = &frames{fromClient: true, begin: nothing, data: s.search, end: s.searched}
 	s.inwards = &frames{begin: s.place, data: s.keep, end: s.release}
@@ -59,6 +62,10 @@ func (s *webSocket) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if err := s.outwards.Write(p); err != nil {
+		s.refuse(err)
+		return len(p), nil
+	}
+	if err := s.up(int64(len(p))); err != nil {
 		s.refuse(err)
 		return len(p), nil
 	}
@@ -118,7 +125,11 @@ func (s *webSocket) Read(p []byte) (int, error) {
 	for len(s.ready) == 0 {
 		n, err := s.upstream.Read(buffer)
 		s.came.Add(int64(n))
-		if broken := s.inwards.Write(buffer[:n]); broken != nil {
+		broken := s.down(int64(n))
+		if broken == nil {
+			broken = s.inwards.Write(buffer[:n])
+		}
+		if broken != nil {
 			s.refuse(broken)
 			err = broken
 		}
