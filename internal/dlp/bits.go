@@ -1,0 +1,207 @@
+package dlp
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+	"unicode/utf8"
+)
+
+// alphabet is an encoding in which every symbol stands for the same number of bits.
+type alphabet struct {
+	name   string
+	width  int
+	shifts []int // where in a byte a symbol may begin
+	values [256]byte
+}
+
+const noSymbol = 0xFF
+
+func newAlphabet(name string, width int, shifts []int, spellings ...string) *alphabet {
+	a := &alphabet{name: name, width: width, shifts: shifts}
+	for i := range a.values {
+		a.values[i] = noSymbol
+	}
+	for _, spelling := range spellings {
+		for value, c := range []byte(spelling) {
+			a.values[c] = byte(value)
+		}
+	}
+	return a
+}
+
+const (
+	upper  = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	digits = "0123456789"
+)
+
+// squeeze appends the values of every symbol in src, whatever stands between them.
+func (a *alphabet) squeeze(dst, src []byte) []byte {
+	dst = slices.Grow(dst, len(src))
+	room := dst[len(dst) : len(dst)+len(src)]
+	n := 0
+	for _, c := range src {
+		v := a.values[c]
+		room[n] = v // overwritten if it is none: n is never ahead of the place in src
+		n += int(v>>7) ^ 1
+	}
+	return dst[:len(dst)+n]
+}
+
+// pack appends the bits of symbols.
+func (a *alphabet) pack(dst, symbols []byte) []byte {
+	width := a.width
+	dst = slices.Grow(dst, len(symbols)*width/8+9)
+	for ; len(symbols) >= 8; symbols = symbols[8:] {
+		s := symbols[:8:8]
+		w := uint64(s[0])<<(3*width) | uint64(s[1])<<(2*width) | uint64(s[2])<<width | uint64(s[3])
+		w = w<<width | uint64(s[4])
+		w = w<<width | uint64(s[5])
+		w = w<<width | uint64(s[6])
+		w = w<<width | uint64(s[7])
+		dst = binary.BigEndian.AppendUint64(dst, w<<(64-8*width))
+		dst = dst[:len(dst)-8+width]
+	}
+	var pending uint64
+	for _, s := range symbols {
+		pending = pending<<width | uint64(s)
+	}
+	for have := len(symbols) * width; have > 0; have -= 8 {
+		if have < 8 {
+			return append(dst, byte(pending<<(8-have)))
+		}
+		dst = append(dst, byte(pending>>(have-8)))
+	}
+	return dst
+}
+
+// place is where in src the n-th symbol stands.
+func (a *alphabet) place(src []byte, n int) int {
+	for i, c := range src {
+		if a.values[c] == noSymbol {
+			continue
+		}
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(src)
+}
+
+// span is where in src the symbols of the bytes from start to end stand, which were
+// read shift bits late.
+func (a *alphabet) span(src []byte, shift, start, end int) (int, int) {
+	first := (start*8 + shift) / a.width
+	last := (end*8 + shift - 1) / a.width
+	return a.place(src, first), min(a.place(src, last)+1, len(src))
+}
+
+// shifted writes src, read some bits late, to dst.
+func shifted(dst, src []byte, by int) []byte {
+	if by == 0 || len(src) == 0 {
+		return append(dst, src...)
+	}
+	i := 0
+	for ; i+9 <= len(src); i += 8 {
+		w := binary.BigEndian.Uint64(src[i:])<<by | uint64(src[i+8])>>(8-by)
+		dst = binary.BigEndian.AppendUint64(dst, w)
+	}
+	for ; i+1 < len(src); i++ {
+		dst = append(dst, src[i]<<by|src[i+1]>>(8-by))
+	}
+	return dst
+}
+
+// textRuns yields the runs of text in data that have least bytes or more, of printable
+// ASCII at first and of whatever runes around it. Eight bytes are judged at a time,
+// since most data is no text.
+func textRuns(data []byte, least int, yield func(start, end int)) {
+	const high, low = 0x8080808080808080, 0x0101010101010101
+	recent, done, i := uint32(0), 0, 0
+	for ; i+8 <= len(data); i += 8 {
+		w := binary.LittleEndian.Uint64(data[i:])
+		printable := ((w | high) - 0x20*low) &^ w & high
+		blank := (w & (0xF8 * low)) ^ 0x08*low // eight to fifteen: tabs and ends of lines
+		spaces := ^((blank | high) - low) &^ blank & high
+		mask := uint32(((printable | spaces) >> 7) * 0x0102040810204080 >> 56)
+		recent = recent>>8 | mask<<24
+		runs := recent & (recent >> 1)
+		runs &= runs >> 2
+		runs &= runs >> 4
+		if least >= 16 {
+			runs &= runs >> 8
+		}
+		if runs == 0 {
+			continue
+		}
+		p := i - 24 + bits.TrailingZeros32(runs)
+		if p < done {
+			continue
+		}
+		start, end := around(data, p)
+		if end-start >= least {
+			yield(start, end)
+		}
+		if done = end; done > i+16 {
+			i = done&^7 - 8
+			recent = 0
+		}
+	}
+	for p := max(i-24, done, 0); p < len(data); p++ {
+		start, end := around(data, p)
+		if end-start >= least {
+			yield(start, end)
+		}
+		p = max(p, end)
+	}
+}
+
+// around is the run of text that the byte at i belongs to.
+func around(data []byte, i int) (start, end int) {
+	for start = i; start > 0; {
+		size := lastText(data[:start])
+		if size == 0 {
+			break
+		}
+		start -= size
+	}
+	return start, i + textLen(data[i:])
+}
+
+// textLen is how much of the beginning of data is text.
+func textLen(data []byte) int {
+	for i := 0; i < len(data); {
+		if c := data[i]; c < utf8.RuneSelf {
+			if !isText(c) {
+				return i
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError {
+			return i
+		}
+		i += size
+	}
+	return len(data)
+}
+
+func lastText(data []byte) int {
+	c := data[len(data)-1]
+	if c < utf8.RuneSelf {
+		if isText(c) {
+			return 1
+		}
+		return 0
+	}
+	r, size := utf8.DecodeLastRune(data)
+	if r == utf8.RuneError {
+		return 0
+	}
+	return size
+}
+
+func isText(c byte) bool { return c >= 0x20 && c < 0x80 || c&0xF8 == 0x08 }

@@ -1,0 +1,88 @@
+package dlp
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"hash/crc32"
+)
+
+// crc62 checks tokens that end with the CRC32 of their random part in base 62, as those
+// of GitHub and npm do.
+func crc62(prefix int) func([]byte) bool {
+	return func(token []byte) bool {
+		if len(token) < prefix+7 {
+			return false
+		}
+		body, sum := token[prefix:len(token)-6], token[len(token)-6:]
+		return string(base62(crc32.ChecksumIEEE(body))) == string(sum)
+	}
+}
+
+func base62(n uint32) []byte {
+	out := bytes.Repeat([]byte("0"), 6)
+	for i := len(out) - 1; n > 0; i, n = i-1, n/62 {
+		out[i] = (digits + upper + lower)[n%62]
+	}
+	return out
+}
+
+// isJWT looks whether a token's first part is a JSON object with an algorithm.
+func isJWT(token []byte) bool {
+	head, _, _ := bytes.Cut(token, []byte("."))
+	text, err := base64.RawURLEncoding.DecodeString(string(bytes.TrimRight(head, "=")))
+	if err != nil {
+		return false
+	}
+	var header struct{ Alg, Enc string }
+	return json.Unmarshal(text, &header) == nil && header.Alg != ""
+}
+
+// hasDigitAndLetter is what a token of random letters and digits nearly always has.
+func hasDigitAndLetter(token []byte) bool {
+	return bytes.ContainsFunc(token, func(r rune) bool { return r >= '0' && r <= '9' }) &&
+		bytes.ContainsFunc(token, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' })
+}
+
+// notPresigned is false for the key's name in a presigned URL, which is no secret: what
+// makes the URL worth something is the signature, for one request and some time.
+func notPresigned(data []byte, start, _ int) bool {
+	before := bytes.ToLower(data[max(0, start-24):start])
+	for _, parameter := range []string{"x-amz-credential=", "awsaccesskeyid=", "credential="} {
+		if bytes.HasSuffix(before, []byte(parameter)) {
+			return false
+		}
+	}
+	return true
+}
+
+// privateKey finds the body of a PEM private key behind its first line.
+func privateKey(data []byte, at int) (int, int, bool) {
+	const most = 80
+	line := data[at:min(len(data), at+most)]
+	i := bytes.Index(line, []byte("PRIVATE KEY"))
+	if i < 0 {
+		return at, at + len(line), false
+	}
+	if bytes.ContainsAny(line[len("-----BEGIN "):i], "\n\r\"-") {
+		return at, at + i, false
+	}
+	body, symbols := at+i+len("PRIVATE KEY"), 0
+	end := body
+	for ; end < len(data) && end-body < maxPEM; end++ {
+		c := data[end]
+		if end > body+8 && c == '-' && bytes.HasPrefix(data[end:], []byte("-----END")) {
+			end += len("-----END")
+			break
+		}
+		if isAlnum(c) || c == '+' || c == '/' {
+			symbols++
+		}
+	}
+	return at, end, symbols >= minPEM && invented(data[body:end]) == false
+}
+
+const (
+	maxPEM = 16 << 10
+	minPEM = 40 // base64 of an Ed25519 key has 64
+)

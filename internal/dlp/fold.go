@@ -1,0 +1,221 @@
+package dlp
+
+import (
+	"encoding/binary"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// fold is text with what only looks like ASCII turned into it and what does not show
+// left out. It is nil when there is nothing of the kind, which for ASCII is found out
+// eight bytes at a time.
+func fold(text []byte) []byte {
+	if plainASCII(text) {
+		return nil
+	}
+	dst := make([]byte, 0, len(text))
+	changed := false
+	for i := 0; i < len(text); {
+		if c := text[i]; c < utf8.RuneSelf && shows(c) {
+			dst = append(dst, c)
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(text[i:])
+		c, keep := foldRune(r)
+		switch {
+		case r == utf8.RuneError && size == 1, keep:
+			dst = append(dst, text[i:i+size]...)
+		case c != 0:
+			dst, changed = append(dst, c), true
+		default:
+			changed = true
+		}
+		i += size
+	}
+	if !changed {
+		return nil
+	}
+	return dst
+}
+
+// foldSpan goes the way of fold again.
+func foldSpan(text []byte, start, end int) (int, int) {
+	first, last, n := len(text), len(text), 0
+	for i := 0; i < len(text) && n < end; {
+		r, size := utf8.DecodeRune(text[i:])
+		out := size
+		if c, keep := foldRune(r); (r != utf8.RuneError || size > 1) && !keep {
+			out = 0
+			if c != 0 {
+				out = 1
+			}
+		}
+		if n <= start && start < n+out {
+			first = i
+		}
+		i, n = i+size, n+out
+		last = i
+	}
+	return first, last
+}
+
+func shows(c byte) bool { return c >= 0x20 && c != 0x7F || c == '\t' || c == '\n' || c == '\r' }
+
+func plainASCII(text []byte) bool {
+	const high, low = 0x8080808080808080, 0x0101010101010101
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		if (w|(w-0x20*low))&high != 0 && !plainSlow(text[i:i+8]) {
+			return false
+		}
+	}
+	return plainSlow(text[i:])
+}
+
+func plainSlow(text []byte) bool {
+	for _, c := range text {
+		if c >= utf8.RuneSelf || !shows(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// foldRune is the ASCII character that r looks like, zero for one that does not show,
+// or keep.
+func foldRune(r rune) (c byte, keep bool) {
+	switch {
+	case r < utf8.RuneSelf:
+		if shows(byte(r)) {
+			return byte(r), false
+		}
+		return 0, false
+	case r >= 0xFF01 && r <= 0xFF5E: // full width
+		return byte(r - 0xFF01 + '!'), false
+	case r >= 0xE0020 && r <= 0xE007E: // tags
+		return byte(r - 0xE0000), false
+	case r >= 0x1D400 && r <= 0x1D6A3: // mathematical letters
+		return alphabetic(int(r-0x1D400) % 52), false
+	case r >= 0x1D7CE && r <= 0x1D7FF: // mathematical digits
+		return byte('0' + (r-0x1D7CE)%10), false
+	case r >= 0x24B6 && r <= 0x24E9: // letters in circles
+		return alphabetic(int(r - 0x24B6)), false
+	case r >= 0x1F130 && r <= 0x1F149 || r >= 0x1F150 && r <= 0x1F169 || r >= 0x1F170 && r <= 0x1F189: // letters in boxes
+		return byte('A' + (r-0x1F130)%0x20), false
+	case r >= 0x1F1E6 && r <= 0x1F1FF: // regional indicators
+		return byte('A' + r - 0x1F1E6), false
+	case r >= 0x249C && r <= 0x24B5: // letters in parentheses
+		return byte('a' + r - 0x249C), false
+	case r >= 0x2460 && r <= 0x2468: // digits in circles
+		return byte('1' + r - 0x2460), false
+	case r >= 0x2080 && r <= 0x2089:
+		return byte('0' + r - 0x2080), false
+	case r == 0x2070 || r >= 0x2074 && r <= 0x2079:
+		return byte('0' + r - 0x2070), false
+	case invisible(r):
+		return 0, false
+	}
+	if c := lookalike(r); c != 0 {
+		return c, false
+	}
+	return 0, true
+}
+
+func alphabetic(i int) byte {
+	if i < 26 {
+		return byte('A' + i)
+	}
+	return byte('a' + i - 26)
+}
+
+// invisible runes stand between letters without being seen: of no width, of direction,
+// variation selectors, marks upon the letter before, and fillers.
+func invisible(r rune) bool {
+	switch r {
+	case 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0:
+		return true
+	}
+	return unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Variation_Selector) || r >= 0x80 && r < 0xA0
+}
+
+// lookalikes lists, for each ASCII character, other runes that are drawn alike: Greek,
+// Cyrillic, Armenian and Cherokee letters, letters with marks, dashes, and so on.
+const lookalikes = `
+A ΑАᎪÀÁÂÃÄÅĀĂĄǍȀȂᴀꓮ
+B ΒВᏴꓐℬ
+C СϹᏟÇĆĈĊČℂℭꓚⅭ
+D ᎠĎĐÐꓓⅮ
+E ΕЕᎬÈÉÊËĒĔĖĘĚℰꓰ
+F ϜℱꓝҒ
+G ԌᏀĜĞĠĢꓖ
+H ΗНᎻĤĦℋℌℍꓧ
+I ΙІӀÌÍÎÏĨĪĬĮİℐℑꓲⅠ
+J ЈᎫĴꓙ
+K ΚКᏦĶKꓗ
+L ᏞĹĻĽĿŁℒꓡⅬ
+M ΜМᎷϺℳꓟⅯ
+N ΝÑŃŅŇℕꓠ
+O ΟОՕÒÓÔÕÖØŌŎŐꓳ
+P ΡРᏢℙꓑ
+Q Ԛℚⵕ
+R ᏒŔŖŘℛℜℝꓣ
+S ЅՏᏚŚŜŞŠȘꓢ
+T ΤТᎢŢŤŦȚꓔ
+U ՍÙÚÛÜŨŪŬŮŰŲꓴ
+V ѴᏙꓦⅤ
+W ԜᎳŴꓪ
+X ΧХꓫⅩ
+Y ΥҮУÝŶŸꓬ
+Z ΖᏃŹŻŽℤℨꓜ
+a аɑαàáâãäåāăąǎª
+b ƄЬᏏ
+c сϲçćĉċčⅽᴄ
+d ԁďđⅾ
+e еҽèéêëēĕėęěℯє
+f ſẝƒ
+g ɡցĝğġģℊ
+h һհĥħℎ
+i іıìíîïĩīĭįⅰι
+j јϳĵ
+k кķĸκ
+l ӏⅼĺļľŀłℓǀ
+m мⅿ
+n ոñńņňŉп
+o оοօòóôõöøōŏőºσ
+p рρ
+q ԛզ
+r гŕŗř
+s ѕśŝşšșꜱ
+t тţťŧțτ
+u υսùúûüũūŭůűųц
+v νѵⅴᴠ
+w ԝѡŵᴡω
+x хⅹ×χ
+y уүýÿŷγ
+z ᴢźżž
+0 ߀
+1 ¹
+2 ²
+3 ³Зз
+- ‐‑‒–—―−﹣⁃˗
+_ ‗﹍﹎﹏
+. ․‧·｡。
+: ：ː∶։
+/ ⁄∕
+= ꞊＝﹦
++ ﹢
+' ‘’ʼ
+" “”
+`
+
+// lookalike finds r in that list, zero if it is not there.
+func lookalike(r rune) byte {
+	at := strings.IndexRune(lookalikes, r)
+	if at < 0 {
+		return 0
+	}
+	return lookalikes[strings.LastIndexByte(lookalikes[:at], '\n')+1]
+}

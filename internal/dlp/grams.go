@@ -1,0 +1,180 @@
+package dlp
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// grams finds the places where something that is looked for may stand: four bytes of
+// each literal are kept in a set of bits, which one pass asks at every place. Upper and
+// lower case are the same to it, and a few other characters; who is told of a place
+// looks for himself.
+type grams struct {
+	bits [gramWords]uint64
+	at   map[uint32][]gram
+}
+
+const (
+	gramLen   = 4
+	gramBits  = 17
+	gramWords = 1 << gramBits / 64
+)
+
+// gram is one literal's four bytes.
+type gram struct {
+	kind   gramKind
+	index  int // of the rule or the known value
+	form   int // of the known value; for a rule, how it is turned
+	offset int // of the four bytes in the literal
+	length int // of the literal, for a rule
+}
+
+type gramKind byte
+
+const (
+	gramRule gramKind = iota
+	gramKnown
+	gramTurned
+	gramLetters
+)
+
+func newGrams() *grams { return &grams{at: map[uint32][]gram{}} }
+
+func gramKey(b []byte) uint32 { return binary.LittleEndian.Uint32(b) | 0x20202020 }
+
+func gramHash(key uint32) uint32 { return key * 0x9E3779B1 >> (32 - gramBits) }
+
+func (g *grams) add(literal []byte, offset int, entry gram) {
+	key := gramKey(literal[offset:])
+	h := gramHash(key)
+	g.bits[h/64] |= 1 << (h % 64)
+	entry.offset = offset
+	g.at[key] = append(g.at[key], entry)
+}
+
+// addRarest adds the four bytes of a literal that text is least likely to have.
+func (g *grams) addRarest(literal []byte, entry gram) {
+	best, most := 0, -1
+	for i := 0; i+gramLen <= len(literal); i++ {
+		rare := 0
+		for _, c := range literal[i : i+gramLen] {
+			rare += rarity(c)
+		}
+		if rare > most {
+			best, most = i, rare
+		}
+	}
+	g.add(literal, best, entry)
+}
+
+func rarity(c byte) int {
+	switch {
+	case c >= '0' && c <= '9', c == '_', c == '-':
+		return 3
+	case slices.Contains([]byte("jkqvwxyzJKQVWXYZ"), c):
+		return 4
+	case slices.Contains([]byte("bfghpuBFGHPU"), c):
+		return 2
+	case c == ' ':
+		return 0
+	}
+	return 1
+}
+
+// each calls found for every entry whose four bytes stand at i.
+func (g *grams) each(data []byte, found func(i int, entry gram)) {
+	for i := 0; i+gramLen <= len(data); i++ {
+		key := gramKey(data[i:])
+		h := gramHash(key)
+		if g.bits[h/64]&(1<<(h%64)) == 0 {
+			continue
+		}
+		for _, entry := range g.at[key] {
+			found(i, entry)
+		}
+	}
+}
+
+func (e *engine) textGrams() *grams {
+	g := newGrams()
+	for i := range e.rules {
+		for _, literal := range e.rules[i].literals() {
+			for form, l := range [][]byte{literal, reversed(literal), rot13(literal), reversed(rot13(literal))} {
+				g.addRarest(l, gram{kind: gramRule, index: i, form: form, length: len(literal)})
+			}
+		}
+	}
+	for i := range e.known {
+		k := &e.known[i]
+		for offset := 0; offset+gramLen <= len(k.plain); offset++ {
+			g.add(k.plain, offset, gram{kind: gramKnown, index: i})
+		}
+		for form, turned := range k.turned {
+			g.addRarest(turned, gram{kind: gramTurned, index: i, form: form})
+		}
+	}
+	return g
+}
+
+// letterGrams is nil when no known value has letters and digits enough.
+func (e *engine) letterGrams() *grams {
+	var g *grams
+	for i := range e.known {
+		k := &e.known[i]
+		if len(k.letters) < minLetters {
+			continue
+		}
+		if g == nil {
+			g = newGrams()
+		}
+		g.addRarest(k.letters, gram{kind: gramLetters, index: i})
+	}
+	return g
+}
+
+// minLetters is how many letters and digits a known value must have to be looked for
+// with everything between them left out.
+const minLetters = 12
+
+func reversed(b []byte) []byte {
+	r := slices.Clone(b)
+	slices.Reverse(r)
+	return r
+}
+
+func rot13(b []byte) []byte {
+	r := make([]byte, len(b))
+	for i, c := range b {
+		r[i] = rot13Byte(c)
+	}
+	return r
+}
+
+func rot13Byte(c byte) byte {
+	switch l := c | 0x20; {
+	case l < 'a' || l > 'z':
+		return c
+	case l <= 'm':
+		return c + 13
+	default:
+		return c - 13
+	}
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+func isAlnum(c byte) bool  { return isLetter(c) || isDigit(c) }
+
+// keepLetters appends the letters and digits of src.
+func keepLetters(dst, src []byte) []byte {
+	dst = slices.Grow(dst, len(src))
+	room := dst[len(dst) : len(dst)+len(src)]
+	n := 0
+	for _, c := range src {
+		room[n] = c // overwritten if it is none
+		if isAlnum(c) {
+			n++
+		}
+	}
+	return dst[:len(dst)+n]
+}

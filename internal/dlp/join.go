@@ -1,0 +1,61 @@
+package dlp
+
+// join is text with the joints between its strings left out, so that "ab" + "cd" and
+// ["ab","cd"] read abcd; nil if it has none.
+func join(text []byte) []byte {
+	var dst []byte
+	from := 0
+	for i := 0; i < len(text); i++ {
+		if !isQuote(text[i]) {
+			continue
+		}
+		size := joint(text[i:])
+		if size == 0 {
+			continue
+		}
+		dst = append(dst, text[from:i]...)
+		i += size - 1
+		from = i + 1
+	}
+	if from == 0 {
+		return nil
+	}
+	return append(dst, text[from:]...)
+}
+
+func joinSpan(text []byte, start, end int) (int, int) {
+	first, last := len(text), len(text)
+	for i, n := 0, 0; i < len(text) && n < end; {
+		if isQuote(text[i]) {
+			if size := joint(text[i:]); size > 0 {
+				i += size
+				continue
+			}
+		}
+		if n == start {
+			first = i
+		}
+		i, n = i+1, n+1
+		last = i
+	}
+	return first, last
+}
+
+func isQuote(c byte) bool { return c == '"' || c == '\'' || c == '`' }
+
+// maxJoint is how much may stand between two quotes that end and begin strings.
+const maxJoint = 24
+
+// joint is the length of what begins with a quote, ends with one, and has only marks
+// and blanks between that join strings; zero if there is none.
+func joint(text []byte) int {
+	for i := 1; i < min(len(text), maxJoint); i++ {
+		switch c := text[i]; {
+		case isQuote(c):
+			return i + 1
+		case c > ' ' && c != ',' && c != '+' && c != '.' && c != '&' && c != '|' && c != '\\' && c != ';':
+			return 0
+		}
+	}
+	return 0
+}

@@ -1,0 +1,488 @@
+package dlp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"slices"
+)
+
+// alphabets are the encodings of whole bits. What stands between symbols is left out,
+// so that separators do not matter.
+type alphabets struct {
+	base64, base32, base32hex, hex *alphabet
+	base58                         [256]byte
+	base85                         [3][256]byte // Ascii85, RFC 1924, Z85
+}
+
+func newAlphabets() alphabets {
+	even := []int{0, 2, 4, 6}
+	all := []int{0, 1, 2, 3, 4, 5, 6, 7}
+	return alphabets{
+		base64:    newAlphabet("base64", 6, even, upper+lower+digits+"+/", upper+lower+digits+"-_"),
+		base32:    newAlphabet("base32", 5, all, upper+"234567", lower+"234567"),
+		base32hex: newAlphabet("base32hex", 5, all, digits+upper[:22], digits+lower[:22]),
+		hex:       newAlphabet("hex", 4, []int{0, 4}, digits+"ABCDEF", digits+"abcdef"),
+		base58:    newAlphabet("base58", 0, nil, digits[1:]+"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz").values,
+		base85: [3][256]byte{
+			newAlphabet("base85", 0, nil, symbols85()).values,
+			newAlphabet("base85", 0, nil, digits+upper+lower+"!#$%&()*+-;<=>?@^_`{|}~").values,
+			newAlphabet("base85", 0, nil, digits+lower+upper+".-:+=^!/*?&<>()[]{}@%$#").values,
+		},
+	}
+}
+
+// symbols decodes what is written in some alphabet.
+func (c *scan) symbols(v *view, depth int) {
+	if depth <= 0 || len(v.data) < c.least*4/3 {
+		return
+	}
+	c.packed(v, depth, c.base64, v.data, 0)
+	c.hexDigits(v, depth)
+	c.base32Runs(v, depth)
+	c.base58Runs(v, depth)
+	c.base85Runs(v, depth)
+	c.numbers(v, depth)
+}
+
+// packed reads the symbols of a part of the view that begins at base.
+func (c *scan) packed(v *view, depth int, a *alphabet, part []byte, base int) {
+	if !c.work(len(part)) {
+		return
+	}
+	symbols := a.squeeze(c.borrow(), part)
+	packed := a.pack(c.borrow(), symbols)
+	c.giveBack(symbols)
+	for _, shift := range a.shifts {
+		if !c.work(len(packed)) {
+			break
+		}
+		late := shifted(c.borrow(), packed, shift)
+		c.bytes(v.child(a.name, late, func(start, end int) (int, int) {
+			from, to := a.span(part, shift, start, end)
+			return base + from, base + to
+		}), depth-1)
+		c.giveBack(late)
+	}
+	c.giveBack(packed)
+}
+
+// bytes searches what was decoded, which may be text in places.
+func (c *scan) bytes(v *view, depth int) {
+	textRuns(v.data, c.least, func(start, end int) {
+		if c.decode(end - start) {
+			c.view(v.part(start, end), depth)
+		}
+	})
+	c.inflate(v, depth)
+}
+
+// part is a view of a part of another.
+func (v *view) part(start, end int) *view {
+	return &view{data: v.data[start:end], parent: v, turned: v.turned, origin: func(s, e int) (int, int) { return s + start, e + start }}
+}
+
+func symbols85() string {
+	var symbols []byte
+	for c := byte('!'); c <= 'u'; c++ {
+		symbols = append(symbols, c)
+	}
+	return string(symbols)
+}
+
+// hexDigits decodes hex, also where each byte has a prefix of its own, 0x or \x.
+func (c *scan) hexDigits(v *view, depth int) {
+	if !hasPrefixes(v.data) {
+		c.packed(v, depth, c.hex, v.data, 0)
+		return
+	}
+	if !c.work(len(v.data)) {
+		return
+	}
+	bare := c.borrow()
+	bare = append(bare, v.data...)
+	for i := range bare[1:] {
+		if bare[i] == '0' && bare[i+1]|0x20 == 'x' {
+			bare[i] = '.'
+		}
+	}
+	c.packed(v, depth, c.hex, bare, 0)
+	c.giveBack(bare)
+}
+
+func hasPrefixes(data []byte) bool {
+	return bytes.Contains(data, []byte("0x")) || bytes.Contains(data, []byte("0X"))
+}
+
+// base32Runs decodes runs of letters of one case and digits, with short separators.
+func (c *scan) base32Runs(v *view, depth int) {
+	least := c.least * 8 / 5
+	if !c.work(len(v.data) / 4) {
+		return
+	}
+	data, done := v.data, 0
+	for last := least - 1; last < len(data); last += least / 2 {
+		kind := base32Kind(data[last])
+		if kind == 0 && last > 0 {
+			kind = base32Kind(data[last-1])
+		}
+		if kind == 0 || last < done {
+			continue
+		}
+		start, end, symbols := base32Around(data, last, kind)
+		if done = end; symbols >= least && start < end {
+			c.packed(v, depth, c.base32, data[start:end], start)
+			c.packed(v, depth, c.base32hex, data[start:end], start)
+		}
+	}
+}
+
+// base32Around is the run of one kind around i and how many symbols it has.
+func base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
+	start, end = i, i
+	both := kind
+	for gap, j := 0, i; j >= 0 && gap <= base32Gap(both); j-- {
+		k := base32Kind(data[j])
+		if k == 0 {
+			if gap++; data[j] == ' ' && both&capitals == 0 {
+				break
+			}
+			continue
+		}
+		if both&k == 0 {
+			break
+		}
+		both &= k
+		start, symbols, gap = j, symbols+1, 0
+	}
+	for gap, j := 0, i+1; j < len(data) && gap <= base32Gap(both); j++ {
+		k := base32Kind(data[j])
+		if k == 0 {
+			if gap++; data[j] == ' ' && both&capitals == 0 {
+				break
+			}
+			continue
+		}
+		if both&k == 0 {
+			break
+		}
+		both &= k
+		end, symbols, gap = j+1, symbols+1, 0
+	}
+	return start, end, symbols
+}
+
+// base32Gap is how long a separator may be. Rows of small letters are everywhere.
+func base32Gap(kind byte) int {
+	if kind == smalls {
+		return 1
+	}
+	return 3
+}
+
+const (
+	capitals = 1 << iota
+	smalls
+)
+
+func base32Kind(c byte) byte {
+	switch {
+	case isDigit(c):
+		return capitals | smalls
+	case c >= 'A' && c <= 'Z':
+		return capitals
+	case c >= 'a' && c <= 'z':
+		return smalls
+	}
+	return 0
+}
+
+// maxBase58 bounds what is decoded as one number, since the cost grows with the square.
+const maxBase58 = 4096
+
+// base58Runs decodes each run of the alphabet as one number.
+func (c *scan) base58Runs(v *view, depth int) {
+	if !c.work(len(v.data) / 4) {
+		return
+	}
+	least := c.least * 4 / 3
+	for from, last := 0, least-1; last < len(v.data); last = from + least - 1 {
+		start := last
+		for start >= from && c.base58[v.data[start]] != noSymbol {
+			start--
+		}
+		if start >= from {
+			from = start + 1
+			continue
+		}
+		start, end := from, last+1
+		for end < len(v.data) && c.base58[v.data[end]] != noSymbol {
+			end++
+		}
+		from = end + 1
+		if end-start > maxBase58 || !c.work((end-start)*(end-start)/32) {
+			continue
+		}
+		number := c.number58(c.borrow(), v.data[start:end])
+		c.bytes(v.child("base58", number, func(int, int) (int, int) { return start, end }), depth-1)
+		c.giveBack(number)
+	}
+}
+
+// number58 appends a number's bytes, the largest first.
+func (c *scan) number58(dst, run []byte) []byte {
+	const chunk = 10 // 58^10 fits a word
+	var room [24]uint64
+	limbs := room[:0]
+	for i := 0; i < len(run); {
+		scale, carry := uint64(1), uint64(0)
+		for end := min(len(run), i+chunk); i < end; i++ {
+			scale, carry = scale*58, carry*58+uint64(c.base58[run[i]])
+		}
+		for j := range limbs {
+			hi, lo := bits.Mul64(limbs[j], scale)
+			sum, over := bits.Add64(lo, carry, 0)
+			limbs[j], carry = sum, hi+over
+		}
+		if carry > 0 {
+			limbs = append(limbs, carry)
+		}
+	}
+	for _, limb := range slices.Backward(limbs) {
+		dst = binary.BigEndian.AppendUint64(dst, limb)
+	}
+	return dst
+}
+
+// base85Runs decodes base85 in three alphabets. Each place is asked whether the five
+// symbols there and the five behind them stand for text; the whole run is then decoded
+// at that alignment. Runs that could be nothing but base64 are passed over.
+func (c *scan) base85Runs(v *view, depth int) {
+	if !c.work(len(v.data)) {
+		return
+	}
+	for i := 0; i < len(v.data); i++ {
+		start := i
+		for i < len(v.data) && v.data[i] > ' ' && v.data[i] < 0x7F {
+			i++
+		}
+		if i-start >= c.least*5/4 {
+			c.base85Run(v, depth, start, i)
+		}
+	}
+}
+
+// plainStretch is how long a stretch without any mark may be in base85. What is random
+// has a mark in every forty symbols, but what is encoded there may be no more than digits.
+const plainStretch = 128
+
+// base85Run cuts long stretches without marks out of a run and decodes the rest.
+func (c *scan) base85Run(v *view, depth, start, end int) {
+	from, last := start, start
+	for i := start; i < end; i++ {
+		if isAlnum(v.data[i]) || v.data[i] == '+' || v.data[i] == '/' || v.data[i] == '-' || v.data[i] == '_' || v.data[i] == '=' {
+			continue
+		}
+		if i-last > 2*plainStretch {
+			c.base85Part(v, depth, from, min(last+plainStretch, end))
+			from = i - plainStretch
+		}
+		last = i
+	}
+	if end-last > 2*plainStretch && end-start > 2*plainStretch {
+		end = last + plainStretch
+	}
+	c.base85Part(v, depth, from, end)
+}
+
+func (c *scan) base85Part(v *view, depth, start, end int) {
+	if end-start < c.least*5/4 || !c.work(3*(end-start)) {
+		return
+	}
+	for i := range c.base85 {
+		phases := text85(&c.base85[i], v.data[start:end])
+		for phase := range 5 {
+			if phases&(1<<phase) != 0 {
+				c.base85From(v, depth, &c.base85[i], start+phase, end)
+			}
+		}
+	}
+}
+
+// text85 is the set of alignments at which ten symbols somewhere in run stand for text.
+func text85(values *[256]byte, run []byte) (phases uint8) {
+	const top = 85 * 85 * 85 * 85
+	var group uint64
+	have, recent := 0, uint32(0)
+	for i, ch := range run {
+		value := values[ch]
+		if value == noSymbol {
+			have, group, recent = 0, 0, 0
+			continue
+		}
+		if have == 5 {
+			group -= uint64(values[run[i-5]]) * top
+		} else {
+			have++
+		}
+		group = group*85 + uint64(value)
+		recent <<= 1
+		if have == 5 && group <= math.MaxUint32 && text32(uint32(group)) {
+			recent |= 1
+			if recent&(1<<5) != 0 {
+				phases |= 1 << ((i + 1) % 5)
+			}
+		}
+	}
+	return phases
+}
+
+// text32 reports whether four bytes are all printable or blanks.
+func text32(w uint32) bool {
+	const high, low = 0x80808080, 0x01010101
+	printable := ((w | high) - 0x20*low) &^ w & high
+	blank := (w & (0xF8 * low)) ^ 0x08*low
+	spaces := ^((blank | high) - low) &^ blank & high
+	return printable|spaces == high
+}
+
+// base85From decodes groups from start; those that are none become zeros.
+func (c *scan) base85From(v *view, depth int, values *[256]byte, start, end int) {
+	out := c.borrow()
+	for i := start; i < end; i += 5 {
+		var group uint64
+		n := min(5, end-i)
+		valid := n > 1
+		for j := range 5 {
+			value := byte(84)
+			if j < n {
+				value = values[v.data[i+j]]
+				valid = valid && value != noSymbol
+			}
+			group = group*85 + uint64(value)
+		}
+		if !valid || group > math.MaxUint32 {
+			group = 0
+		}
+		out = binary.BigEndian.AppendUint32(out, uint32(group))
+		out = out[:len(out)-(5-n)]
+	}
+	c.bytes(v.child("base85", out, func(s, e int) (int, int) {
+		return start + s/4*5, min(start+(e+3)/4*5, end)
+	}), depth-1)
+	c.giveBack(out)
+}
+
+// numbers decodes bytes written as decimal or octal numbers. It looks where a quarter of
+// the characters are digits.
+func (c *scan) numbers(v *view, depth int) {
+	if !c.work(len(v.data) / 2) {
+		return
+	}
+	const block = 64
+	start, end := 0, 0
+	for i := 0; i < len(v.data); i += block {
+		count := 0
+		part := v.data[i:min(i+block, len(v.data))]
+		for _, ch := range part {
+			if ch-'0' < 10 {
+				count++
+			}
+		}
+		if 4*count < len(part) {
+			continue
+		}
+		if i > end+block {
+			c.numbersIn(v, depth, start, end)
+			start = max(end, i-block)
+		}
+		end = min(i+2*block, len(v.data))
+	}
+	c.numbersIn(v, depth, start, end)
+}
+
+func (c *scan) numbersIn(v *view, depth, start, end int) {
+	if end-start < 2*c.least || !c.work(end-start) {
+		return
+	}
+	data := v.data[start:end]
+	var list numberList
+	list.decimal, list.octal = c.borrow(), c.borrow()
+	flush := func() {
+		if len(list.at) >= c.least {
+			at := list.at
+			origin := func(s, e int) (int, int) { return start + at[s], start + at[e-1] + 3 }
+			c.bytes(v.child("decimal", list.decimal, origin), depth-1)
+			c.bytes(v.child("octal", list.octal, origin), depth-1)
+		}
+		list.decimal, list.octal, list.at = list.decimal[:0], list.octal[:0], list.at[:0]
+	}
+	gap := 0
+	for i := 0; i < len(data); {
+		if !isDigit(data[i]) {
+			gap++
+			i++
+			continue
+		}
+		if gap > maxNumberGap {
+			flush()
+		}
+		first := i
+		for i < len(data) && isDigit(data[i]) {
+			i++
+		}
+		if !list.add(data[first:i], first, i < len(data) && data[i]|0x20 == 'o') {
+			flush()
+		}
+		gap = 0
+	}
+	flush()
+	c.giveBack(list.decimal)
+	c.giveBack(list.octal)
+}
+
+// maxNumberGap is how much may stand between two numbers.
+const maxNumberGap = 12
+
+type numberList struct {
+	decimal, octal []byte
+	at             []int
+}
+
+// add takes one run of digits: a number, or numbers of three digits each.
+func (l *numberList) add(run []byte, at int, octalMark bool) bool {
+	if len(run) == 1 && run[0] == '0' && octalMark { // 0o141
+		return true
+	}
+	if len(run) == 4 && run[0] == '0' {
+		run, at = run[1:], at+1
+	}
+	if len(run) > 3 && len(run)%3 != 0 {
+		return false
+	}
+	for len(run) > 0 {
+		n := min(3, len(run))
+		decimal, octal := 0, 0
+		for _, c := range run[:n] {
+			decimal = decimal*10 + int(c-'0')
+			octal = octal*8 + int(c-'0')
+			if c > '7' {
+				octal = 256
+			}
+		}
+		l.decimal = append(l.decimal, small(decimal))
+		l.octal = append(l.octal, small(octal))
+		l.at = append(l.at, at)
+		run, at = run[n:], at+n
+	}
+	return true
+}
+
+// small is n as a byte, zero if it is none.
+func small(n int) byte {
+	if n > 255 {
+		return 0
+	}
+	return byte(n)
+}

@@ -1,0 +1,359 @@
+package dlp
+
+import (
+	"bytes"
+	"slices"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// unescape searches a view with its escapes undone: those of URLs, HTML, JSON and other
+// languages together, those of quoted-printable apart, since they eat what is none. It
+// reports whether that was nearly all of a large view, so that the rest need not be
+// decoded with them.
+func (c *scan) unescape(v *view, depth int) (most bool) {
+	if depth <= 0 {
+		return false
+	}
+	for _, kind := range []struct {
+		name string
+		one  func(src []byte, i int, dst []byte) ([]byte, int)
+	}{{"escapes", unescapeOne}, {"quoted-printable", unquoteOne}} {
+		if !c.work(len(v.data) / 2) {
+			return false
+		}
+		plain, places := undo(v.data, kind.one)
+		if plain == nil {
+			continue
+		}
+		child := v.child(kind.name, plain, func(start, end int) (int, int) { return undoSpan(v.data, kind.one, start, end) })
+		child.turned = v.turned
+		searched := 0
+		for len(places) > 0 {
+			var start, end int
+			start, end, places = neighbourhood(plain, places)
+			if !c.decode(end - start) {
+				return false
+			}
+			c.view(child.part(start, end), depth-1)
+			searched += end - start
+		}
+		most = most || len(v.data) > smallView && 10*searched > 9*len(plain)
+	}
+	return most
+}
+
+const (
+	// near is how far from an escape a text is another than before, for who looks for a
+	// token; farWord is the same where no blank ends it.
+	near    = 256
+	farWord = 4 << 10
+)
+
+// neighbourhood is the part of plain around the first of the places, and around those
+// after it that are not far from each other, and which places are left.
+func neighbourhood(plain []byte, places []int) (start, end int, rest []int) {
+	start = reach(plain[:places[0]], true)
+	for {
+		end = places[0] + reach(plain[places[0]:], false)
+		next, _ := slices.BinarySearch(places, end+near)
+		if next == 0 || places[next-1] == places[0] {
+			return start, end, places[next:]
+		}
+		places = places[next-1:]
+	}
+}
+
+// reach is where, from one end of text, near and the word that goes on there end.
+func reach(text []byte, backwards bool) int {
+	at := func(n int) int {
+		if backwards {
+			return len(text) - 1 - n
+		}
+		return n
+	}
+	n := min(near, len(text))
+	for n < min(farWord, len(text)) && text[at(n)] > ' ' {
+		n++
+	}
+	if backwards {
+		return len(text) - n
+	}
+	return n
+}
+
+// undo is src with every escape replaced, nil if there is none, and where they were.
+func undo(src []byte, one func([]byte, int, []byte) ([]byte, int)) (dst []byte, places []int) {
+	var room [8]byte
+	from := 0
+	for i := 0; i < len(src); {
+		if !escapes(src[i]) {
+			i++
+			continue
+		}
+		decoded, size := one(src, i, room[:0])
+		if size == 0 {
+			i++
+			continue
+		}
+		dst = append(dst, src[from:i]...)
+		places = append(places, len(dst))
+		dst = append(dst, decoded...)
+		i += size
+		from = i
+	}
+	if from == 0 {
+		return nil, nil
+	}
+	return append(dst, src[from:]...), places
+}
+
+func escapes(c byte) bool { return c == '%' || c == '\\' || c == '&' || c == '=' }
+
+// undoSpan goes the way of undo again, to where a part of its result came from.
+func undoSpan(src []byte, one func([]byte, int, []byte) ([]byte, int), start, end int) (int, int) {
+	first, last := len(src), len(src)
+	var room [8]byte
+	for i, n := 0, 0; i < len(src) && n < end; {
+		out, size := 1, 0
+		if escapes(src[i]) {
+			var decoded []byte
+			if decoded, size = one(src, i, room[:0]); size > 0 {
+				out = len(decoded)
+			}
+		}
+		size = max(size, 1)
+		if n <= start && start < n+out {
+			first = i
+		}
+		i, n = i+size, n+out
+		last = i
+	}
+	return first, last
+}
+
+// unescapeOne appends what the escape at i stands for and says how long it is, zero if
+// there is none.
+func unescapeOne(src []byte, i int, dst []byte) ([]byte, int) {
+	rest := src[i+1:]
+	switch src[i] {
+	case '%':
+		if len(rest) > 0 && rest[0]|0x20 == 'u' {
+			return appendUnit(dst, src, i, 4)
+		}
+		if value, ok := parse(rest, 2, 16); ok {
+			return append(dst, byte(value)), 3
+		}
+	case '&':
+		return unentity(rest, dst)
+	case '\\':
+		return unslash(src, i, dst)
+	}
+	return dst, 0
+}
+
+func unslash(src []byte, i int, dst []byte) ([]byte, int) {
+	if i+1 == len(src) {
+		return dst, 0
+	}
+	rest := src[i+1:]
+	switch c := rest[0]; c {
+	case 'u':
+		return appendUnit(dst, src, i, 4)
+	case 'U':
+		return appendUnit(dst, src, i, 8)
+	case 'x':
+		if value, ok := parse(rest[1:], 2, 16); ok {
+			return append(dst, byte(value)), 4
+		}
+	case 'n', 'r', 't', 'b', 'f', 'v':
+		return append(dst, '\n'), 2
+	case '"', '\\', '/', '\'', '`':
+		return append(dst, c), 2
+	case '\n':
+		return dst, 2
+	case '0', '1', '2', '3', '4', '5', '6', '7':
+		for n := 3; n > 0; n-- {
+			if value, ok := parse(rest, n, 8); ok && value < 256 {
+				return append(dst, byte(value)), 1 + n
+			}
+		}
+	}
+	return dst, 0
+}
+
+// appendUnit undoes \u0041, \u{41} and %u0041, and two halves of a rune.
+func appendUnit(dst, src []byte, i, width int) ([]byte, int) {
+	rest := src[i+2:]
+	if len(rest) > 2 && rest[0] == '{' {
+		if end := bytes.IndexByte(rest[:min(len(rest), 9)], '}'); end > 1 {
+			if value, ok := parse(rest[1:], end-1, 16); ok {
+				return utf8.AppendRune(dst, rune(value)), 2 + end + 1
+			}
+		}
+		return dst, 0
+	}
+	value, ok := parse(rest, width, 16)
+	if !ok {
+		return dst, 0
+	}
+	if utf16.IsSurrogate(rune(value)) && len(rest) >= 10 && rest[4] == src[i] && rest[5] == src[i+1] {
+		if second, ok := parse(rest[6:], 4, 16); ok {
+			if r := utf16.DecodeRune(rune(value), rune(second)); r != utf8.RuneError {
+				return utf8.AppendRune(dst, r), 12
+			}
+		}
+	}
+	return utf8.AppendRune(dst, rune(value)), 2 + width
+}
+
+// parse reads exactly n digits.
+func parse(b []byte, n, base int) (int, bool) {
+	if len(b) < n || n == 0 {
+		return 0, false
+	}
+	value := 0
+	for _, c := range b[:n] {
+		digit := 99
+		switch {
+		case isDigit(c):
+			digit = int(c - '0')
+		case isLetter(c):
+			digit = int(c|0x20-'a') + 10
+		}
+		if digit >= base {
+			return 0, false
+		}
+		value = value*base + digit
+	}
+	return value, true
+}
+
+// maxEntity bounds the search for the end of an HTML entity.
+const maxEntity = 12
+
+func unentity(rest, dst []byte) ([]byte, int) {
+	if len(rest) > 2 && rest[0] == '#' {
+		base, skip := 10, 1
+		if rest[1]|0x20 == 'x' {
+			base, skip = 16, 2
+		}
+		n := 0
+		for n < maxEntity && skip+n < len(rest) {
+			if _, ok := parse(rest[skip+n:], 1, base); !ok {
+				break
+			}
+			n++
+		}
+		value, ok := parse(rest[skip:], n, base)
+		if !ok || value > utf8.MaxRune {
+			return dst, 0
+		}
+		size := 1 + skip + n
+		if skip+n < len(rest) && rest[skip+n] == ';' {
+			size++
+		}
+		return utf8.AppendRune(dst, rune(value)), size
+	}
+	end := bytes.IndexByte(rest[:min(len(rest), maxEntity)], ';')
+	if end < 1 {
+		return dst, 0
+	}
+	if c := entity(string(rest[:end])); c != 0 {
+		return append(dst, c), end + 2
+	}
+	return dst, 0
+}
+
+// entity is the ASCII character of a name, zero if it is no such name.
+func entity(name string) byte {
+	switch name {
+	case "Tab":
+		return '\t'
+	case "NewLine":
+		return '\n'
+	case "nbsp":
+		return ' '
+	case "excl":
+		return '!'
+	case "quot", "QUOT":
+		return '"'
+	case "num":
+		return '#'
+	case "dollar":
+		return '$'
+	case "percnt":
+		return '%'
+	case "amp", "AMP":
+		return '&'
+	case "apos":
+		return '\''
+	case "lpar":
+		return '('
+	case "rpar":
+		return ')'
+	case "ast", "midast":
+		return '*'
+	case "plus":
+		return '+'
+	case "comma":
+		return ','
+	case "hyphen", "dash":
+		return '-'
+	case "period":
+		return '.'
+	case "sol":
+		return '/'
+	case "colon":
+		return ':'
+	case "semi":
+		return ';'
+	case "lt", "LT":
+		return '<'
+	case "equals":
+		return '='
+	case "gt", "GT":
+		return '>'
+	case "quest":
+		return '?'
+	case "commat":
+		return '@'
+	case "lsqb", "lbrack":
+		return '['
+	case "bsol":
+		return '\\'
+	case "rsqb", "rbrack":
+		return ']'
+	case "Hat":
+		return '^'
+	case "lowbar", "UnderBar":
+		return '_'
+	case "grave", "DiacriticalGrave":
+		return '`'
+	case "lcub", "lbrace":
+		return '{'
+	case "verbar", "vert", "VerticalLine":
+		return '|'
+	case "rcub", "rbrace":
+		return '}'
+	}
+	return 0
+}
+
+// unquoteOne undoes quoted-printable.
+func unquoteOne(src []byte, i int, dst []byte) ([]byte, int) {
+	if src[i] != '=' {
+		return dst, 0
+	}
+	rest := src[i+1:]
+	if value, ok := parse(rest, 2, 16); ok {
+		return append(dst, byte(value)), 3
+	}
+	if bytes.HasPrefix(rest, []byte("\r\n")) {
+		return dst, 3
+	}
+	if bytes.HasPrefix(rest, []byte("\n")) {
+		return dst, 2
+	}
+	return dst, 0
+}

@@ -1,0 +1,242 @@
+package dlp
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// view is the data or something decoded from it.
+type view struct {
+	data   []byte
+	parent *view
+	name   string // of the encoding; "" for one that is not worth naming
+	turned bool   // reversed or rot13: not turned again
+	origin func(start, end int) (int, int)
+}
+
+// locate is where in the original data a part of the view comes from; -1 when that is
+// no one place.
+func (v *view) locate(start, end int) (int, int) {
+	for ; v.parent != nil; v = v.parent {
+		if v.origin == nil {
+			return -1, -1
+		}
+		start, end = v.origin(start, end)
+		start, end = min(start, len(v.parent.data)), min(end, len(v.parent.data))
+	}
+	return start, end
+}
+
+func (v *view) encoding() []string {
+	var names []string
+	for ; v != nil; v = v.parent {
+		if v.name != "" {
+			names = append(names, v.name)
+		}
+	}
+	slices.Reverse(names)
+	return names
+}
+
+func (v *view) child(name string, data []byte, origin func(start, end int) (int, int)) *view {
+	return &view{data: data, parent: v, name: name, origin: origin}
+}
+
+// scan is one search. It is used by one goroutine.
+type scan struct {
+	*engine
+	ctx      context.Context
+	in       Input
+	decoded  int // bytes
+	worked   int // bytes that some pass went over
+	checked  int // worked, when ctx was last asked
+	err      error
+	findings []Finding
+	pieces   []piece
+	scratch  [][]byte
+}
+
+func (e *engine) newScan(ctx context.Context, in Input) *scan {
+	return &scan{engine: e, ctx: ctx, in: in, checked: -checkEvery}
+}
+
+const (
+	// checkEvery is how much work is done before ctx is asked again: about half a
+	// millisecond.
+	checkEvery = 256 << 10
+	// maxWork bounds the passes over what was decoded, whatever it was.
+	maxWork = 64
+)
+
+func (c *scan) done() ([]Finding, error) { return c.findings, c.err }
+
+// work accounts for a pass over n bytes and reports whether to go on.
+func (c *scan) work(n int) bool {
+	c.worked += n
+	if c.err == nil && c.worked-c.checked >= checkEvery {
+		c.checked = c.worked
+		if err := c.ctx.Err(); err != nil {
+			c.err = fmt.Errorf("the scan was not finished: %w", context.Cause(c.ctx))
+		}
+	}
+	if c.err == nil && c.worked > maxWork*(c.budget+len(c.in.Data)) {
+		c.err = ErrBudget
+	}
+	return c.err == nil
+}
+
+// decode accounts for n bytes that were decoded and will be kept.
+func (c *scan) decode(n int) bool {
+	c.decoded += n
+	if c.err == nil && c.decoded > c.budget {
+		c.err = ErrBudget
+	}
+	return c.work(n)
+}
+
+// borrow is a buffer to be given back; they are few, since their users are nested no
+// deeper than the views are.
+func (c *scan) borrow() []byte {
+	if n := len(c.scratch); n > 0 {
+		b := c.scratch[n-1]
+		c.scratch = c.scratch[:n-1]
+		return b[:0]
+	}
+	return nil
+}
+
+func (c *scan) giveBack(b []byte) { c.scratch = append(c.scratch, b) }
+
+// view searches a view and everything that it can be decoded to.
+func (c *scan) view(v *view, depth int) {
+	if len(v.data) < MinKnown || !c.work(len(v.data)) {
+		return
+	}
+	c.search(v)
+	plain := v
+	if folded := fold(v.data); folded != nil && c.decode(len(folded)) {
+		from := v
+		plain = v.child("", folded, func(start, end int) (int, int) { return foldSpan(from.data, start, end) })
+		plain.turned = v.turned
+		c.search(plain)
+	}
+	c.inflate(v, depth)
+	if depth <= 0 || len(plain.data) < c.least*5/4 || c.unescape(plain, depth) {
+		return
+	}
+	c.symbols(plain, depth)
+	if !v.turned {
+		c.turn(plain, depth)
+	}
+}
+
+// search looks for what is looked for in a view as it is, and with joints and
+// separators left out.
+func (c *scan) search(v *view) {
+	c.literals(v)
+	if joined := join(v.data); joined != nil && c.decode(len(joined)) {
+		from := v
+		c.literals(v.child("joined", joined, func(start, end int) (int, int) { return joinSpan(from.data, start, end) }))
+	}
+	if c.letters == nil || !c.work(len(v.data)) {
+		return
+	}
+	letters := keepLetters(c.borrow(), v.data)
+	defer c.giveBack(letters)
+	if len(letters) == len(v.data) {
+		return
+	}
+	from := v
+	c.separated(v.child("separated", letters, func(start, end int) (int, int) { return letterSpan(from.data, start, end) }))
+}
+
+func letterSpan(data []byte, start, end int) (int, int) {
+	first, last, n := len(data), len(data), 0
+	for i, ch := range data {
+		if !isAlnum(ch) {
+			continue
+		}
+		if n == start {
+			first = i
+		}
+		if n++; n == end {
+			last = i + 1
+			break
+		}
+	}
+	return first, last
+}
+
+// turn searches a view reversed and with its letters rotated; of a large one only the
+// words that are long enough to be encoded. Literals are looked for in these forms
+// everywhere.
+func (c *scan) turn(v *view, depth int) {
+	words, starts := c.borrow(), []word{{0, 0}}
+	if len(v.data) <= smallView {
+		words = append(words, v.data...)
+	} else {
+		words, starts = longWords(words, v.data, c.least*5/4)
+	}
+	defer c.giveBack(words)
+	if len(words) < c.least {
+		return
+	}
+	n := len(words)
+	straight := func(start, end int) (int, int) { return wordSpan(starts, start, end) }
+	backwards := func(start, end int) (int, int) { return wordSpan(starts, n-end, n-start) }
+	for _, form := range []struct {
+		name   string
+		data   func([]byte) []byte
+		origin func(int, int) (int, int)
+	}{
+		{"rot13", rot13, straight},
+		{"reversed", reversed, backwards},
+		{"reversed rot13", func(b []byte) []byte { return reversed(rot13(b)) }, backwards},
+	} {
+		if !c.decode(n) {
+			return
+		}
+		t := v.child(form.name, form.data(words), form.origin)
+		t.turned = true
+		c.unescape(t, depth-1)
+		c.symbols(t, depth-1)
+	}
+}
+
+// smallView is how long a view may be to be turned whole.
+const smallView = 4 << 10
+
+// word is where a word of the view begins, there and among the long words.
+type word struct{ there, here int }
+
+// longWords appends the words of src that could be encoded, each with a blank behind
+// it, and says where they stood.
+func longWords(dst, src []byte, least int) ([]byte, []word) {
+	var starts []word
+	for i := 0; i < len(src); {
+		for i < len(src) && src[i] <= ' ' {
+			i++
+		}
+		start := i
+		for i < len(src) && src[i] > ' ' {
+			i++
+		}
+		if i-start >= least {
+			starts = append(starts, word{start, len(dst)})
+			dst = append(append(dst, src[start:i]...), ' ')
+		}
+	}
+	return dst, starts
+}
+
+func wordSpan(starts []word, start, end int) (int, int) {
+	at := func(here int) int {
+		n, found := slices.BinarySearchFunc(starts, here, func(w word, here int) int { return w.here - here })
+		if !found {
+			n--
+		}
+		return starts[n].there + here - starts[n].here
+	}
+	return at(start), at(end-1) + 1
+}
