@@ -119,9 +119,16 @@ func shifted(dst, src []byte, by int) []byte {
 // since most data is no text.
 func textRuns(data []byte, least int, yield func(start, end int)) {
 	const high, low = 0x8080808080808080, 0x0101010101010101
-	recent, done, i := uint32(0), 0, 0
-	for ; i+8 <= len(data); i += 8 {
-		w := binary.LittleEndian.Uint64(data[i:])
+	recent, done := uint32(0), 0
+	for i := 0; i < len(data); i += 8 {
+		var w uint64
+		if i+8 <= len(data) {
+			w = binary.LittleEndian.Uint64(data[i:])
+		} else {
+			var rest [8]byte
+			copy(rest[:], data[i:])
+			w = binary.LittleEndian.Uint64(rest[:])
+		}
 		printable := ((w | high) - 0x20*low) &^ w & high
 		blank := (w & (0xF8 * low)) ^ 0x08*low // eight to fifteen: tabs and ends of lines
 		spaces := ^((blank | high) - low) &^ blank & high
@@ -148,13 +155,6 @@ func textRuns(data []byte, least int, yield func(start, end int)) {
 			i = done&^7 - 8
 			recent = 0
 		}
-	}
-	for p := max(i-24, done, 0); p < len(data); p++ {
-		start, end := around(data, p)
-		if end-start >= least {
-			yield(start, end)
-		}
-		p = max(p, end)
 	}
 }
 

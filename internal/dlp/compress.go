@@ -20,46 +20,74 @@ func (c *scan) inflate(v *view, depth int) {
 	if depth <= 0 {
 		return
 	}
-	for _, format := range [...]struct {
-		name, magic string
-		open        func([]byte) (io.Reader, error)
-	}{
-		{"gzip", "\x1f\x8b\x08", func(b []byte) (io.Reader, error) { return gzip.NewReader(bytes.NewReader(b)) }},
-		{"zstd", "\x28\xb5\x2f\xfd", func(b []byte) (io.Reader, error) { return newZstd(bytes.NewReader(b)) }},
-		{"zip", "PK\x03\x04", openZip},
-		{"zlib", "\x78", c.openZlib},
-	} {
-		c.work(len(v.data) / 16)
-		for at := 0; c.err == nil; at++ {
-			i := bytes.Index(v.data[at:], []byte(format.magic))
-			if i < 0 {
-				break
+	for _, f := range formats() {
+		if !c.work(len(v.data) / 16) {
+			return
+		}
+		for at := f.next(v.data, 0); at >= 0 && c.err == nil; at = f.next(v.data, at+1) {
+			r, err := f.open(v.data[at:])
+			if err != nil {
+				continue
 			}
-			at += i
-			if r, err := format.open(v.data[at:]); err == nil {
-				c.work(1024)
-				c.stream(v.child(format.name, nil, nil), r, depth-1)
-				closeZstd(r)
-			}
+			c.work(1024)
+			c.stream(v.child(f.name, nil, nil), r, depth-1)
+			closeZstd(r)
 		}
 	}
-	if len(v.data) > 2 && v.data[0] != 0x78 {
-		if r, err := c.openZlib(v.data); err == nil {
+	if len(v.data) > 2 && v.data[0] != 'x' {
+		if r, err := openZlib(v.data); err == nil {
 			c.stream(v.child("zlib", nil, nil), r, depth-1)
 		}
 	}
 }
 
+// format is a way to compress that can be recognised.
+type format struct {
+	name, magic string
+	rare        int // the place in magic that is looked for
+	open        func([]byte) (io.Reader, error)
+}
+
+func formats() [4]format {
+	return [4]format{
+		{"gzip", "\x1f\x8b\x08", 1, func(b []byte) (io.Reader, error) { return gzip.NewReader(bytes.NewReader(b)) }},
+		{"zstd", "\x28\xb5\x2f\xfd", 1, func(b []byte) (io.Reader, error) { return newZstd(bytes.NewReader(b)) }},
+		{"zip", "PK\x03\x04", 2, openZip},
+		{"zlib", "\x78", 0, openZlib},
+	}
+}
+
+// next is where the format's magic next is, -1 if nowhere.
+func (f *format) next(data []byte, from int) int {
+	for at := from + f.rare; at < len(data); at++ {
+		i := bytes.IndexByte(data[at:], f.magic[f.rare])
+		if i < 0 {
+			return -1
+		}
+		at += i
+		if start := at - f.rare; bytes.HasPrefix(data[start:], []byte(f.magic)) {
+			return start
+		}
+	}
+	return -1
+}
+
+func startsCompressed(data []byte) bool {
+	for _, f := range formats() {
+		if bytes.HasPrefix(data, []byte(f.magic)) {
+			return true
+		}
+	}
+	return false
+}
+
 // openZlib accepts what is a header of zlib without a dictionary.
-func (c *scan) openZlib(b []byte) (io.Reader, error) {
+func openZlib(b []byte) (io.Reader, error) {
 	if len(b) < MinKnown || b[0]&0x8F != 8 || b[1]&0x20 != 0 || binary.BigEndian.Uint16(b)%31 != 0 {
 		return nil, zlib.ErrHeader
 	}
-	return c.deflate(bytes.NewReader(b[2:])), nil
+	return flate.NewReader(bytes.NewReader(b[2:])), nil
 }
-
-// deflate reuses one decompressor where none is at work further out.
-func (c *scan) deflate(r io.Reader) io.Reader { return flate.NewReader(r) }
 
 // openZip reads the one member whose local header b begins with.
 func openZip(b []byte) (io.Reader, error) {

@@ -118,6 +118,9 @@ func (s Scanner) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[dlp scanner]") }
 type engine struct {
 	rules []rule
 	alphabets
+	rotated [256]byte // by 13
+	alnum   [256]byte // 1 for a letter or digit
+	looks   map[rune]byte
 	known   []known
 	actions map[string]Action
 	budget  int
@@ -156,10 +159,16 @@ func New(o Options) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{rules: rules, alphabets: newAlphabets(), actions: o.Actions, budget: or(o.Budget, defaultBudget), depth: or(o.Depth, defaultDepth), least: maxLeast}
+	e := &engine{rules: rules, alphabets: newAlphabets(), actions: o.Actions, budget: or(o.Budget, defaultBudget), depth: or(o.Depth, defaultDepth), least: maxLeast, looks: newLooks()}
+	for i := range 256 {
+		e.rotated[i] = rot13Byte(byte(i))
+		if isAlnum(byte(i)) {
+			e.alnum[i] = 1
+		}
+	}
 	for _, v := range o.Known {
 		if len(v.Secret) >= MinKnown {
-			e.known = append(e.known, newKnown(v))
+			e.known = append(e.known, e.newKnown(v))
 			e.least = min(e.least, len(v.Secret))
 		}
 	}
@@ -187,10 +196,10 @@ func checkActions(actions map[string]Action) error {
 	return nil
 }
 
-func newKnown(v Value) known {
+func (e *engine) newKnown(v Value) known {
 	plain := slices.Clone(v.Secret)
 	turned := [][]byte{reversed(plain), rot13(plain), reversed(rot13(plain))}
-	return known{v.Name, v.Placeholder, plain, turned, keepLetters(nil, plain)}
+	return known{v.Name, v.Placeholder, plain, turned, e.keepLetters(nil, plain)}
 }
 
 func (k *known) rule() string {

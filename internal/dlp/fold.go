@@ -8,45 +8,64 @@ import (
 )
 
 // fold is text with what only looks like ASCII turned into it and what does not show
-// left out. It is nil when there is nothing of the kind, which for ASCII is found out
-// eight bytes at a time.
-func fold(text []byte) []byte {
-	if plainASCII(text) {
-		return nil
-	}
-	dst := make([]byte, 0, len(text))
-	changed := false
+// left out, and where that was done. It is nil when there is nothing of the kind.
+func (e *engine) fold(text []byte) (dst []byte, places []int) {
+	from := 0
 	for i := 0; i < len(text); {
-		if c := text[i]; c < utf8.RuneSelf && shows(c) {
-			dst = append(dst, c)
-			i++
-			continue
+		if i += plainLen(text[i:]); i == len(text) {
+			break
 		}
 		r, size := utf8.DecodeRune(text[i:])
-		c, keep := foldRune(r)
-		switch {
-		case r == utf8.RuneError && size == 1, keep:
-			dst = append(dst, text[i:i+size]...)
-		case c != 0:
-			dst, changed = append(dst, c), true
-		default:
-			changed = true
+		c, keep := e.foldRune(r)
+		if keep || r == utf8.RuneError && size == 1 {
+			i += size
+			continue
+		}
+		dst = append(dst, text[from:i]...)
+		places = append(places, len(dst))
+		if c != 0 {
+			dst = append(dst, c)
 		}
 		i += size
+		from = i
 	}
-	if !changed {
-		return nil
+	if from == 0 {
+		return nil, nil
 	}
-	return dst
+	return append(dst, text[from:]...), places
+}
+
+// plainLen is how much of the beginning of text is ASCII that shows. Eight bytes are
+// judged at a time.
+func plainLen(text []byte) int {
+	const high, low = 0x8080808080808080, 0x0101010101010101
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		if w := binary.LittleEndian.Uint64(text[i:]); (w|(w-0x20*low))&high != 0 {
+			if n := plainSlow(text[i : i+8]); n < 8 {
+				return i + n
+			}
+		}
+	}
+	return i + plainSlow(text[i:])
+}
+
+func plainSlow(text []byte) int {
+	for i, c := range text {
+		if c >= utf8.RuneSelf || !shows(c) {
+			return i
+		}
+	}
+	return len(text)
 }
 
 // foldSpan goes the way of fold again.
-func foldSpan(text []byte, start, end int) (int, int) {
+func (e *engine) foldSpan(text []byte, start, end int) (int, int) {
 	first, last, n := len(text), len(text), 0
 	for i := 0; i < len(text) && n < end; {
 		r, size := utf8.DecodeRune(text[i:])
 		out := size
-		if c, keep := foldRune(r); (r != utf8.RuneError || size > 1) && !keep {
+		if c, keep := e.foldRune(r); (r != utf8.RuneError || size > 1) && !keep {
 			out = 0
 			if c != 0 {
 				out = 1
@@ -63,30 +82,9 @@ func foldSpan(text []byte, start, end int) (int, int) {
 
 func shows(c byte) bool { return c >= 0x20 && c != 0x7F || c == '\t' || c == '\n' || c == '\r' }
 
-func plainASCII(text []byte) bool {
-	const high, low = 0x8080808080808080, 0x0101010101010101
-	i := 0
-	for ; i+8 <= len(text); i += 8 {
-		w := binary.LittleEndian.Uint64(text[i:])
-		if (w|(w-0x20*low))&high != 0 && !plainSlow(text[i:i+8]) {
-			return false
-		}
-	}
-	return plainSlow(text[i:])
-}
-
-func plainSlow(text []byte) bool {
-	for _, c := range text {
-		if c >= utf8.RuneSelf || !shows(c) {
-			return false
-		}
-	}
-	return true
-}
-
 // foldRune is the ASCII character that r looks like, zero for one that does not show,
 // or keep.
-func foldRune(r rune) (c byte, keep bool) {
+func (e *engine) foldRune(r rune) (c byte, keep bool) {
 	switch {
 	case r < utf8.RuneSelf:
 		if shows(byte(r)) {
@@ -115,11 +113,12 @@ func foldRune(r rune) (c byte, keep bool) {
 		return byte('0' + r - 0x2080), false
 	case r == 0x2070 || r >= 0x2074 && r <= 0x2079:
 		return byte('0' + r - 0x2070), false
-	case invisible(r):
-		return 0, false
 	}
-	if c := lookalike(r); c != 0 {
+	if c := e.looks[r]; c != 0 {
 		return c, false
+	}
+	if invisible(r) {
+		return 0, false
 	}
 	return 0, true
 }
@@ -211,11 +210,13 @@ _ ‗﹍﹎﹏
 " “”
 `
 
-// lookalike finds r in that list, zero if it is not there.
-func lookalike(r rune) byte {
-	at := strings.IndexRune(lookalikes, r)
-	if at < 0 {
-		return 0
+// newLooks is that list by rune.
+func newLooks() map[rune]byte {
+	looks := map[rune]byte{}
+	for _, line := range strings.Split(strings.TrimSpace(lookalikes), "\n") {
+		for _, r := range line[2:] {
+			looks[r] = line[0]
+		}
 	}
-	return lookalikes[strings.LastIndexByte(lookalikes[:at], '\n')+1]
+	return looks
 }

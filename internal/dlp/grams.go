@@ -166,15 +166,13 @@ func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 func isAlnum(c byte) bool  { return isLetter(c) || isDigit(c) }
 
 // keepLetters appends the letters and digits of src.
-func keepLetters(dst, src []byte) []byte {
+func (e *engine) keepLetters(dst, src []byte) []byte {
 	dst = slices.Grow(dst, len(src))
 	room := dst[len(dst) : len(dst)+len(src)]
 	n := 0
 	for _, c := range src {
 		room[n] = c // overwritten if it is none
-		if isAlnum(c) {
-			n++
-		}
+		n += int(e.alnum[c])
 	}
 	return dst[:len(dst)+n]
 }

@@ -46,11 +46,10 @@ func compile(rules []rule) ([]rule, error) {
 			if len(p.literal) > len(r.literal) {
 				r.literal, r.before = p.literal, before
 			}
-			if p.class == nil {
-				before += len(p.literal)
-			} else if before += p.min; p.min != p.max && r.literal == "" {
-				return nil, fmt.Errorf("rule %s: its beginning has no fixed length", r.id)
+			if p.min != p.max { // what follows stands nowhere in particular
+				break
 			}
+			before += len(p.literal) + p.min
 		}
 		if len(r.literal) < gramLen-1 || len(r.literals()) == 0 {
 			return nil, fmt.Errorf("rule %s: no literal of %d characters", r.id, gramLen-1)

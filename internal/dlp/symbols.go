@@ -78,6 +78,13 @@ func (c *scan) bytes(v *view, depth int) {
 	c.inflate(v, depth)
 }
 
+// promising reports whether something short that was decoded is worth a view.
+func (c *scan) promising(data []byte) bool {
+	text := false
+	textRuns(data, c.least, func(int, int) { text = true })
+	return text || startsCompressed(data)
+}
+
 // part is a view of a part of another.
 func (v *view) part(start, end int) *view {
 	return &view{data: v.data[start:end], parent: v, turned: v.turned, origin: func(s, e int) (int, int) { return s + start, e + start }}
@@ -142,30 +149,24 @@ func (c *scan) base32Runs(v *view, depth int) {
 func base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
 	start, end = i, i
 	both := kind
-	for gap, j := 0, i; j >= 0 && gap <= base32Gap(both); j-- {
+	for gap, j := 0, i; j >= 0; j-- {
 		k := base32Kind(data[j])
-		if k == 0 {
-			if gap++; data[j] == ' ' && both&capitals == 0 {
+		if k&both == 0 {
+			if gap++; k != 0 || gap > base32Gap(both, data[j]) {
 				break
 			}
 			continue
-		}
-		if both&k == 0 {
-			break
 		}
 		both &= k
 		start, symbols, gap = j, symbols+1, 0
 	}
-	for gap, j := 0, i+1; j < len(data) && gap <= base32Gap(both); j++ {
+	for gap, j := 0, i+1; j < len(data); j++ {
 		k := base32Kind(data[j])
-		if k == 0 {
-			if gap++; data[j] == ' ' && both&capitals == 0 {
+		if k&both == 0 {
+			if gap++; k != 0 || gap > base32Gap(both, data[j]) {
 				break
 			}
 			continue
-		}
-		if both&k == 0 {
-			break
 		}
 		both &= k
 		end, symbols, gap = j+1, symbols+1, 0
@@ -173,12 +174,16 @@ func base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
 	return start, end, symbols
 }
 
-// base32Gap is how long a separator may be. Rows of small letters are everywhere.
-func base32Gap(kind byte) int {
-	if kind == smalls {
-		return 1
+// base32Gap is how long a separator with ch may be. Rows of small letters are
+// everywhere, so that only a new line separates these.
+func base32Gap(kind, ch byte) int {
+	switch {
+	case kind != smalls:
+		return 3
+	case ch == '\n' || ch == '\r':
+		return 2
 	}
-	return 3
+	return 0
 }
 
 const (
@@ -225,7 +230,9 @@ func (c *scan) base58Runs(v *view, depth int) {
 			continue
 		}
 		number := c.number58(c.borrow(), v.data[start:end])
-		c.bytes(v.child("base58", number, func(int, int) (int, int) { return start, end }), depth-1)
+		if c.promising(number) {
+			c.bytes(v.child("base58", number, func(int, int) (int, int) { return start, end }), depth-1)
+		}
 		c.giveBack(number)
 	}
 }

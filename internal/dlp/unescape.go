@@ -18,11 +18,12 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 	for _, kind := range []struct {
 		name string
 		one  func(src []byte, i int, dst []byte) ([]byte, int)
-	}{{"escapes", unescapeOne}, {"quoted-printable", unquoteOne}} {
+		next func(src []byte, i int) int
+	}{{"escapes", unescapeOne, nextEscape}, {"quoted-printable", unquoteOne, nextQuoted}} {
 		if !c.work(len(v.data) / 2) {
 			return false
 		}
-		plain, places := undo(v.data, kind.one)
+		plain, places := undo(v.data, kind.one, kind.next)
 		if plain == nil {
 			continue
 		}
@@ -83,13 +84,12 @@ func reach(text []byte, backwards bool) int {
 }
 
 // undo is src with every escape replaced, nil if there is none, and where they were.
-func undo(src []byte, one func([]byte, int, []byte) ([]byte, int)) (dst []byte, places []int) {
+func undo(src []byte, one func([]byte, int, []byte) ([]byte, int), next func([]byte, int) int) (dst []byte, places []int) {
 	var room [8]byte
 	from := 0
 	for i := 0; i < len(src); {
-		if !escapes(src[i]) {
-			i++
-			continue
+		if i = next(src, i); i == len(src) {
+			break
 		}
 		decoded, size := one(src, i, room[:0])
 		if size == 0 {
@@ -106,6 +106,24 @@ func undo(src []byte, one func([]byte, int, []byte) ([]byte, int)) (dst []byte, 
 		return nil, nil
 	}
 	return append(dst, src[from:]...), places
+}
+
+// nextEscape is where an escape may begin, at i or behind it.
+func nextEscape(src []byte, i int) int {
+	const escapes = 1<<('%'-32) | 1<<('&'-32) | 1<<('\\'-32)
+	for ; i < len(src); i++ {
+		if c := src[i] - 32; c < 64 && escapes>>c&1 != 0 {
+			return i
+		}
+	}
+	return i
+}
+
+func nextQuoted(src []byte, i int) int {
+	if n := bytes.IndexByte(src[i:], '='); n >= 0 {
+		return i + n
+	}
+	return len(src)
 }
 
 func escapes(c byte) bool { return c == '%' || c == '\\' || c == '&' || c == '=' }

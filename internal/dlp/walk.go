@@ -115,11 +115,14 @@ func (c *scan) view(v *view, depth int) {
 	}
 	c.search(v)
 	plain := v
-	if folded := fold(v.data); folded != nil && c.decode(len(folded)) {
-		from := v
-		plain = v.child("", folded, func(start, end int) (int, int) { return foldSpan(from.data, start, end) })
+	if folded, places := c.fold(v.data); folded != nil && c.decode(len(folded)) {
+		plain = v.child("", folded, func(start, end int) (int, int) { return c.foldSpan(v.data, start, end) })
 		plain.turned = v.turned
-		c.search(plain)
+		for len(places) > 0 {
+			var start, end int
+			start, end, places = neighbourhood(folded, places)
+			c.search(plain.part(start, end))
+		}
 	}
 	c.inflate(v, depth)
 	if depth <= 0 || len(plain.data) < c.least*5/4 || c.unescape(plain, depth) {
@@ -142,7 +145,7 @@ func (c *scan) search(v *view) {
 	if c.letters == nil || !c.work(len(v.data)) {
 		return
 	}
-	letters := keepLetters(c.borrow(), v.data)
+	letters := c.keepLetters(c.borrow(), v.data)
 	defer c.giveBack(letters)
 	if len(letters) == len(v.data) {
 		return
@@ -185,22 +188,27 @@ func (c *scan) turn(v *view, depth int) {
 	n := len(words)
 	straight := func(start, end int) (int, int) { return wordSpan(starts, start, end) }
 	backwards := func(start, end int) (int, int) { return wordSpan(starts, n-end, n-start) }
-	for _, form := range []struct {
-		name   string
-		data   func([]byte) []byte
-		origin func(int, int) (int, int)
-	}{
-		{"rot13", rot13, straight},
-		{"reversed", reversed, backwards},
-		{"reversed rot13", func(b []byte) []byte { return reversed(rot13(b)) }, backwards},
-	} {
+	try := func(name string, origin func(int, int) (int, int)) {
 		if !c.decode(n) {
 			return
 		}
-		t := v.child(form.name, form.data(words), form.origin)
+		t := v.child(name, words, origin)
 		t.turned = true
 		c.unescape(t, depth-1)
 		c.symbols(t, depth-1)
+	}
+	c.rotate(words)
+	try("rot13", straight)
+	slices.Reverse(words)
+	try("reversed rot13", backwards)
+	c.rotate(words)
+	try("reversed", backwards)
+}
+
+// rotate rotates letters in place.
+func (e *engine) rotate(text []byte) {
+	for i, c := range text {
+		text[i] = e.rotated[c]
 	}
 }
 

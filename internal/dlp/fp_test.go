@@ -1,0 +1,87 @@
+package dlp
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// maxFalse is the share of files, in thousandths, that may have a finding.
+const maxFalse = 1
+
+// Nothing in Go's own sources is anyone's secret, its test keys aside, which count too.
+// Every file is searched, of large ones the beginning.
+func TestFalsePositivesInGo(t *testing.T) {
+	falsePositives(t, filepath.Join(runtime.GOROOT(), "src"))
+}
+
+// This repository with the modules that it is built from.
+func TestFalsePositivesHere(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "all").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	falsePositives(t, strings.Fields(string(out))...)
+}
+
+func falsePositives(t *testing.T, roots ...string) {
+	t.Helper()
+	t.Parallel()
+	s := newScanner(t, Options{Known: []Value{{Name: "other", Secret: []byte("v7Kp2" + "QxT9mWs4LzR8bNc")}}})
+	paths := make(chan string)
+	var files, bad atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for path := range paths {
+				files.Add(1)
+				if flagged(t, s, path) {
+					bad.Add(1)
+				}
+			}
+		})
+	}
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.Type().IsRegular() {
+				paths <- path
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	close(paths)
+	workers.Wait()
+	t.Logf("%d of %d files", bad.Load(), files.Load())
+	if files.Load() < 50 || bad.Load()*1000 > files.Load()*maxFalse {
+		t.Errorf("%d of %d files have findings", bad.Load(), files.Load())
+	}
+}
+
+// maxFile is how much of a file is searched.
+const maxFile = 32 << 10
+
+func flagged(t *testing.T, s *Scanner, path string) bool {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	data = data[:min(len(data), maxFile)]
+	findings, err := s.Scan(context.Background(), Input{Host: "example.com", Kind: Body, Data: data})
+	if err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
+	for _, f := range findings {
+		t.Logf("%s: %v", path, f)
+	}
+	return len(findings) > 0
+}
