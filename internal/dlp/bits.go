@@ -158,6 +158,33 @@ func textRuns(data []byte, least int, yield func(start, end int)) {
 	}
 }
 
+// minWide is how many bytes a disguised secret has at least: two or three for each of
+// its characters.
+const minWide = 40
+
+// wideRuns yields the runs of text that are mostly beyond ASCII, which textRuns does not
+// see. Few of them are longer than a look at each minWide bytes would show.
+func wideRuns(data []byte, yield func(start, end int)) {
+	const high = 0x8080808080808080
+	for i := 0; i+8 <= len(data); i += minWide - 10 {
+		if binary.LittleEndian.Uint64(data[i:])&high == 0 {
+			continue
+		}
+		p := i
+		for p < i+3 && !utf8.RuneStart(data[p]) {
+			p++
+		}
+		if _, size := utf8.DecodeRune(data[p:]); size < 2 && !isText(data[p]) || textLen(data[p:]) < 6 {
+			continue
+		}
+		start, end := around(data, p)
+		if end-start >= minWide {
+			yield(start, end)
+		}
+		i = max(i, end-minWide+10)
+	}
+}
+
 // around is the run of text that the byte at i belongs to.
 func around(data []byte, i int) (start, end int) {
 	for start = i; start > 0; {

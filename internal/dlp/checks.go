@@ -71,15 +71,14 @@ func privateKey(data []byte, at int) (int, int, bool) {
 	end := body
 	for ; end < len(data) && end-body < maxPEM; end++ {
 		c := data[end]
-		if end > body+8 && c == '-' && bytes.HasPrefix(data[end:], []byte("-----END")) {
-			end += len("-----END")
+		if end > body+8 && c == '-' && bytes.HasPrefix(data[end:], []byte("-----")) {
 			break
 		}
 		if isAlnum(c) || c == '+' || c == '/' {
 			symbols++
 		}
 	}
-	return at, end, symbols >= minPEM && invented(data[body:end]) == false
+	return at, end, symbols >= minPEM && !invented(data[body:end])
 }
 
 const (

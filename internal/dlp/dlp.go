@@ -57,10 +57,11 @@ func (v Value) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "[value %s]", v.Name
 
 // Options of a scanner. Zero values ask for the defaults.
 type Options struct {
-	Known   []Value           // looked for exactly; those shorter than MinKnown are not
-	Actions map[string]Action // by rule; Block for those not named
-	Budget  int               // bytes that one scan may decode
-	Depth   int               // encodings that may lie one inside the other
+	Known     []Value           // looked for exactly; those shorter than MinKnown are not
+	Actions   map[string]Action // by rule; Block for those not named
+	Budget    int               // bytes that one scan may decode
+	Depth     int               // encodings that may lie one inside the other
+	CacheSize int               // clean parts of bodies that are remembered; negative for none
 }
 
 // Format prints nothing that could be a secret.
@@ -69,6 +70,7 @@ func (o Options) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[dlp options]") }
 const (
 	defaultBudget = 64 << 20
 	defaultDepth  = 5
+	defaultCache  = 4096
 	maxFindings   = 1000
 	maxLeast      = 16
 )
@@ -91,6 +93,7 @@ type Input struct {
 	ContentType     string
 	ContentEncoding string
 	Data            []byte
+	Memory          *Memory // of the bottle's last requests; may be nil
 }
 
 // Format prints no data.
@@ -107,9 +110,9 @@ type Finding struct {
 	Action     Action
 }
 
-// Scanner finds secrets. It may be used concurrently. It is one pointer, so that no way
-// of printing what holds one shows more than an address.
-type Scanner struct{ e *engine }
+// Scanner finds secrets. It may be used concurrently. It is a function, so that no way of
+// printing what holds one shows more than an address: fmt follows pointers.
+type Scanner struct{ engine func() *engine }
 
 // Format prints nothing of what is looked for.
 func (s Scanner) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[dlp scanner]") }
@@ -121,6 +124,7 @@ type engine struct {
 	rotated [256]byte // by 13
 	alnum   [256]byte // 1 for a letter or digit
 	looks   map[rune]byte
+	cache   *cache
 	known   []known
 	actions map[string]Action
 	budget  int
@@ -173,7 +177,10 @@ func New(o Options) (*Scanner, error) {
 		}
 	}
 	e.text, e.letters = e.textGrams(), e.letterGrams()
-	return &Scanner{e}, nil
+	if size := or(o.CacheSize, defaultCache); size > 0 {
+		e.cache = newCache(size)
+	}
+	return &Scanner{func() *engine { return e }}, nil
 }
 
 func or(n, otherwise int) int {
@@ -219,7 +226,7 @@ func (e *engine) action(rule string) Action {
 // Scan searches one part of a request. With an error the data was not searched to its
 // end and must not be sent; the findings are what was found by then.
 func (s *Scanner) Scan(ctx context.Context, in Input) ([]Finding, error) {
-	c := s.e.newScan(ctx, in)
+	c := s.engine().newScan(ctx, in)
 	c.document()
 	return c.done()
 }

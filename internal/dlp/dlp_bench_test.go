@@ -73,19 +73,24 @@ func benchScanner(b *testing.B, o Options) *Scanner {
 	return newScanner(b, o)
 }
 
-func BenchmarkJSON1K(b *testing.B)   { benchmark(b, chat(b, 1000), Options{}) }
-func BenchmarkJSON100K(b *testing.B) { benchmark(b, chat(b, 100_000), Options{}) }
+func BenchmarkJSON1K(b *testing.B)   { benchmark(b, chat(b, 1000), noCache) }
+func BenchmarkJSON100K(b *testing.B) { benchmark(b, chat(b, 100_000), noCache) }
 func BenchmarkBase64(b *testing.B) {
-	benchmark(b, []byte(base64.StdEncoding.EncodeToString(randomBytes(750_000))), Options{})
+	benchmark(b, []byte(base64.StdEncoding.EncodeToString(randomBytes(750_000))), noCache)
 }
 func BenchmarkBase64Text(b *testing.B) {
-	benchmark(b, []byte(base64.StdEncoding.EncodeToString(chat(b, 75_000))), Options{})
+	benchmark(b, []byte(base64.StdEncoding.EncodeToString(chat(b, 75_000))), noCache)
 }
-func BenchmarkRandom(b *testing.B) { benchmark(b, randomBytes(1_000_000), Options{}) }
+func BenchmarkRandom(b *testing.B) { benchmark(b, randomBytes(1_000_000), noCache) }
 func BenchmarkOneLetter(b *testing.B) {
 	data := make([]byte, 1_000_000)
 	for i := range data {
 		data[i] = 'a'
 	}
-	benchmark(b, data, Options{})
+	benchmark(b, data, noCache)
 }
+
+var noCache = Options{CacheSize: -1}
+
+// BenchmarkCacheHit is the same body once more, BenchmarkHistory one with a new message.
+func BenchmarkCacheHit(b *testing.B) { benchmark(b, chat(b, 100_000), Options{}) }

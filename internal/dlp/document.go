@@ -13,8 +13,12 @@ const maxCodings = 3
 func (c *scan) document() {
 	codings := encodings(c.in.ContentEncoding)
 	if c.in.Kind != Body || len(codings) == 0 {
-		c.plain(&view{data: c.in.Data})
-		c.together(c.pieces)
+		if v := (&view{data: c.in.Data}); c.cache != nil && c.in.Kind == Body {
+			c.cached(v)
+		} else {
+			c.plain(v)
+		}
+		c.together(c.in.Memory.with(c.pieces))
 		return
 	}
 	if len(codings) > maxCodings {
@@ -37,7 +41,7 @@ func (c *scan) document() {
 	if c.err == nil && end.err != io.EOF {
 		c.err = encodingError(end.err)
 	}
-	c.together(c.pieces)
+	c.together(c.in.Memory.with(c.pieces))
 }
 
 // encodingError drops the words of err, which may quote the data.

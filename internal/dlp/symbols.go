@@ -75,6 +75,13 @@ func (c *scan) bytes(v *view, depth int) {
 			c.view(v.part(start, end), depth)
 		}
 	})
+	if !v.parent.turned {
+		wideRuns(v.data, func(start, end int) {
+			if c.decode(end - start) {
+				c.view(v.part(start, end), depth)
+			}
+		})
+	}
 	c.inflate(v, depth)
 }
 

@@ -55,6 +55,7 @@ type scan struct {
 	findings []Finding
 	pieces   []piece
 	scratch  [][]byte
+	salt     digest // of the cache
 }
 
 func (e *engine) newScan(ctx context.Context, in Input) *scan {
@@ -110,7 +111,7 @@ func (c *scan) giveBack(b []byte) { c.scratch = append(c.scratch, b) }
 
 // view searches a view and everything that it can be decoded to.
 func (c *scan) view(v *view, depth int) {
-	if len(v.data) < MinKnown || !c.work(len(v.data)) {
+	if len(v.data) < gramLen || !c.work(len(v.data)) {
 		return
 	}
 	c.search(v)
