@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 )
 
 // Action is what a finding asks of the caller.
@@ -123,8 +124,11 @@ type engine struct {
 	alphabets
 	rotated [256]byte // by 13
 	alnum   [256]byte // 1 for a letter or digit
+	kinds   [256]byte // of base32
+	marks   [256]bool // what base64 has not
 	looks   map[rune]byte
 	cache   *cache
+	scratch sync.Pool // of *[][]byte
 	known   []known
 	actions map[string]Action
 	budget  int
@@ -166,6 +170,8 @@ func New(o Options) (*Scanner, error) {
 	e := &engine{rules: rules, alphabets: newAlphabets(), actions: o.Actions, budget: or(o.Budget, defaultBudget), depth: or(o.Depth, defaultDepth), least: maxLeast, looks: newLooks()}
 	for i := range 256 {
 		e.rotated[i] = rot13Byte(byte(i))
+		e.kinds[i] = base32Kind(byte(i))
+		e.marks[i] = e.base64.values[i] == noSymbol && i != '='
 		if isAlnum(byte(i)) {
 			e.alnum[i] = 1
 		}

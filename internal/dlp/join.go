@@ -1,9 +1,8 @@
 package dlp
 
-// join is text with the joints between its strings left out, so that "ab" + "cd" and
-// ["ab","cd"] read abcd; nil if it has none.
-func join(text []byte) []byte {
-	var dst []byte
+// join appends text with the joints between its strings left out, so that "ab" + "cd"
+// and ["ab","cd"] read abcd, and says where they were. It appends nothing if it has none.
+func join(dst, text []byte) (out []byte, places []int) {
 	from := 0
 	for i := 0; i < len(text); i++ {
 		if !isQuote(text[i]) {
@@ -14,13 +13,14 @@ func join(text []byte) []byte {
 			continue
 		}
 		dst = append(dst, text[from:i]...)
+		places = append(places, len(dst))
 		i += size - 1
 		from = i + 1
 	}
 	if from == 0 {
-		return nil
+		return dst, nil
 	}
-	return append(dst, text[from:]...)
+	return append(dst, text[from:]...), places
 }
 
 func joinSpan(text []byte, start, end int) (int, int) {

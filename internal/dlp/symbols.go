@@ -136,15 +136,16 @@ func (c *scan) base32Runs(v *view, depth int) {
 		return
 	}
 	data, done := v.data, 0
-	for last := least - 1; last < len(data); last += least / 2 {
-		kind := base32Kind(data[last])
-		if kind == 0 && last > 0 {
-			kind = base32Kind(data[last-1])
+	for i := least - 4; i < len(data); i += least - 4 {
+		last := i
+		for last > i-4 && c.kinds[data[last]] == 0 {
+			last--
 		}
+		kind := c.kinds[data[last]]
 		if kind == 0 || last < done {
 			continue
 		}
-		start, end, symbols := base32Around(data, last, kind)
+		start, end, symbols := c.base32Around(data, last, kind)
 		if done = end; symbols >= least && start < end {
 			c.packed(v, depth, c.base32, data[start:end], start)
 			c.packed(v, depth, c.base32hex, data[start:end], start)
@@ -153,11 +154,11 @@ func (c *scan) base32Runs(v *view, depth int) {
 }
 
 // base32Around is the run of one kind around i and how many symbols it has.
-func base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
+func (e *engine) base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
 	start, end = i, i
 	both := kind
 	for gap, j := 0, i; j >= 0; j-- {
-		k := base32Kind(data[j])
+		k := e.kinds[data[j]]
 		if k&both == 0 {
 			if gap++; k != 0 || gap > base32Gap(both, data[j]) {
 				break
@@ -168,7 +169,7 @@ func base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
 		start, symbols, gap = j, symbols+1, 0
 	}
 	for gap, j := 0, i+1; j < len(data); j++ {
-		k := base32Kind(data[j])
+		k := e.kinds[data[j]]
 		if k&both == 0 {
 			if gap++; k != 0 || gap > base32Gap(both, data[j]) {
 				break
@@ -273,17 +274,26 @@ func (c *scan) number58(dst, run []byte) []byte {
 // symbols there and the five behind them stand for text; the whole run is then decoded
 // at that alignment. Runs that could be nothing but base64 are passed over.
 func (c *scan) base85Runs(v *view, depth int) {
-	if !c.work(len(v.data)) {
+	if !c.work(len(v.data) / 4) {
 		return
 	}
-	for i := 0; i < len(v.data); i++ {
-		start := i
-		for i < len(v.data) && v.data[i] > ' ' && v.data[i] < 0x7F {
-			i++
+	inWord := func(i int) bool { return v.data[i] > ' ' && v.data[i] < 0x7F }
+	least := c.least * 5 / 4
+	for from, last := 0, least-1; last < len(v.data); last = from + least - 1 {
+		start := last
+		for start >= from && inWord(start) {
+			start--
 		}
-		if i-start >= c.least*5/4 {
-			c.base85Run(v, depth, start, i)
+		if start >= from {
+			from = start + 1
+			continue
 		}
+		end := last + 1
+		for end < len(v.data) && inWord(end) {
+			end++
+		}
+		c.base85Run(v, depth, from, end)
+		from = end + 1
 	}
 }
 
@@ -295,7 +305,7 @@ const plainStretch = 128
 func (c *scan) base85Run(v *view, depth, start, end int) {
 	from, last := start, start
 	for i := start; i < end; i++ {
-		if isAlnum(v.data[i]) || v.data[i] == '+' || v.data[i] == '/' || v.data[i] == '-' || v.data[i] == '_' || v.data[i] == '=' {
+		if !c.marks[v.data[i]] {
 			continue
 		}
 		if i-last > 2*plainStretch {
@@ -388,8 +398,8 @@ func (c *scan) base85From(v *view, depth int, values *[256]byte, start, end int)
 	c.giveBack(out)
 }
 
-// numbers decodes bytes written as decimal or octal numbers. It looks where a quarter of
-// the characters are digits.
+// numbers decodes bytes written as decimal or octal numbers. It looks where more than
+// a quarter of the characters are digits.
 func (c *scan) numbers(v *view, depth int) {
 	if !c.work(len(v.data) / 2) {
 		return
@@ -404,7 +414,7 @@ func (c *scan) numbers(v *view, depth int) {
 				count++
 			}
 		}
-		if 4*count < len(part) {
+		if 25*count < 7*len(part) {
 			continue
 		}
 		if i > end+block {

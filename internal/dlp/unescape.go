@@ -2,6 +2,8 @@ package dlp
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -23,8 +25,9 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 		if !c.work(len(v.data) / 2) {
 			return false
 		}
-		plain, places := undo(v.data, kind.one, kind.next)
-		if plain == nil {
+		plain, places := undo(c.borrow(), v.data, kind.one, kind.next)
+		if len(places) == 0 {
+			c.giveBack(plain)
 			continue
 		}
 		child := v.child(kind.name, plain, func(start, end int) (int, int) { return undoSpan(v.data, kind.one, start, end) })
@@ -34,11 +37,12 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 			var start, end int
 			start, end, places = neighbourhood(plain, places)
 			if !c.decode(end - start) {
-				return false
+				break
 			}
 			c.view(child.part(start, end), depth-1)
 			searched += end - start
 		}
+		c.giveBack(plain)
 		most = most || len(v.data) > smallView && 10*searched > 9*len(plain)
 	}
 	return most
@@ -83,8 +87,9 @@ func reach(text []byte, backwards bool) int {
 	return n
 }
 
-// undo is src with every escape replaced, nil if there is none, and where they were.
-func undo(src []byte, one func([]byte, int, []byte) ([]byte, int), next func([]byte, int) int) (dst []byte, places []int) {
+// undo appends src with every escape replaced, and says where they were. It appends
+// nothing if there is none.
+func undo(dst, src []byte, one func([]byte, int, []byte) ([]byte, int), next func([]byte, int) int) (out []byte, places []int) {
 	var room [8]byte
 	from := 0
 	for i := 0; i < len(src); {
@@ -103,16 +108,25 @@ func undo(src []byte, one func([]byte, int, []byte) ([]byte, int), next func([]b
 		from = i
 	}
 	if from == 0 {
-		return nil, nil
+		return dst, nil
 	}
 	return append(dst, src[from:]...), places
 }
 
-// nextEscape is where an escape may begin, at i or behind it.
+// nextEscape is where an escape may begin, at i or behind it. Eight bytes are looked at
+// at a time.
 func nextEscape(src []byte, i int) int {
-	const escapes = 1<<('%'-32) | 1<<('&'-32) | 1<<('\\'-32)
+	const high, low = 0x8080808080808080, 0x0101010101010101
+	for ; i+8 <= len(src); i += 8 {
+		w := binary.LittleEndian.Uint64(src[i:])
+		percent, ampersand, backslash := w^'%'*low, w^'&'*low, w^'\\'*low
+		found := ((percent-low)&^percent | (ampersand-low)&^ampersand | (backslash-low)&^backslash) & high
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
 	for ; i < len(src); i++ {
-		if c := src[i] - 32; c < 64 && escapes>>c&1 != 0 {
+		if c := src[i]; c == '%' || c == '&' || c == '\\' {
 			return i
 		}
 	}

@@ -59,7 +59,11 @@ type scan struct {
 }
 
 func (e *engine) newScan(ctx context.Context, in Input) *scan {
-	return &scan{engine: e, ctx: ctx, in: in, checked: -checkEvery}
+	c := &scan{engine: e, ctx: ctx, in: in, checked: -checkEvery}
+	if kept, ok := e.scratch.Get().(*[][]byte); ok {
+		c.scratch = *kept
+	}
+	return c
 }
 
 const (
@@ -70,7 +74,15 @@ const (
 	maxWork = 64
 )
 
-func (c *scan) done() ([]Finding, error) { return c.findings, c.err }
+// done ends the scan. Its buffers go to the next one, unless they are large.
+func (c *scan) done() ([]Finding, error) {
+	c.scratch = slices.DeleteFunc(c.scratch, func(b []byte) bool { return cap(b) == 0 || cap(b) > maxScratch })
+	c.engine.scratch.Put(&c.scratch)
+	return c.findings, c.err
+}
+
+// maxScratch is how large a buffer may be to be kept.
+const maxScratch = 2 << 20
 
 // work accounts for a pass over n bytes and reports whether to go on.
 func (c *scan) work(n int) bool {
@@ -139,10 +151,14 @@ func (c *scan) view(v *view, depth int) {
 // separators left out.
 func (c *scan) search(v *view) {
 	c.literals(v)
-	if joined := join(v.data); joined != nil && c.decode(len(joined)) {
-		from := v
-		c.literals(v.child("joined", joined, func(start, end int) (int, int) { return joinSpan(from.data, start, end) }))
+	joined, places := join(c.borrow(), v.data)
+	child := v.child("joined", joined, func(start, end int) (int, int) { return joinSpan(v.data, start, end) })
+	for len(places) > 0 && c.err == nil {
+		var start, end int
+		start, end, places = neighbourhood(joined, places)
+		c.literals(child.part(start, end))
 	}
+	c.giveBack(joined)
 	if c.letters == nil || !c.work(len(v.data)) {
 		return
 	}
@@ -151,8 +167,7 @@ func (c *scan) search(v *view) {
 	if len(letters) == len(v.data) {
 		return
 	}
-	from := v
-	c.separated(v.child("separated", letters, func(start, end int) (int, int) { return letterSpan(from.data, start, end) }))
+	c.separated(v.child("separated", letters, func(start, end int) (int, int) { return letterSpan(v.data, start, end) }))
 }
 
 func letterSpan(data []byte, start, end int) (int, int) {
