@@ -25,35 +25,58 @@ func (c *scan) inflate(v *view, depth int) {
 			return
 		}
 		for at := f.next(v.data, 0); at >= 0 && c.err == nil; at = f.next(v.data, at+1) {
-			r, err := f.open(v.data[at:])
-			if err != nil {
-				continue
+			if body := f.deflated(v.data[at:]); body != nil {
+				c.deflated(v.child(f.name, nil, nil), body, depth-1)
+			} else if f.name == "zstd" {
+				c.zstd(v.child(f.name, nil, nil), v.data[at:], depth-1)
 			}
-			c.work(1024)
-			c.stream(v.child(f.name, nil, nil), r, depth-1)
-			closeZstd(r)
 		}
 	}
 	if len(v.data) > 2 && v.data[0] != 'x' {
-		if r, err := openZlib(v.data); err == nil {
-			c.stream(v.child("zlib", nil, nil), r, depth-1)
+		if body := zlibBody(v.data); body != nil {
+			c.deflated(v.child("zlib", nil, nil), body, depth-1)
 		}
 	}
+}
+
+// deflated searches what body decompresses to.
+func (c *scan) deflated(v *view, body []byte, depth int) {
+	if !c.work(1024) {
+		return
+	}
+	var r io.Reader
+	if n := len(c.flates); n > 0 {
+		r, c.flates = c.flates[n-1], c.flates[:n-1]
+		_ = r.(flate.Resetter).Reset(bytes.NewReader(body), nil)
+	} else {
+		r = flate.NewReader(bytes.NewReader(body))
+	}
+	c.stream(v, r, depth)
+	c.flates = append(c.flates, r)
+}
+
+func (c *scan) zstd(v *view, data []byte, depth int) {
+	r, err := newZstd(bytes.NewReader(data))
+	if err != nil || !c.work(1024) {
+		return
+	}
+	defer r.Close()
+	c.stream(v, r, depth)
 }
 
 // format is a way to compress that can be recognised.
 type format struct {
 	name, magic string
-	rare        int // the place in magic that is looked for
-	open        func([]byte) (io.Reader, error)
+	rare        int                 // the place in magic that is looked for
+	deflated    func([]byte) []byte // what is behind the header, nil if that is no deflate
 }
 
 func formats() [4]format {
 	return [4]format{
-		{"gzip", "\x1f\x8b\x08", 1, func(b []byte) (io.Reader, error) { return gzip.NewReader(bytes.NewReader(b)) }},
-		{"zstd", "\x28\xb5\x2f\xfd", 1, func(b []byte) (io.Reader, error) { return newZstd(bytes.NewReader(b)) }},
-		{"zip", "PK\x03\x04", 2, openZip},
-		{"zlib", "\x78", 0, openZlib},
+		{"gzip", "\x1f\x8b\x08", 1, gzipBody},
+		{"zstd", "\x28\xb5\x2f\xfd", 1, func([]byte) []byte { return nil }},
+		{"zip", "PK\x03\x04", 2, zipBody},
+		{"zlib", "\x78", 0, zlibBody},
 	}
 }
 
@@ -65,7 +88,7 @@ func (f *format) next(data []byte, from int) int {
 			return -1
 		}
 		at += i
-		if start := at - f.rare; bytes.HasPrefix(data[start:], []byte(f.magic)) {
+		if start := at - f.rare; string(data[start:min(start+len(f.magic), len(data))]) == f.magic && (f.rare > 0 || zlibBody(data[start:]) != nil) {
 			return start
 		}
 	}
@@ -81,25 +104,38 @@ func startsCompressed(data []byte) bool {
 	return false
 }
 
-// openZlib accepts what is a header of zlib without a dictionary.
-func openZlib(b []byte) (io.Reader, error) {
-	if len(b) < MinKnown || b[0]&0x8F != 8 || b[1]&0x20 != 0 || binary.BigEndian.Uint16(b)%31 != 0 {
-		return nil, zlib.ErrHeader
+// gzipBody skips a member's header. The checksum behind it is not asked: what comes out
+// is searched anyway.
+func gzipBody(b []byte) []byte {
+	r := bytes.NewReader(b)
+	if _, err := gzip.NewReader(byteReader{r}); err != nil {
+		return nil
 	}
-	return flate.NewReader(bytes.NewReader(b[2:])), nil
+	return b[len(b)-r.Len():]
 }
 
-// openZip reads the one member whose local header b begins with.
-func openZip(b []byte) (io.Reader, error) {
+// byteReader keeps a decompressor from reading ahead.
+type byteReader struct{ *bytes.Reader }
+
+// zlibBody skips what is a header of zlib without a dictionary.
+func zlibBody(b []byte) []byte {
+	if len(b) < MinKnown || b[0]&0x8F != 8 || b[1]&0x20 != 0 || binary.BigEndian.Uint16(b)%31 != 0 {
+		return nil
+	}
+	return b[2:]
+}
+
+// zipBody skips the local header of a member.
+func zipBody(b []byte) []byte {
 	const header = 30
 	if len(b) < header || binary.LittleEndian.Uint16(b[8:]) != 8 {
-		return nil, io.ErrUnexpectedEOF
+		return nil
 	}
 	body := header + int(binary.LittleEndian.Uint16(b[26:])) + int(binary.LittleEndian.Uint16(b[28:]))
 	if body > len(b) {
-		return nil, io.ErrUnexpectedEOF
+		return nil
 	}
-	return flate.NewReader(bytes.NewReader(b[body:])), nil
+	return b[body:]
 }
 
 // maxZstdWindow bounds what a decompressor keeps of what it has read.

@@ -23,10 +23,12 @@ const (
 // gram is one literal's four bytes.
 type gram struct {
 	kind   gramKind
-	index  int // of the rule or the known value
-	form   int // of the known value; for a rule, how it is turned
-	offset int // of the four bytes in the literal
-	length int // of the literal, for a rule
+	index  int    // of the rule or the known value
+	form   int    // of the known value; for a rule, how it is turned
+	offset int    // of the four bytes in the literal
+	length int    // of the literal, for a rule
+	turned []byte // the literal as it then reads, for a rule
+	skip   int    // how far it stands behind what offset counts from
 }
 
 type gramKind byte
@@ -99,8 +101,10 @@ func (e *engine) textGrams() *grams {
 	g := newGrams()
 	for i := range e.rules {
 		for _, literal := range e.rules[i].literals() {
-			for form, l := range [][]byte{literal, reversed(literal), rot13(literal), reversed(rot13(literal))} {
-				g.addRarest(l, gram{kind: gramRule, index: i, form: form, length: len(literal)})
+			own := []byte(e.rules[i].literal)
+			extra := len(literal) - len(own)
+			for form, forms := range [][2][]byte{{literal, own}, {reversed(literal), reversed(own)}, {rot13(literal), rot13(own)}, {reversed(rot13(literal)), reversed(rot13(own))}} {
+				g.addRarest(forms[0], gram{kind: gramRule, index: i, form: form, length: len(literal), turned: forms[1], skip: form % 2 * extra})
 			}
 		}
 	}

@@ -84,7 +84,7 @@ var turnNames = [3]string{"reversed", "rot13", "reversed rot13"}
 // ruleAt tries a rule whose literal, as it is or turned, begins at start.
 func (c *scan) ruleAt(v *view, start int, entry gram) {
 	r := &c.rules[entry.index]
-	if start < 0 || r.meantFor(c.in.Host) {
+	if start < 0 || !bytes.HasPrefix(v.data[min(start+entry.skip, len(v.data)):], entry.turned) || r.meantFor(c.in.Host) {
 		return
 	}
 	if entry.form == 0 {

@@ -39,7 +39,9 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 			if !c.decode(end - start) {
 				break
 			}
-			c.view(child.part(start, end), depth-1)
+			part := child.part(start, end)
+			part.cutOut = v.cutOut || len(plain) > smallView
+			c.view(part, depth-1)
 			searched += end - start
 		}
 		c.giveBack(plain)

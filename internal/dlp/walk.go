@@ -3,6 +3,7 @@ package dlp
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 )
 
@@ -12,6 +13,7 @@ type view struct {
 	parent *view
 	name   string // of the encoding; "" for one that is not worth naming
 	turned bool   // reversed or rot13: not turned again
+	cutOut bool   // of a large view
 	origin func(start, end int) (int, int)
 }
 
@@ -55,7 +57,8 @@ type scan struct {
 	findings []Finding
 	pieces   []piece
 	scratch  [][]byte
-	salt     digest // of the cache
+	flates   []io.Reader // at rest
+	salt     digest      // of the cache
 }
 
 func (e *engine) newScan(ctx context.Context, in Input) *scan {
@@ -130,7 +133,7 @@ func (c *scan) view(v *view, depth int) {
 	plain := v
 	if folded, places := c.fold(v.data); folded != nil && c.decode(len(folded)) {
 		plain = v.child("", folded, func(start, end int) (int, int) { return c.foldSpan(v.data, start, end) })
-		plain.turned = v.turned
+		plain.turned, plain.cutOut = v.turned, v.cutOut
 		for len(places) > 0 {
 			var start, end int
 			start, end, places = neighbourhood(folded, places)
@@ -187,15 +190,16 @@ func letterSpan(data []byte, start, end int) (int, int) {
 	return first, last
 }
 
-// turn searches a view reversed and with its letters rotated; of a large one only the
-// words that are long enough to be encoded. Literals are looked for in these forms
+// turn searches a view reversed and with its letters rotated. Of a large one these are
+// only the words with a stretch of letters that is long enough to be encoded; if that is
+// still much, it is only tried as base64 and hex. Literals are looked for in these forms
 // everywhere.
 func (c *scan) turn(v *view, depth int) {
 	words, starts := c.borrow(), []word{{0, 0}}
-	if len(v.data) <= smallView {
+	if len(v.data) <= smallView && !v.cutOut {
 		words = append(words, v.data...)
 	} else {
-		words, starts = longWords(words, v.data, c.least*5/4)
+		words, starts = c.longWords(words, v.data, c.least*5/4)
 	}
 	defer c.giveBack(words)
 	if len(words) < c.least {
@@ -210,6 +214,11 @@ func (c *scan) turn(v *view, depth int) {
 		}
 		t := v.child(name, words, origin)
 		t.turned = true
+		if n > largeTurned {
+			c.packed(t, depth-1, c.base64, words, 0)
+			c.hexDigits(t, depth-1)
+			return
+		}
 		c.unescape(t, depth-1)
 		c.symbols(t, depth-1)
 	}
@@ -228,28 +237,42 @@ func (e *engine) rotate(text []byte) {
 	}
 }
 
-// smallView is how long a view may be to be turned whole.
-const smallView = 4 << 10
+const (
+	// smallView is how long a view may be to be turned whole.
+	smallView = 4 << 10
+	// largeTurned is how much is too much to be tried in every encoding.
+	largeTurned = 64 << 10
+)
 
 // word is where a word of the view begins, there and among the long words.
 type word struct{ there, here int }
 
-// longWords appends the words of src that could be encoded, each with a blank behind
-// it, and says where they stood.
-func longWords(dst, src []byte, least int) ([]byte, []word) {
+// longWords appends the words of src with at least so many symbols of base64 on end,
+// each with a blank behind it, and says where they stood.
+func (e *engine) longWords(dst, src []byte, least int) ([]byte, []word) {
 	var starts []word
-	for i := 0; i < len(src); {
-		for i < len(src) && src[i] <= ' ' {
-			i++
+	for from, last := 0, least-1; last < len(src); last = from + least - 1 {
+		i := last
+		for i >= from && !e.marks[src[i]] {
+			i--
 		}
-		start := i
-		for i < len(src) && src[i] > ' ' {
-			i++
+		if i >= from {
+			from = i + 1
+			continue
 		}
-		if i-start >= least {
-			starts = append(starts, word{start, len(dst)})
-			dst = append(append(dst, src[start:i]...), ' ')
+		start, end := from, last+1
+		for start > 0 && src[start-1] > ' ' && from-start < farWord {
+			start--
 		}
+		for end < len(src) && src[end] > ' ' {
+			end++
+		}
+		if n := len(starts); n > 0 {
+			start = max(start, starts[n-1].there+len(dst)-1-starts[n-1].here)
+		}
+		starts = append(starts, word{start, len(dst)})
+		dst = append(append(dst, src[start:end]...), ' ')
+		from = end + 1
 	}
 	return dst, starts
 }
