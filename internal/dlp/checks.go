@@ -67,21 +67,22 @@ func privateKey(data []byte, at int) (int, int, bool) {
 	if bytes.ContainsAny(line[len("-----BEGIN "):i], "\n\r\"-") {
 		return at, at + i, false
 	}
-	body, symbols := at+i+len("PRIVATE KEY"), 0
+	body, row, longest := at+i+len("PRIVATE KEY"), 0, 0
 	end := body
 	for ; end < len(data) && end-body < maxPEM; end++ {
 		c := data[end]
 		if end > body+8 && c == '-' && bytes.HasPrefix(data[end:], []byte("-----")) {
 			break
 		}
-		if isAlnum(c) || c == '+' || c == '/' {
-			symbols++
+		if row++; !isAlnum(c) && c != '+' && c != '/' {
+			row = 0
 		}
+		longest = max(longest, row)
 	}
-	return at, end, symbols >= minPEM && !invented(data[body:end])
+	return at, end, longest >= minPEM && !invented(data[body:end])
 }
 
 const (
 	maxPEM = 16 << 10
-	minPEM = 40 // base64 of an Ed25519 key has 64
+	minPEM = 24 // symbols in a row; a full line has 64
 )

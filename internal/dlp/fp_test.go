@@ -2,11 +2,13 @@ package dlp
 
 import (
 	"context"
+	"encoding/pem"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,13 +18,13 @@ import (
 // maxFalse is the share of files, in thousandths, that may have a finding.
 const maxFalse = 1
 
-// Nothing in Go's own sources is anyone's secret, its test keys aside, which count too.
+// Nothing in Go's own sources is anyone's secret, the private keys of its tests aside.
 // Every file is searched, of large ones the beginning.
 func TestFalsePositivesInGo(t *testing.T) {
 	falsePositives(t, filepath.Join(runtime.GOROOT(), "src"))
 }
 
-// This repository with the modules that it is built from.
+// This repository with the modules that it is built from, but not git's copies of it.
 func TestFalsePositivesHere(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "all").Output()
 	if err != nil {
@@ -34,7 +36,7 @@ func TestFalsePositivesHere(t *testing.T) {
 func falsePositives(t *testing.T, roots ...string) {
 	t.Helper()
 	t.Parallel()
-	s := newScanner(t, Options{Known: []Value{{Name: "other", Secret: []byte("v7Kp2" + "QxT9mWs4LzR8bNc")}}})
+	s := newScanner(t, Options{Known: []Value{{Name: "other", Secret: []byte(randomToken(24, 99))}}})
 	paths := make(chan string)
 	var files, bad atomic.Int64
 	var workers sync.WaitGroup
@@ -50,6 +52,9 @@ func falsePositives(t *testing.T, roots ...string) {
 	}
 	for _, root := range roots {
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if d != nil && d.IsDir() && d.Name() == ".git" {
+				return fs.SkipDir
+			}
 			if err == nil && d.Type().IsRegular() {
 				paths <- path
 			}
@@ -80,6 +85,13 @@ func flagged(t *testing.T, s *Scanner, path string) bool {
 	if err != nil {
 		t.Errorf("%s: %v", path, err)
 	}
+	findings = slices.DeleteFunc(findings, func(f Finding) bool {
+		if f.Rule != "private-key" || f.Start < 0 {
+			return false
+		}
+		key, _ := pem.Decode(data[f.Start:])
+		return key != nil // one indeed, for tests
+	})
 	for _, f := range findings {
 		t.Logf("%s: %v", path, f)
 	}

@@ -85,13 +85,25 @@ func rarity(c byte) int {
 
 // each calls found for every entry whose four bytes stand at i.
 func (g *grams) each(data []byte, found func(i int, entry gram)) {
-	for i := 0; i+gramLen <= len(data); i++ {
-		key := gramKey(data[i:])
-		h := gramHash(key)
-		if g.bits[h/64]&(1<<(h%64)) == 0 {
+	i := 0
+	for ; i+8 <= len(data); i += 4 {
+		w := binary.LittleEndian.Uint64(data[i:]) | 0x2020202020202020
+		a, b, c, d := gramHash(uint32(w)), gramHash(uint32(w>>8)), gramHash(uint32(w>>16)), gramHash(uint32(w>>24))
+		hit := g.bits[a/64]>>(a%64) | g.bits[b/64]>>(b%64) | g.bits[c/64]>>(c%64) | g.bits[d/64]>>(d%64)
+		if hit&1 == 0 {
 			continue
 		}
-		for _, entry := range g.at[key] {
+		for j, h := range [4]uint32{a, b, c, d} {
+			if g.bits[h/64]>>(h%64)&1 == 0 {
+				continue
+			}
+			for _, entry := range g.at[uint32(w>>(8*j))] {
+				found(i+j, entry)
+			}
+		}
+	}
+	for ; i+gramLen <= len(data); i++ {
+		for _, entry := range g.at[gramKey(data[i:])] {
 			found(i, entry)
 		}
 	}

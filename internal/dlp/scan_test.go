@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -276,7 +277,7 @@ func TestRedact(t *testing.T) {
 
 func TestActions(t *testing.T) {
 	s := newScanner(t, Options{Actions: map[string]Action{"aws-key-id": Alert}})
-	findings := scanBody(t, s, []byte("AKIA"+"Q3EGRZ5YH2MNV7TW"))
+	findings := scanBody(t, s, []byte(keyID()))
 	if len(findings) != 1 || Worst(findings) != Alert {
 		t.Errorf("got %v", findings)
 	}
@@ -300,12 +301,12 @@ func TestOwnPlaceholderAndAudience(t *testing.T) {
 		"its provider, otherwise": {Input{Host: "API.Anthropic.com.", Data: []byte(token)}, nil},
 		"another host":            {Input{Host: "api.example.com", Data: []byte(token)}, []string{"anthropic-key"}},
 		"a host that ends so":     {Input{Host: "evilanthropic.com", Data: []byte(token)}, []string{"anthropic-key"}},
-		"presigned": {Input{Host: "bucket.s3.example.com", Data: []byte("/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA" + "Q3EGRZ5YH2MNV7TW%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Signature=" +
+		"presigned": {Input{Host: "bucket.s3.example.com", Data: []byte("/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=" + keyID() + "%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Signature=" +
 			hex.EncodeToString(randomBytes(32)))}, nil},
-		"presigned, older":  {Input{Host: "bucket.s3.example.com", Data: []byte("/k?AWSAccessKeyId=AKIA" + "Q3EGRZ5YH2MNV7TW&Expires=1&Signature=vjbyPxybdZaNmGa%2ByT272YEAiv4%3D")}, nil},
+		"presigned, older":  {Input{Host: "bucket.s3.example.com", Data: []byte("/k?AWSAccessKeyId=" + keyID() + "&Expires=1&Signature=vjbyPxybdZaNmGa%2ByT272YEAiv4%3D")}, nil},
 		"presigned, Google": {Input{Host: "storage.example.com", Data: []byte("/b/k?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Credential=a%40b.iam.gserviceaccount.com%2F20260101&X-Goog-Signature=" + hex.EncodeToString(randomBytes(256)))}, nil},
 		"presigned, Azure":  {Input{Host: "a.blob.example.com", Data: []byte("/c/b?sv=2024-01-01&sr=b&sig=" + base64.URLEncoding.EncodeToString(randomBytes(32)) + "&se=2026-01-01")}, nil},
-		"key without URL":   {Input{Data: []byte("key AKIA" + "Q3EGRZ5YH2MNV7TW")}, []string{"aws-key-id"}},
+		"key without URL":   {Input{Data: []byte("key " + keyID())}, []string{"aws-key-id"}},
 	} {
 		for _, test.in.Kind = range []Kind{Path, Header, Body} {
 			findings, err := s.Scan(context.Background(), test.in)
@@ -419,3 +420,6 @@ func randomToken(n int, seed uint64) string {
 	}
 	return string(out)
 }
+
+// keyID is what an access key of AWS goes by.
+func keyID() string { return "AKIA" + base32.StdEncoding.EncodeToString(randomBytes(10)) }

@@ -1,0 +1,113 @@
+package dlp
+
+import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// example makes a token of a rule's shape.
+func example(t *testing.T, r *rule, seed uint64) string {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 11))
+	switch {
+	case r.id == "private-key":
+		der, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(randomBytes(32)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	case r.id == "jwt":
+		return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"1234","name":"x y"}`)) + "." + randomToken(43, seed)
+	}
+	for range 1000 {
+		var token strings.Builder
+		for _, p := range r.parts {
+			token.WriteString(p.literal)
+			var members []byte
+			for c := range 256 {
+				if p.class != nil && p.class[c] {
+					members = append(members, byte(c))
+				}
+			}
+			for range p.min {
+				token.WriteByte(members[random.IntN(len(members))])
+			}
+		}
+		text := token.String()
+		if len(text) == 40 && (r.id == "github-token" || r.id == "npm-token") {
+			text = text[:34] + string(base62(crc32.ChecksumIEEE([]byte(text[4:34]))))
+		}
+		last := text[len(text)-1]
+		if entropy([]byte(text)) >= r.entropy && (r.check == nil || r.check([]byte(text))) && isAlnum(text[0]) == isAlnum(r.firstLetter()) && (isAlnum(last) || last == '=') {
+			return text
+		}
+	}
+	t.Fatalf("%s: no token of this shape can be found", r.pattern)
+	return ""
+}
+
+// firstLetter is of the tokens that example makes.
+func (r *rule) firstLetter() byte {
+	if r.parts[0].class == nil {
+		return r.parts[0].literal[0]
+	}
+	return 'a'
+}
+
+// Every shape is found in clear, in JSON and behind encodings; not for its own provider;
+// and not when it is part of a longer word.
+func TestEachShapeIsFound(t *testing.T) {
+	s := newScanner(t, Options{})
+	rules := s.engine().rules
+	for i := range rules {
+		r := &rules[i]
+		t.Run(fmt.Sprint(r.id, " ", r.literal), func(t *testing.T) {
+			token := example(t, r, uint64(i))
+			for name, data := range map[string]string{
+				"alone": token, "in text": "see " + token + " there", "in JSON": fmt.Sprintf("{%q: %q}", "key", token), "assigned": "KEY=" + token + "\n",
+				"base64": base64.StdEncoding.EncodeToString([]byte(token)), "base64, late": base64.StdEncoding.EncodeToString([]byte("k=" + token)), "hex": fmt.Sprintf("%x", token),
+				"reversed": string(reversed([]byte(token))), "rot13": string(rot13([]byte(token))), "zero-width": between(token, "\u200b"),
+			} {
+				findings := scanBody(t, s, []byte(data))
+				if !slices.ContainsFunc(findings, func(f Finding) bool { return f.Rule == r.id }) {
+					t.Errorf("%s: got %v in %.300s", name, findings, data)
+				}
+			}
+			if first := token[0]; isAlnum(first) && r.custom == nil && r.parts[0].class == nil {
+				if findings := scanBody(t, s, []byte("x"+token)); slices.ContainsFunc(findings, func(f Finding) bool { return f.Rule == r.id && f.Encoding == nil }) {
+					t.Errorf("found in a longer word: %v", findings)
+				}
+			}
+		})
+	}
+}
+
+// A token with a wrong checksum, and what documentation shows, is none.
+func TestWhatIsNoToken(t *testing.T) {
+	s := newScanner(t, Options{})
+	for name, data := range map[string]string{
+		"checksum":          "ghp_" + randomToken(36, 1),
+		"npm's checksum":    "npm_" + randomToken(36, 2),
+		"example of AWS":    "AKIA" + "IOSFODNN7EXAMPLE",
+		"x over and over":   "sk-ant-api03-" + strings.Repeat("x", 93),
+		"a row":             "sk_live_" + "abcdefghijklmnopqrstuvwx",
+		"JWT without alg":   "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiIxMjM0NTY3ODkwIn0." + randomToken(43, 3),
+		"a public key":      "-----BEGIN PUBLIC KEY-----\n" + base64.StdEncoding.EncodeToString(randomBytes(100)),
+		"PEM without a key": "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
+		"task":              "a task-proj-management-and-more-words-that-are-joined-by-dashes",
+		"digest":            "sha256:" + fmt.Sprintf("%x", randomBytes(32)),
+		"UUID":              "123e4567-e89b-12d3-a456-426614174000",
+	} {
+		if findings := scanBody(t, s, []byte(data)); len(findings) > 0 {
+			t.Errorf("%s: got %v", name, findings)
+		}
+	}
+}
