@@ -17,11 +17,7 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 	if depth <= 0 {
 		return false
 	}
-	for _, kind := range []struct {
-		name string
-		one  func(src []byte, i int, dst []byte) ([]byte, int)
-		next func(src []byte, i int) int
-	}{{"escapes", unescapeOne, nextEscape}, {"quoted-printable", unquoteOne, nextQuoted}} {
+	for _, kind := range kinds(v.data) {
 		if !c.work(len(v.data) / 2) {
 			return false
 		}
@@ -49,6 +45,42 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 		most = most || len(v.data) > smallView && 10*searched > 9*len(plain)
 	}
 	return most
+}
+
+// kind is a family of escapes that are undone together.
+type kind struct {
+	name string
+	one  func(src []byte, i int, dst []byte) ([]byte, int)
+	next func(src []byte, i int) int
+}
+
+// kinds are the families to try. Where backslashes are mixed with other escapes, either
+// may be what was there before the others came, so these are also tried apart; of a
+// large text not the backslashes, which are in nearly all JSON.
+func kinds(src []byte) []kind {
+	list := []kind{{"escapes", unescapeOne, nextEscape}, {"quoted-printable", unquoteOne, nextQuoted}}
+	if bytes.IndexByte(src, '\\') < 0 || bytes.IndexByte(src, '%') < 0 && bytes.IndexByte(src, '&') < 0 {
+		return list
+	}
+	list = append(list, kind{"escapes", unescapeMark, nextEscape})
+	if len(src) <= smallView {
+		list = append(list, kind{"escapes", unslashOne, nextEscape})
+	}
+	return list
+}
+
+func unescapeMark(src []byte, i int, dst []byte) ([]byte, int) {
+	if src[i] == '\\' {
+		return dst, 0
+	}
+	return unescapeOne(src, i, dst)
+}
+
+func unslashOne(src []byte, i int, dst []byte) ([]byte, int) {
+	if src[i] != '\\' {
+		return dst, 0
+	}
+	return unescapeOne(src, i, dst)
 }
 
 const (
