@@ -196,7 +196,7 @@ func TestEachEncodingIsSeenThrough(t *testing.T) {
 // Chains of any of them: what is no text is only ever wrapped in what makes it text.
 func TestChainsAreSeenThrough(t *testing.T) {
 	s := newScanner(t, Options{})
-	const runs = 3000
+	const runs = 3000 / slower
 	missed := map[string]int{}
 	r := rand.New(rand.NewPCG(1, 2))
 	for range runs {

@@ -1,0 +1,5 @@
+//go:build !race
+
+package dlp
+
+const slower = 1
