@@ -65,6 +65,15 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
+// take returns what was written since the last call.
+func (s *safeBuffer) take() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.b.String()
+	s.b.Reset()
+	return all
+}
+
 // authority is a CA made for a test.
 func newCA(t testing.TB) (pki.CA, *pki.Issuer) {
 	t.Helper()

@@ -28,7 +28,9 @@ func TestAttackI6_LimitsHold(t *testing.T) {
 	})
 	event := func(t *testing.T, l *lab, what string) {
 		t.Helper()
-		l.awaitEvent(t, what, func(e audit.Event) bool { return e.Decision == audit.Deny && strings.Contains(e.Reason, "no more "+what) })
+		l.awaitEvent(t, what, func(e audit.Event) bool {
+			return e.Decision == audit.Deny && strings.Contains(e.Reason, "no more "+what)
+		})
 	}
 	limited := func(l policy.Limits) policy.Route {
 		r := up.route("api.example", nil)

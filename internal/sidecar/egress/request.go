@@ -96,6 +96,18 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 		s.refuse(w, r, no)
 		return
 	}
+	done, err := s.checkCoded(r, watched)
+	defer done()
+	if err != nil {
+		no.code, no.reason, no.status = "body_not_read", "the request's body could not be read", http.StatusBadRequest
+		if coded := (*errCoded)(nil); errors.As(err, &coded) {
+			no.code, no.reason, no.status = "not_inspectable", coded.reason, http.StatusUnsupportedMediaType
+		} else if leaked := (*leak)(nil); errors.As(err, &leaked) {
+			no.code, no.reason, no.status = "secret_leak", leaked.Error(), 0
+		}
+		s.refuse(w, r, no)
+		return
+	}
 	if err := s.take(now, d.Rule, policy.Usage{Requests: 1}); err != nil {
 		no.code, no.reason, no.status = "limit_reached", err.Error(), http.StatusTooManyRequests
 		no.retry = overLimit(err).retryAfter(time.Now())
@@ -108,12 +120,9 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 // readBody reads as much of a body as the policy needs, for q, and puts it back. What it
 // takes of memory is free again after done.
 func (s *Server) readBody(r *http.Request, most int64, q *policy.Request) (done func(), err error) {
-	select {
-	case s.bodies <- struct{}{}:
-	case <-r.Context().Done():
-		return func() {}, r.Context().Err()
+	if done, err = s.slot(r.Context()); err != nil {
+		return done, err
 	}
-	done = sync.OnceFunc(func() { <-s.bodies })
 	data, err := io.ReadAll(io.LimitReader(r.Body, most+1))
 	if err != nil {
 		return done, err
