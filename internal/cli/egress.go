@@ -264,33 +264,25 @@ type noRoute struct{ error }
 // Hint says how to see which there are.
 func (e *noRoute) Hint() string { return "bot-bottle egress IDENTITY shows the routes" }
 
+// routeTable shows a policy as the preflight does, one rule a line.
 func routeTable(now control.Policy) table {
-	t := table{empty: "the bottle reaches nothing", header: []string{"HOST", "PORT", "PROTOCOL", "METHODS", "PATHS", "CREDENTIAL", "ADDRESS"}, data: now}
+	t := table{empty: "the bottle reaches nothing", header: []string{"RULE", "WHAT"}, data: now}
+	row := func(what string, s fmt.Stringer) { t.rows = append(t.rows, []string{what, s.String()}) }
 	for _, r := range now.Routes {
 		if n, err := r.Normalize(); err == nil {
 			r = n
 		}
-		credential := ""
-		if r.Auth != nil {
-			credential = r.Auth.Secret
+		row("allow", r)
+		for _, d := range r.Deny {
+			d.Host, d.Port = r.Host, r.Port
+			row("deny", d)
 		}
-		address := r.Address
-		if r.Private {
-			address = strings.TrimSpace(address + " (may be private)")
-		}
-		t.rows = append(t.rows, []string{
-			r.Host, strconv.Itoa(r.Port), string(r.Protocol), cmp.Or(strings.Join(r.Methods, ","), "any"),
-			cmp.Or(strings.Join(r.Paths, " "), "any"), cmp.Or(credential, "-"), cmp.Or(address, "-"),
-		})
 	}
 	for _, d := range now.Deny {
-		port := "any"
-		if d.Port != 0 {
-			port = strconv.Itoa(d.Port)
-		}
-		t.rows = append(t.rows, []string{
-			cmp.Or(d.Host, "any"), port, "DENY", cmp.Or(strings.Join(d.Methods, ","), "any"), cmp.Or(strings.Join(d.Paths, " "), "any"), "-", "-",
-		})
+		row("deny", d)
+	}
+	if now.Limits != nil {
+		row("at most", now.Limits)
 	}
 	return t
 }

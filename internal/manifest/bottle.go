@@ -94,6 +94,8 @@ func (l *loader) bottle(d document, root *value) {
 		Env:       l.env(d.file, root.get("env"), root.get("secrets")),
 		Secrets:   l.secrets(root.get("secrets")),
 		Routes:    l.routes(root.get("egress").get("routes"), root.get("secrets")),
+		Deny:      l.deny(root.get("egress").get("deny")),
+		Limits:    l.limits(root.get("egress").get("limits"), "egress.limits"),
 		Git:       l.git(root.get("git")),
 		Supervise: truth(root.get("supervise")),
 		Pipelock:  truth(root.get("pipelock")),
@@ -230,21 +232,102 @@ func (l *loader) routes(v, secrets *value) []policy.Route {
 	for _, item := range v.list {
 		r := policy.Route{
 			Host: text(item.get("host")), Port: int(wholeNumber(item.get("port"))), Protocol: policy.Protocol(text(item.get("protocol"))),
-			Methods: texts(item.get("methods")), Paths: texts(item.get("paths")),
+			Methods: texts(item.get("methods")), Paths: texts(item.get("paths")), Query: table(item.get("query")), Body: table(item.get("body")),
+			Deny: l.deny(item.get("deny")), Limits: l.limits(item.get("limits"), "limits"), Auth: l.auth(item.get("auth"), secrets),
 			CA: l.path(item.get("ca")), Address: text(item.get("address")), Private: truth(item.get("private")),
 		}
-		if auth := item.get("auth"); auth != nil {
-			r.Auth = &policy.Auth{Scheme: policy.Scheme(text(auth.get("scheme"))), Header: text(auth.get("header")), User: text(auth.get("user")), Secret: text(auth.get("secret"))}
-			if secrets.get(r.Auth.Secret) == nil {
-				l.problems.add(auth.file, auth.get("secret").at(auth.line), "there is no secret %q%s", r.Auth.Secret, didYouMean(r.Auth.Secret, names(secrets)))
+		l.conditions(item)
+		_, wrong := r.Check()
+		for _, e := range wrong {
+			at := item.get(e.Field).at(item.line)
+			switch e.Field {
+			case "deny", "limits": // said already, at their own lines
+			case "host":
+				l.problems.add(item.file, at, "route: %v", e)
+			default:
+				l.problems.add(item.file, at, "route %s: %v", r.Host, e)
 			}
-		}
-		if _, err := r.Normalize(); err != nil {
-			l.problems.add(item.file, item.line, "%v", err)
 		}
 		routes = append(routes, r)
 	}
 	return routes
+}
+
+// conditions refuses those that were begun and not finished: left out, they would mean any.
+func (l *loader) conditions(rule *value) {
+	for _, key := range []string{"methods", "paths", "query", "body"} {
+		f := rule.field(key)
+		if f != nil && (f.value == nil || len(f.value.list) == 0 && len(f.value.fields) == 0) {
+			l.problems.add(f.file, f.line, "%s is empty: leave it out for any", key)
+			continue
+		}
+		if f == nil {
+			continue
+		}
+		for _, inner := range f.value.fields {
+			if inner.value == nil {
+				l.problems.add(inner.file, inner.line, "%s.%s has no value", key, inner.key)
+			}
+		}
+	}
+}
+
+// deny reads deny rules, those of a bottle or of a route.
+func (l *loader) deny(v *value) []policy.Deny {
+	if v == nil {
+		return nil
+	}
+	var rules []policy.Deny
+	for _, item := range v.list {
+		d := policy.Deny{
+			Host: text(item.get("host")), Port: int(wholeNumber(item.get("port"))), Methods: texts(item.get("methods")), Paths: texts(item.get("paths")),
+			Query: table(item.get("query")), Body: table(item.get("body")),
+		}
+		l.conditions(item)
+		_, wrong := d.Check()
+		for _, e := range wrong {
+			l.problems.add(item.file, item.get(e.Field).at(item.line), "deny: %v", e)
+		}
+		rules = append(rules, d)
+	}
+	return rules
+}
+
+// limits reads those of a bottle or a route. Nothing is no limit, and 0 is not said:
+// it could mean either.
+func (l *loader) limits(v *value, name string) *policy.Limits {
+	if v == nil {
+		return nil
+	}
+	limits := &policy.Limits{Requests: wholeNumber(v.get("requests")), BytesUp: sizeOf(v.get("bytes_up")), BytesDown: sizeOf(v.get("bytes_down"))}
+	for _, f := range v.fields {
+		if f.key != "window" && sizeOf(f.value) == 0 {
+			l.problems.add(f.file, f.line, "%s.%s must be 1 or more: leave it out for no limit", name, f.key)
+			return limits
+		}
+	}
+	if window := v.get("window"); window != nil {
+		limits.Window, _ = asSpan(window.scalar)
+	}
+	if err := limits.Check(); err != nil {
+		l.problems.add(v.file, v.line, "%s: %v", name, err)
+	}
+	return limits
+}
+
+// auth reads a credential; its secret must be one of the bottle's.
+func (l *loader) auth(v, secrets *value) *policy.Auth {
+	if v == nil {
+		return nil
+	}
+	a := &policy.Auth{
+		Scheme: policy.Scheme(text(v.get("scheme"))), Header: text(v.get("header")), User: text(v.get("user")),
+		Parameter: text(v.get("parameter")), Secret: text(v.get("secret")),
+	}
+	if secrets.get(a.Secret) == nil {
+		l.problems.add(v.file, v.get("secret").at(v.line), "there is no secret %q%s", a.Secret, didYouMean(a.Secret, names(secrets)))
+	}
+	return a
 }
 
 func names(v *value) []string {

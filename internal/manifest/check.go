@@ -85,6 +85,8 @@ func checkScalar(v *value, s *shape, name string, problems *Problems) {
 		ok = isNumber && f >= 0
 	case size:
 		_, ok = asSize(v.scalar)
+	case span:
+		_, ok = asSpan(v.scalar)
 	}
 	if !ok {
 		problems.add(v.file, v.line, "%s must be %s, not %#v", name, s.kind.words(), v.scalar)
@@ -105,6 +107,8 @@ func (k shapeKind) words() string {
 		return "a whole number, 0 or more"
 	case size:
 		return "a size such as 4GiB"
+	case span:
+		return "a time such as 90s, 5m, 1h or 7d"
 	}
 	return "a number, 0 or more"
 }

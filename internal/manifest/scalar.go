@@ -3,6 +3,7 @@ package manifest
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 func asFloat(v any) (float64, bool) {
@@ -51,7 +52,18 @@ func shiftOf(unit string) (int, bool) {
 	return 0, false
 }
 
-// text, texts, truth, integerOr read values that check has passed; nil is the zero value.
+// asSpan reads a length of time: what time.ParseDuration does, and days.
+func asSpan(v any) (time.Duration, bool) {
+	text, _ := v.(string)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err == nil && n > 0
+	}
+	d, err := time.ParseDuration(text)
+	return d, err == nil && d > 0
+}
+
+// text, texts, table, truth, sizeOf, wholeNumber read values that check has passed; nil is the zero value.
 
 func text(v *value) string {
 	if v == nil {
@@ -72,12 +84,32 @@ func texts(v *value) []string {
 	return all
 }
 
+// table reads a mapping of names to text.
+func table(v *value) map[string]string {
+	if v == nil {
+		return nil
+	}
+	all := make(map[string]string)
+	for _, f := range v.fields {
+		all[f.key] = text(f.value)
+	}
+	return all
+}
+
 func truth(v *value) bool {
 	if v == nil {
 		return false
 	}
 	b, _ := v.scalar.(bool)
 	return b
+}
+
+func sizeOf(v *value) int64 {
+	if v == nil {
+		return 0
+	}
+	n, _ := asSize(v.scalar)
+	return n
 }
 
 func wholeNumber(v *value) int64 {

@@ -31,6 +31,8 @@ func (s shape) schema() map[string]any {
 		out["type"], out["items"] = "array", s.items.schema()
 	case size:
 		out["type"] = []string{"string", "integer"}
+	case span:
+		out["type"] = "string"
 	default:
 		out["type"] = string(s.kind)
 	}

@@ -21,6 +21,7 @@ const (
 	whole   shapeKind = "integer"
 	yesNo   shapeKind = "boolean"
 	size    shapeKind = "size" // bytes: 4GiB, 512m, 1048576
+	span    shapeKind = "span" // of time: 90s, 5m, 24h, 7d
 )
 
 type property struct {
@@ -39,6 +40,10 @@ func choice(key, doc string, words ...string) property {
 
 func words(key, doc string) property {
 	return property{key: key, shape: shape{doc: doc, kind: list, items: &shape{kind: word}}}
+}
+
+func named(key, doc string) property {
+	return property{key: key, shape: shape{doc: doc, kind: mapping, items: &shape{kind: word}}}
 }
 
 func group(key, doc string, fields ...property) property {
@@ -74,7 +79,11 @@ func bottleShape() shape {
 		{key: "env", shape: shape{doc: "Environment variables. Never a secret.", kind: mapping, items: &shape{kind: word}}},
 		{key: "secrets", shape: shape{doc: "Credentials, fetched on the host at start; the bottle sees a placeholder under each name.", kind: mapping, items: secretShape()}},
 		group("egress", "What the bottle may reach.",
-			property{key: "routes", shape: shape{doc: "Routes; the first that matches decides, and nothing else passes.", kind: list, items: routeShape()}}),
+			property{key: "routes", shape: shape{doc: "Routes; the first that matches decides, and nothing else passes.", kind: list, items: routeShape()}},
+			property{key: "deny", shape: shape{doc: "What no route may allow: these rules win.", kind: list, items: denyShape(
+				one("host", "Exact name, or a pattern as in a route; any host by default.", word),
+				one("port", "Any by default.", whole))}},
+			limitsShape("What all routes together may use.")),
 		{key: "git", shape: shape{doc: "Repositories behind the git gate.", kind: list, items: gitShape()}},
 		one("supervise", "Whether the agent may ask the operator for more.", yesNo),
 		one("pipelock", "Whether pipelock scans what egress lets through.", yesNo),
@@ -97,15 +106,37 @@ func routeShape() *shape {
 		choice("protocol", "https by default; tcp is carried as bytes and not inspected.", "https", "http", "tcp"),
 		words("methods", "HTTP methods; any by default."),
 		words("paths", `Globs; "*" within a segment, "**" any number of segments; any path by default.`),
+		named("query", `Parameters of the query: "name: value"; "*" is any run of characters. Each must stand there once.`),
+		named("body", `Fields of the JSON body: "field.inner: value"; "*" is any run of characters.`),
+		property{key: "deny", shape: shape{doc: "What this route's host does not get, whatever a route allows.", kind: list, items: denyShape()}},
+		limitsShape("What the route may use."),
 		group("auth", "The credential that egress puts on, replacing whatever the bottle sent.",
-			choice("scheme", "How.", "bearer", "header", "basic").must(),
+			choice("scheme", "How; placeholder replaces the secret's placeholder wherever it stands in the head.", "bearer", "basic", "header", "query", "placeholder").must(),
 			one("header", "Header's name, for scheme header.", word),
 			one("user", "User's name, for scheme basic.", word),
+			one("parameter", "Parameter's name, for scheme query.", word),
 			one("secret", "Which of the bottle's secrets.", word).must()),
 		one("ca", "PEM file with certificates to trust for this route as well.", word),
 		one("address", "host:port to dial instead of resolving the host.", word),
 		one("private", "Whether the address may be private, loopback or link-local.", yesNo),
 	}}
+}
+
+// denyShape is a deny rule; the rules of a bottle name a host as well.
+func denyShape(where ...property) *shape {
+	return &shape{kind: object, fields: append(where,
+		words("methods", "HTTP methods; any by default."),
+		words("paths", "Globs; any path by default."),
+		named("query", "Parameters of the query; what could be read as meeting this is denied as well."),
+		named("body", "Fields of the JSON body; a body that cannot be read is denied as well."))}
+}
+
+func limitsShape(doc string) property {
+	return group("limits", doc,
+		one("requests", "How many requests.", whole),
+		one("bytes_up", "Bytes from the bottle, such as 10MiB.", size),
+		one("bytes_down", "Bytes to the bottle.", size),
+		one("window", "In any stretch of time as long as this, such as 1h or 7d; in all by default.", span))
 }
 
 func gitShape() *shape {

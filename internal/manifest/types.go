@@ -49,6 +49,8 @@ type Bottle struct {
 	Env       map[string]string
 	Secrets   map[string]SecretSource
 	Routes    []policy.Route // as written; CA holds a *path* here until the plan reads it
+	Deny      []policy.Deny  // what no route may allow
+	Limits    *policy.Limits // of all routes together; nil for none
 	Git       []GitRepo
 	Supervise bool
 	Pipelock  bool

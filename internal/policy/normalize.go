@@ -116,8 +116,6 @@ func normalizeDeny(r *Route) error {
 	r.Deny = slices.Clone(r.Deny)
 	for i, d := range r.Deny {
 		switch normal, wrong := d.Check(); {
-		case r.Protocol == TCP:
-			return errors.New("protocol tcp is not inspected, so it takes no deny")
 		case d.Host != "" || d.Port != 0:
 			return errors.New("a deny rule in a route is about its host and port, and names none")
 		case d.whole():
@@ -139,8 +137,8 @@ func normalizeProtocol(r *Route) error {
 	default:
 		return fmt.Errorf("protocol %q is none of https, http, tcp", r.Protocol)
 	}
-	if r.Protocol == TCP && (len(r.Methods) > 0 || len(r.Paths) > 0 || len(r.Query) > 0 || len(r.Body) > 0 || r.Auth != nil || r.CA != "") {
-		return errors.New("protocol tcp is not inspected, so it takes no methods, paths, query, body, auth or ca")
+	if r.Protocol == TCP && (len(r.Methods) > 0 || len(r.Paths) > 0 || len(r.Query) > 0 || len(r.Body) > 0 || len(r.Deny) > 0 || r.Auth != nil || r.CA != "") {
+		return errors.New("protocol tcp is not inspected, so it takes no methods, paths, query, body, deny, auth or ca")
 	}
 	if r.Protocol == HTTP && r.CA != "" {
 		return errors.New("protocol http has no certificate to check, so it takes no ca")
@@ -158,8 +156,10 @@ func normalizePort(r *Route) error {
 			r.Port = 443
 		case HTTP:
 			r.Port = 80
-		default:
+		case TCP:
 			return errors.New("protocol tcp needs a port")
+		default:
+			return nil // the protocol is wrong
 		}
 	}
 	return checkPort(r.Port, 1)

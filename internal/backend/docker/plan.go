@@ -44,6 +44,8 @@ type Plan struct {
 	GitIdentity  manifest.GitIdentity
 	Git          []manifest.GitRepo
 	Routes       []policy.Route // normalised; CA holds PEM
+	Deny         []policy.Deny
+	Limits       *policy.Limits // of all routes together; nil for none
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
 	Withheld     []string // the provider's other credentials, which the agent does not see
@@ -120,35 +122,32 @@ func (p Plan) limitsLine() string {
 	return fmt.Sprintf("cpus %s, memory %d MiB, processes %d", cpus, p.Memory>>20, p.PIDs)
 }
 
+// denied are the bottle's deny rules and those of its routes.
+func (p Plan) denied() []policy.Deny {
+	all := slices.Clone(p.Deny)
+	for _, r := range p.Routes {
+		for _, d := range r.Deny {
+			d.Host, d.Port = r.Host, r.Port
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
 // routeLines shows each route with the name of the credential that it carries.
 func (p Plan) routeLines(line func(string, string, ...any)) {
 	if len(p.Routes) == 0 {
 		line("routes", "none: the bottle reaches nothing")
 	}
 	for i, r := range p.Routes {
-		line(head("routes", i), "%s", routeLine(r))
+		line(head("routes", i), "%s", r)
 	}
-}
-
-func routeLine(r policy.Route) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s://%s:%d", r.Protocol, r.Host, r.Port)
-	if len(r.Methods) > 0 {
-		fmt.Fprintf(&b, " %s", strings.Join(r.Methods, ","))
+	for i, d := range p.denied() {
+		line(head("denied", i), "%s", d)
 	}
-	if len(r.Paths) > 0 {
-		fmt.Fprintf(&b, " %s", strings.Join(r.Paths, " "))
+	if p.Limits != nil {
+		line("at most", "%s, over all routes", p.Limits)
 	}
-	if r.Auth != nil {
-		fmt.Fprintf(&b, " with %s", r.Auth.Secret)
-	}
-	if r.Address != "" {
-		fmt.Fprintf(&b, " at %s", r.Address)
-	}
-	if r.Private {
-		b.WriteString(" (may be a private address)")
-	}
-	return b.String()
 }
 
 func (p Plan) volumesLine() string {

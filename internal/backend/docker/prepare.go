@@ -144,6 +144,7 @@ func (p *Plan) resolveRoutes(r bottle.Resolved, cli provider.Provider) error {
 		}
 		p.Routes = append(p.Routes, normal)
 	}
+	p.Deny, p.Limits = r.Bottle.Deny, r.Bottle.Limits
 	p.Placeholders = make(map[string]string, len(p.Secrets))
 	for name := range p.Secrets {
 		p.Placeholders[name] = cli.Placeholder(name)
