@@ -16,7 +16,9 @@ const (
 // claude is Claude Code. A subscription's token comes before an API key: with both,
 // the key would silently move the agent off its subscription (ATTACKS C12).
 func claude() Provider {
-	route := func(auth policy.Auth) policy.Route { return policy.Route{Host: "api.anthropic.com", Auth: &auth} }
+	route := func(auth policy.Auth) policy.Route {
+		return policy.Route{Host: "api.anthropic.com", Auth: &auth, Deny: []policy.Deny{{Paths: []string{"/v1/files", "/v1/files/**"}}}} // a store for anybody's files (ATTACKS I1); a route of one's own may allow it
+	}
 	return Provider{
 		Template: "claude",
 		Image:    "claude",

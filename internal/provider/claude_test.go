@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
 func TestClaude(t *testing.T) {
@@ -48,6 +50,16 @@ func TestAttackC12_TheSubscriptionComesFirst(t *testing.T) {
 		t.Errorf("got %v", p.Credentials)
 	}
 	for _, c := range p.Credentials {
+		set, err := policy.NewSet([]policy.Route{c.Route})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Attack I1: files are put where whoever has the account, or is given the id, reads them.
+		for target, want := range map[string]bool{"/v1/messages?beta=true": true, "/v1/files": false, "/v1/files/x/content": false, "/v1/%66iles": false, "/v1//files": false} {
+			if d := set.Request(policy.Request{Protocol: policy.HTTPS, Host: c.Route.Host, Port: 443, Method: "POST", Target: target}); d.Allowed != want {
+				t.Errorf("%s: got %+v", target, d)
+			}
+		}
 		if _, err := c.Route.Normalize(); err != nil || c.Route.Host != "api.anthropic.com" || c.Route.Auth.Secret != c.Name {
 			t.Errorf("%s: %+v, %v", c.Name, c.Route, err)
 		}
