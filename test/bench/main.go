@@ -12,24 +12,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 
 	"github.com/bot-bottle/bot-bottle/test/lab"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
-
-// figure is one result. Aim is an upper bound; 0 means that it is only reported.
-type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-	Aim   float64 `json:"aim"`
-	Pass  bool    `json:"pass"`
-}
-
-func atMost(name string, value float64, unit string, aim float64) figure {
-	return figure{name, value, unit, aim, aim == 0 || value <= aim}
-}
 
 // area is a group of figures that one measurement gives.
 type area struct {
@@ -78,7 +64,7 @@ func bench(ctx context.Context, program, only string) (err error) {
 			return fmt.Errorf("%s: %w", a.name, err)
 		}
 		for _, f := range got {
-			fmt.Printf("%-24s %9.2f %-6s aim %-8s %s\n", f.Name, f.Value, f.Unit, f.aim(), f.verdict())
+			fmt.Println(f)
 		}
 		figures = append(figures, got...)
 	}
@@ -90,18 +76,4 @@ func bench(ctx context.Context, program, only string) (err error) {
 		return err
 	}
 	return os.WriteFile("bench.json", append(data, '\n'), 0o644)
-}
-
-func (f figure) aim() string {
-	if f.Aim == 0 {
-		return "-"
-	}
-	return strings.TrimSuffix(fmt.Sprintf("≤ %.2f", f.Aim), ".00")
-}
-
-func (f figure) verdict() string {
-	if f.Pass {
-		return "pass"
-	}
-	return "MISSED"
 }

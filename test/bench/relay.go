@@ -54,8 +54,8 @@ func measureRelay(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	}
 	return []figure{
 		atMost("relay.added_p50_ms", ms(median(through)-median(direct)), "ms", 1),
-		atMost("relay.p50_ms", ms(median(through)), "ms", 0),
-		atMost("relay.direct_p50_ms", ms(median(direct)), "ms", 0),
+		report("relay.p50_ms", ms(median(through)), "ms"),
+		report("relay.direct_p50_ms", ms(median(direct)), "ms"),
 	}, nil
 }
 
