@@ -21,7 +21,8 @@ test: build
 	scripts/setup --test
 	scripts/test
 
-bench: setup build
+bench: build
+	scripts/setup --bench
 	go run ./test/bench -bin $(bin) -area "$(BENCH)"
 
 lint:
