@@ -22,11 +22,9 @@ const requests = 400
 // measureRelay compares the same client asking the same upstream: from a bottle, through
 // the guest's relay and egress, and from a container on the engine's bridge, directly.
 func measureRelay(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
-	load := filepath.Join(l.Home, "load")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", load, "./test/bench/load")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("cannot build the client: %w: %s", err, out)
+	load, err := build(ctx, l, "load")
+	if err != nil {
+		return nil, err
 	}
 	program, err := os.ReadFile(load)
 	if err != nil {
@@ -57,6 +55,17 @@ func measureRelay(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		report("relay.p50_ms", ms(median(through)), "ms"),
 		report("relay.direct_p50_ms", ms(median(direct)), "ms"),
 	}, nil
+}
+
+// build builds one of the programs below this directory.
+func build(ctx context.Context, l *lab.Lab, name string) (string, error) {
+	program := filepath.Join(l.Home, name)
+	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./test/bench/"+name)
+	c.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cannot build %s: %w: %s", name, err, out)
+	}
+	return program, nil
 }
 
 func fromBottle(ctx context.Context, l *lab.Lab, identity string) ([]time.Duration, error) {
