@@ -115,7 +115,7 @@ func TestAttack_FrontMatterWithoutBound(t *testing.T) {
 
 // A nil list is "any" to a route: one that was begun and not finished must not be.
 func TestAnUnfinishedListIsNotAny(t *testing.T) {
-	for _, list := range []string{"methods:\n        -", "methods: [null]", "paths: [~]", "paths: [GET, null]"} {
+	for _, list := range []string{"methods:\n        -", "methods: [null]", "paths: [~]", "paths: [GET, null]", "methods:", "paths: []", "query:", "query: {}", "query: {a: }", "body: {a: null}", "deny: [null]", "deny: [{paths: [/x], query: }]"} {
 		m := load(t, tree(t, map[string]string{"bottles/b.md": "---\negress:\n  routes:\n    - host: a.example\n      " + list + "\n---\n"}), "")
 		if b, err := m.Bottle("b"); err == nil {
 			t.Errorf("%s: got %+v", list, b.Routes)

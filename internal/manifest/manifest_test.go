@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -130,6 +131,39 @@ func TestTheDesignsExample(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantAgent, agent); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What rules say is what the policy gets, with what a bottle extends.
+func TestRules(t *testing.T) {
+	b, err := load(t, "testdata/rules", "").Bottle("child")
+	if err != nil {
+		t.Fatal(err)
+	}
+	routes := []policy.Route{
+		{
+			Host: "api.github.com", Paths: []string{"/repos/acme/**", "/graphql", "/@acme%2f*"}, Query: map[string]string{"owner": "acme"},
+			Body:   map[string]string{"variables.owner": "acme", "variables.name": "widget-*"},
+			Deny:   []policy.Deny{{Paths: []string{"/repos/acme/secret/**"}}, {Methods: []string{"POST"}, Body: map[string]string{"query": "*mutation*"}}},
+			Limits: &policy.Limits{Requests: 100, BytesUp: 10 << 20, BytesDown: 1 << 20, Window: time.Hour}, Auth: &policy.Auth{Scheme: policy.Placeholder, Secret: "GH_TOKEN"},
+		},
+		{Host: "maps.example", Auth: &policy.Auth{Scheme: policy.Query, Parameter: "key", Secret: "MAPS_KEY"}},
+	}
+	deny := []policy.Deny{{Host: "api.github.com", Methods: []string{"DELETE"}}, {Host: "**.github.com", Paths: []string{"/gists/**"}}, {Host: "uploads.github.com"}}
+	limits := &policy.Limits{Requests: 1000, BytesUp: 1 << 30, Window: 12 * time.Hour}
+	if diff := cmp.Diff(policy.Policy{Routes: routes, Deny: deny, Limits: limits}, policy.Policy{Routes: b.Routes, Deny: b.Deny, Limits: b.Limits}); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := policy.New(policy.Policy{Routes: b.Routes, Deny: b.Deny, Limits: b.Limits}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSpans(t *testing.T) {
+	for written, want := range map[any]time.Duration{"90s": 90 * time.Second, "1h": time.Hour, "7d": 7 * 24 * time.Hour, "1h30m": 90 * time.Minute, "0s": 0, "-1h": 0, "1": 0, "d": 0, "-1d": 0, "1.5d": 0, "": 0, int64(5): 0} {
+		if got, ok := asSpan(written); ok != (want > 0) || ok && got != want {
+			t.Errorf("%v: got %v, %v", written, got, ok)
+		}
 	}
 }
 

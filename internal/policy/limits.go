@@ -29,11 +29,11 @@ func (l *Limits) Check() error {
 	case l == nil:
 		return nil
 	case l.Requests < 0 || l.BytesUp < 0 || l.BytesDown < 0:
-		return errors.New("limits cannot be negative")
+		return errors.New("they cannot be negative")
 	case l.Requests == 0 && l.BytesUp == 0 && l.BytesDown == 0:
-		return errors.New("limits need one of requests, bytes_up, bytes_down")
+		return errors.New("they need one of requests, bytes_up, bytes_down")
 	case l.Window != 0 && (l.Window < MinWindow || l.Window > MaxWindow):
-		return fmt.Errorf("the window of limits must be between %s and 366 days", MinWindow)
+		return fmt.Errorf("the window must be between %s and 366 days", MinWindow)
 	}
 	return nil
 }

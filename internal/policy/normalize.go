@@ -57,7 +57,7 @@ func (r Route) Check() (Route, []FieldError) {
 		{"paths", func(r *Route) error { return checkPaths(r.Paths) }},
 		{"query", func(r *Route) error { return checkConditions(r.Query, checkParameter) }},
 		{"body", func(r *Route) error { return checkConditions(r.Body, checkField) }},
-		{"deny", normalizeDeny}, {"limits", func(r *Route) error { return r.Limits.Check() }},
+		{"deny", normalizeDeny}, {"limits", checkLimits},
 		{"auth", normalizeAuth}, {"address", checkAddress},
 	})
 	return r, wrong
@@ -101,6 +101,13 @@ func (d Deny) Check() (Deny, []FieldError) {
 // whole reports whether there is no condition about requests.
 func (d *Deny) whole() bool {
 	return len(d.Methods) == 0 && len(d.Paths) == 0 && len(d.Query) == 0 && len(d.Body) == 0
+}
+
+func checkLimits(r *Route) error {
+	if err := r.Limits.Check(); err != nil {
+		return fmt.Errorf("limits: %w", err)
+	}
+	return nil
 }
 
 func normalizeHost(r *Route) error {

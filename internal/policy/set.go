@@ -24,7 +24,7 @@ func NewSet(routes []Route) (*Set, error) { return New(Policy{Routes: routes}) }
 func New(p Policy) (*Set, error) {
 	s := &Set{}
 	if err := p.Limits.Check(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("limits: %w", err)
 	}
 	s.policy.Limits = p.Limits
 	for i, d := range p.Deny {

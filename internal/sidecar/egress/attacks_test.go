@@ -746,3 +746,27 @@ func TestAttackJ4_ConnectionsAreLimited(t *testing.T) {
 	}
 	_ = second.Close()
 }
+
+// Attack B5: what arrives is not what was decided on: a query that is written anew on the
+// way, a header that names another method.
+func TestAttackB5_WhatWasDecidedIsWhatIsSent(t *testing.T) {
+	var got string
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { got = r.RequestURI })
+	l := newLab(t, up.route("api.example", nil))
+	for _, h2 := range []bool{false, true} {
+		for _, target := range []string{"/?a=1;b=2", "/?a=%zz&b=1", "/?&&a=1&&", "/?a", "/?a=+%20", "/@scope%2fname?x=%2F%2e", "/%7Euser", "/a?b?c=/../"} {
+			r := request(t, "GET", "https://api.example"+target, nil)
+			got = ""
+			if response, body := get(t, l.client(t, h2), r); response.StatusCode != 200 || got != target {
+				t.Errorf("%s: got %d %s, %q arrived", target, response.StatusCode, body, got)
+			}
+		}
+		for _, name := range []string{"X-HTTP-Method-Override", "x-http-method", "X-Method-Override"} {
+			r := request(t, "GET", "https://api.example/", nil)
+			r.Header.Set(name, "DELETE")
+			if response, _ := get(t, l.client(t, h2), r); response.StatusCode != 403 {
+				t.Errorf("%s: got %d", name, response.StatusCode)
+			}
+		}
+	}
+}

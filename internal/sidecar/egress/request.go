@@ -167,6 +167,12 @@ func (s secrets) checkUnreplaced(r *http.Request, auth *policy.Auth) error {
 	return nil
 }
 
+// overrides are headers by which servers take a request for one of another method than
+// was decided on.
+func overrides() []string {
+	return []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+}
+
 // unfit names what would make a request escape inspection, "" if nothing does.
 func unfit(r *http.Request) string {
 	upgrade := r.Header.Values("Upgrade")
@@ -175,6 +181,8 @@ func unfit(r *http.Request) string {
 		return "method " + r.Method + " is not carried"
 	case len(upgrade) > 1 || len(upgrade) == 1 && !strings.EqualFold(upgrade[0], "websocket"):
 		return "only an upgrade to websocket is carried" // not h2c (ATTACKS B7)
+	case slices.ContainsFunc(overrides(), func(name string) bool { return r.Header.Get(name) != "" }):
+		return "a header that names another method is not carried"
 	case r.Header.Get("Http2-Settings") != "":
 		return "an upgrade to h2c is not carried"
 	case !strings.HasPrefix(r.URL.EscapedPath(), "/") && r.URL.EscapedPath() != "":
@@ -239,6 +247,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 // rewrite turns the bottle's request into ours: strip, then inject.
 func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	out, route := p.Out, x.decision.Route
+	out.URL.RawQuery = p.In.URL.RawQuery // as it was decided on: ReverseProxy writes some anew
 	out.URL.Scheme = string(route.Protocol)
 	out.URL.Host = authority(x)
 	out.Host = out.URL.Host
