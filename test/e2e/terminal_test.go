@@ -25,6 +25,7 @@ type screen struct {
 	tty     *os.File
 	slave   *os.File
 	read    chan struct{}
+	before  *term.State // of the terminal, before the program had it
 
 	mu   sync.Mutex
 	text []byte
@@ -44,6 +45,7 @@ func (h house) terminal(args ...string) *screen {
 	s.command.Env = append(s.command.Env, "TERM=xterm-256color")
 	s.command.Stdin, s.command.Stdout, s.command.Stderr = slave, slave, slave
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	s.before = s.state()
 	if err := s.command.Start(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -101,15 +103,11 @@ func (s *screen) end() int {
 	return s.command.ProcessState.ExitCode()
 }
 
-// cooked fails the test if the terminal is still in raw mode.
-func (s *screen) cooked(before *term.State) {
+// cooked fails the test if the terminal is not as it was.
+func (s *screen) cooked() {
 	s.t.Helper()
-	after, err := term.GetState(int(s.slave.Fd()))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if *after != *before {
-		s.t.Errorf("the terminal was not restored: got %+v, want %+v", *after, *before)
+	if after := s.state(); *after != *s.before {
+		s.t.Errorf("the terminal was not restored: got %+v, want %+v", *after, *s.before)
 	}
 }
 
@@ -128,7 +126,6 @@ func TestInteractive(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{Answer: "PINEAPPLE-7731"})
 	s := h.terminal("start", "--rm", "claude")
-	before := s.state()
 	s.wait("[y/N]")
 	s.send("y\n")
 	s.wait("bypass permissions on")
@@ -142,7 +139,7 @@ func TestInteractive(t *testing.T) {
 	if code := s.end(); code != 0 {
 		t.Errorf("got status %d", code)
 	}
-	s.cooked(before)
+	s.cooked()
 }
 
 // No is no: nothing is created.
@@ -151,13 +148,12 @@ func TestPreflightDeclined(t *testing.T) {
 	h := open(t, standin.Options{})
 	for _, answer := range []string{"n\n", "\n", "yo\n", "\x03", "\x04"} {
 		s := h.terminal("start", "claude")
-		before := s.state()
 		s.wait("[y/N]")
 		s.send(answer)
 		if code := s.end(); code != 1 {
 			t.Errorf("%q: got status %d:\n%s", answer, code, s.plain())
 		}
-		s.cooked(before)
+		s.cooked()
 	}
 	if r := h.run(0, "", "list", "all"); r.Stdout != "" {
 		t.Errorf("list all says %q", r.Stdout)
@@ -169,18 +165,16 @@ func TestDetachAttachAndHangUp(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{Answer: "MANGO-4410"})
 	s := h.terminal("start", "-y", "--rm", "claude")
-	before := s.state()
 	s.wait("bypass permissions on")
 	s.send("\x10\x11") // ctrl-p ctrl-q
 	s.wait("running; come back with")
 	if code := s.end(); code != 0 {
 		t.Errorf("detach: got status %d", code)
 	}
-	s.cooked(before)
+	s.cooked()
 	identity := regexp.MustCompile(`attach (claude-[a-z2-7]{6})`).FindStringSubmatch(s.plain())[1]
 
 	again := h.terminal("attach", identity)
-	before = again.state()
 	again.wait("bypass permissions on") // it paints itself again
 	if err := pty.Setsize(again.tty, &pty.Winsize{Cols: 100, Rows: 30}); err != nil {
 		t.Fatal(err)
@@ -196,6 +190,6 @@ func TestDetachAttachAndHangUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = again.end()
-	again.cooked(before)
+	again.cooked()
 	h.run(0, "", "stop", identity)
 }

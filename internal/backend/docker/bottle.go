@@ -117,6 +117,10 @@ func (b *Bottle) resize(ctx context.Context, s bottle.Size) {
 	_, _ = b.driver.Client.ContainerResize(ctx, b.agent.id, client.ContainerResizeOptions{Height: s.Height, Width: s.Width})
 }
 
+// redrawPause is how long a program gets to notice the first change of the size. On a busy
+// machine it may take a while to run at all, and would see both changes as none.
+const redrawPause = 500 * time.Millisecond
+
 // redraw makes a program that is on the terminal already paint itself again: it does
 // when the size changes, so at first the size is another one for a moment.
 func (b *Bottle) redraw(resize func(context.Context, bottle.Size)) func(context.Context, bottle.Size) {
@@ -125,7 +129,10 @@ func (b *Bottle) redraw(resize func(context.Context, bottle.Size)) func(context.
 		if first {
 			first = false
 			resize(ctx, bottle.Size{Width: s.Width - 1, Height: s.Height})
-			_ = pause(ctx) // or it sees both changes as none
+			select {
+			case <-time.After(redrawPause):
+			case <-ctx.Done():
+			}
 		}
 		resize(ctx, s)
 	}
