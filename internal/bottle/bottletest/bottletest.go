@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -278,17 +279,30 @@ func runningIsNotRemoved(t *testing.T, h Harness) {
 	}
 }
 
+// auditNow verifies what there is of a running bottle's audit log.
+func (h Harness) auditNow(t *testing.T, identity string) audit.Report {
+	t.Helper()
+	now, err := h.Backend.Audit(t.Context(), identity, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := audit.Verify(now, audit.Expect{Bottle: identity})
+	if err := errors.Join(err, now.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
 // The audit log of a running bottle can be read meanwhile, also by who only follows it, and
 // its chain is whole.
 func auditIsToldMeanwhile(t *testing.T, h Harness) {
 	b := h.launch(t, wait)
-	now, err := h.Backend.Audit(t.Context(), b.Name(), false)
-	if err != nil {
-		t.Fatal(err)
+	report := h.auditNow(t, b.Name())
+	for deadline := time.Now().Add(time.Minute); report.Runs == 0 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		report = h.auditNow(t, b.Name()) // its first line may be on its way still
 	}
-	report, err := audit.Verify(now, audit.Expect{Bottle: b.Name()})
-	if err := errors.Join(err, now.Close()); err != nil || report.Runs != 1 || !report.Open {
-		t.Errorf("while it runs: got %+v, %v", report, err)
+	if report.Runs != 1 || !report.Open {
+		t.Errorf("while it runs: got %+v", report)
 	}
 	followed, err := h.Backend.Audit(t.Context(), b.Name(), true)
 	if err != nil {
@@ -333,7 +347,7 @@ func anotherRunContinuesTheLog(t *testing.T, h Harness) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := h.Backend.Audit(t.Context(), second.Name(), false)
+	run, err := h.Backend.Audit(t.Context(), second.Name(), true) // waits for its first line
 	if err != nil {
 		t.Fatal(err)
 	}
