@@ -181,8 +181,15 @@ func TestDetachAttachAndHangUp(t *testing.T) {
 	}
 	again.send("which one?")
 	again.wait("which one?")
-	if r := h.run(0, "", "exec", identity, "--", "sh", "-c", `stty -F /proc/$(pgrep -x claude | head -1)/fd/0 size`); strings.TrimSpace(r.Stdout) != "30 100" {
-		t.Errorf("the agent's terminal is %q", r.Stdout)
+	const size = `stty -F /proc/$(pgrep -x claude | head -1)/fd/0 size`
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		r := h.run(0, "", "exec", identity, "--", "sh", "-c", size)
+		if strings.TrimSpace(r.Stdout) == "30 100" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the agent's terminal is %q", r.Stdout)
+		}
 	}
 	again.send("\r")
 	again.wait("MANGO-4410")
