@@ -65,7 +65,17 @@ type Event struct {
 	BytesOut int64           `json:"bytes_out,omitempty"` // towards the upstream
 	BytesIn  int64           `json:"bytes_in,omitempty"`  // towards the bottle
 	Millis   float64         `json:"duration_ms,omitempty"`
+	Findings []Finding       `json:"findings,omitempty"`
 	Usage
+}
+
+// Finding is a secret, or what looks like one, in what a bottle sent.
+type Finding struct {
+	Rule     string `json:"rule"`
+	Secret   string `json:"secret,omitempty"` // its name, if it is the bottle's own
+	Part     string `json:"part"`             // head, body, message
+	Action   string `json:"action"`           // block, redact, alert
+	Encoding string `json:"encoding,omitempty"`
 }
 
 // Usage is what a language model's answer says that it cost.

@@ -8,6 +8,7 @@ package control
 
 import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -55,14 +56,15 @@ type Log struct {
 // EgressConfig is all that egress needs. Secrets are in clear: see the package
 // comment.
 type EgressConfig struct {
-	Bottle  string         `json:"bottle"`
-	Routes  []policy.Route `json:"routes"`
-	Deny    []policy.Deny  `json:"deny,omitempty"`
-	Limits  *policy.Limits `json:"limits,omitempty"`
-	CACert  string         `json:"ca_cert"` // PEM, the bottle's own CA
-	CAKey   string         `json:"ca_key"`  // PEM (PKCS #8, P-256)
-	Roots   string         `json:"roots"`   // PEM, what egress trusts upstream: the host's roots
-	Secrets []Secret       `json:"secrets"`
+	Bottle  string                `json:"bottle"`
+	Routes  []policy.Route        `json:"routes"`
+	Deny    []policy.Deny         `json:"deny,omitempty"`
+	Limits  *policy.Limits        `json:"limits,omitempty"`
+	Scan    map[string]dlp.Action `json:"scan,omitempty"` // by rule of the scanner
+	CACert  string                `json:"ca_cert"`        // PEM, the bottle's own CA
+	CAKey   string                `json:"ca_key"`         // PEM (PKCS #8, P-256)
+	Roots   string                `json:"roots"`          // PEM, what egress trusts upstream: the host's roots
+	Secrets []Secret              `json:"secrets"`
 }
 
 // Policy is the part that decides.

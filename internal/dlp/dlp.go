@@ -16,7 +16,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -36,6 +38,10 @@ const (
 	RuleKnownValue  = "known-value"
 	RulePlaceholder = "known-placeholder"
 )
+
+// AnyToken stands for every rule but those for the bottle's own values, where actions are
+// written down.
+const AnyToken = "*"
 
 // MinKnown is the shortest known value that is looked for: shorter ones occur by chance.
 const MinKnown = 8
@@ -160,7 +166,7 @@ func Rules() []string {
 
 // New prepares a scanner.
 func New(o Options) (*Scanner, error) {
-	if err := checkActions(o.Actions); err != nil {
+	if err := CheckActions(o.Actions); err != nil {
 		return nil, err
 	}
 	rules, err := compile(table())
@@ -196,17 +202,31 @@ func or(n, otherwise int) int {
 	return n
 }
 
-func checkActions(actions map[string]Action) error {
-	rules := Rules()
+// CheckActions checks actions by rule, AnyToken among them. A value of the bottle's own
+// must not go out, so it cannot be only told of.
+func CheckActions(actions map[string]Action) error {
+	rules := append(Rules(), AnyToken)
 	for rule, action := range actions {
-		if !slices.Contains(rules, rule) {
+		known := rule == RuleKnownValue || rule == RulePlaceholder
+		switch {
+		case !slices.Contains(rules, rule):
 			return fmt.Errorf("there is no rule %q", rule)
-		}
-		if action != Block && action != Redact && action != Alert {
+		case action != Block && action != Redact && action != Alert:
 			return fmt.Errorf("rule %s: there is no action %q", rule, action)
+		case known && action == Alert:
+			return fmt.Errorf("rule %s: it can be blocked or redacted", rule)
 		}
 	}
 	return nil
+}
+
+// ActionText is one line for people.
+func ActionText(actions map[string]Action) string {
+	var all []string
+	for _, rule := range slices.Sorted(maps.Keys(actions)) {
+		all = append(all, rule+": "+string(actions[rule]))
+	}
+	return strings.Join(all, ", ")
 }
 
 func (e *engine) newKnown(v Value) known {

@@ -18,7 +18,7 @@ func (c *scan) document() {
 		} else {
 			c.plain(v)
 		}
-		c.together(c.in.Memory.with(c.pieces))
+		c.together(c.pieces)
 		return
 	}
 	if len(codings) > maxCodings {
@@ -41,7 +41,7 @@ func (c *scan) document() {
 	if c.err == nil && end.err != io.EOF {
 		c.err = encodingError(end.err)
 	}
-	c.together(c.in.Memory.with(c.pieces))
+	c.together(c.pieces)
 }
 
 // encodingError drops the words of err, which may quote the data.

@@ -152,8 +152,16 @@ func (old Finding) covers(f Finding) bool {
 	return old.Rule == f.Rule && old.Name == f.Name && old.Start <= f.Start && old.End >= f.End && (f.Start >= 0 || old.Start < 0)
 }
 
-// together reports known values all of whose parts were seen, wherever each stood.
-func (c *scan) together(seen []piece) {
+// together reports known values all of whose parts were seen, here or in the requests
+// before, wherever each stood.
+func (c *scan) together(pieces []piece) {
+	c.assemble(c.in.Memory.with(pieces))
+	if !slices.ContainsFunc(c.findings, func(f Finding) bool { return f.Rule == RuleKnownValue || f.Rule == RulePlaceholder }) {
+		c.in.Memory.keep(pieces)
+	}
+}
+
+func (c *scan) assemble(seen []piece) {
 	for i := range c.known {
 		k := &c.known[i]
 		covered := make([]bool, len(k.plain))

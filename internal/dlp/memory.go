@@ -2,11 +2,13 @@ package dlp
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 )
 
 // Memory is what the last requests of one bottle had of known values: which parts of
-// them, never more. It may be used concurrently, with one scanner.
+// them, never more. A request in which one was found is not remembered: it is refused. It
+// may be used concurrently, with one scanner.
 type Memory struct{ memory func() *memory }
 
 // Format prints nothing of what was seen.
@@ -27,21 +29,30 @@ func NewMemory(requests int) *Memory {
 	return &Memory{func() *memory { return m }}
 }
 
-// with adds a request's pieces and returns all that are remembered.
+// with returns pieces and all that are remembered. Without pieces of its own a request
+// adds nothing to what is remembered, and nothing is put together.
 func (of *Memory) with(pieces []piece) []piece {
-	if of == nil {
+	if of == nil || len(pieces) == 0 {
 		return pieces
 	}
 	m := of.memory()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(pieces) > 0 {
-		m.requests[m.next] = append([]piece(nil), pieces[:min(len(pieces), maxPieces)]...)
-		m.next = (m.next + 1) % len(m.requests)
-	}
-	var all []piece
+	all := slices.Clone(pieces)
 	for _, request := range m.requests {
 		all = append(all, request...)
 	}
-	return append(all, pieces...)
+	return all
+}
+
+// keep remembers the pieces of a request.
+func (of *Memory) keep(pieces []piece) {
+	if of == nil || len(pieces) == 0 {
+		return
+	}
+	m := of.memory()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests[m.next] = slices.Clone(pieces[:min(len(pieces), maxPieces)])
+	m.next = (m.next + 1) % len(m.requests)
 }

@@ -57,8 +57,9 @@ func (t *stream) next(ctx context.Context, p []byte) ([]Finding, error) {
 	in.Data = t.window
 	c := t.engine.newScan(ctx, in)
 	c.plain(&view{data: t.window})
-	t.remember(c.pieces)
-	c.together(t.in.Memory.with(t.pieces))
+	if before := len(t.pieces); t.remember(c.pieces) > before {
+		c.together(t.pieces)
+	}
 	findings, err := c.done()
 	var fresh []Finding
 	for _, f := range findings {
@@ -80,8 +81,8 @@ func (t *stream) next(ctx context.Context, p []byte) ([]Finding, error) {
 	return fresh, err
 }
 
-// remember keeps each piece once, and few enough.
-func (t *stream) remember(pieces []piece) {
+// remember keeps each piece once, and few enough. It returns how many there are.
+func (t *stream) remember(pieces []piece) int {
 	for _, p := range pieces {
 		known := false
 		for _, old := range t.pieces {
@@ -91,6 +92,7 @@ func (t *stream) remember(pieces []piece) {
 			t.pieces = append(t.pieces, p)
 		}
 	}
+	return len(t.pieces)
 }
 
 func (t *stream) knows(f Finding) bool {

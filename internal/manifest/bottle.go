@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -96,6 +97,7 @@ func (l *loader) bottle(d document, root *value) {
 		Routes:    l.routes(root.get("egress").get("routes"), root.get("secrets")),
 		Deny:      l.deny(root.get("egress").get("deny")),
 		Limits:    l.limits(root.get("egress").get("limits"), "egress.limits"),
+		Scan:      l.scan(root.get("egress").get("scan")),
 		Git:       l.git(root.get("git")),
 		Supervise: truth(root.get("supervise")),
 		Pipelock:  truth(root.get("pipelock")),
@@ -233,7 +235,7 @@ func (l *loader) routes(v, secrets *value) []policy.Route {
 		r := policy.Route{
 			Host: text(item.get("host")), Port: int(wholeNumber(item.get("port"))), Protocol: policy.Protocol(text(item.get("protocol"))),
 			Methods: texts(item.get("methods")), Paths: texts(item.get("paths")), Query: table(item.get("query")), Body: table(item.get("body")),
-			Deny: l.deny(item.get("deny")), Limits: l.limits(item.get("limits"), "limits"), Auth: l.auth(item.get("auth"), secrets),
+			Deny: l.deny(item.get("deny")), Limits: l.limits(item.get("limits"), "limits"), Scan: l.scan(item.get("scan")), Auth: l.auth(item.get("auth"), secrets),
 			CA: l.path(item.get("ca")), Address: text(item.get("address")), Private: truth(item.get("private")),
 		}
 		l.conditions(item)
@@ -313,6 +315,22 @@ func (l *loader) limits(v *value, name string) *policy.Limits {
 		l.problems.add(v.file, v.line, "%s: %v", name, err)
 	}
 	return limits
+}
+
+// scan reads what is done about findings, by rule.
+func (l *loader) scan(v *value) map[string]dlp.Action {
+	if v == nil {
+		return nil
+	}
+	actions := make(map[string]dlp.Action)
+	for _, f := range v.fields {
+		action := dlp.Action(text(f.value))
+		if err := dlp.CheckActions(map[string]dlp.Action{f.key: action}); err != nil {
+			l.problems.add(f.file, f.line, "scan: %v%s", err, didYouMean(f.key, append(dlp.Rules(), dlp.AnyToken)))
+		}
+		actions[f.key] = action
+	}
+	return actions
 }
 
 // auth reads a credential; its secret must be one of the bottle's.

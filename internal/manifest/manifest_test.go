@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -145,7 +146,7 @@ func TestRules(t *testing.T) {
 			Host: "api.github.com", Paths: []string{"/repos/acme/**", "/graphql", "/@acme%2f*"}, Query: map[string]string{"owner": "acme"},
 			Body:   map[string]string{"variables.owner": "acme", "variables.name": "widget-*"},
 			Deny:   []policy.Deny{{Paths: []string{"/repos/acme/secret/**"}}, {Methods: []string{"POST"}, Body: map[string]string{"query": "*mutation*"}}},
-			Limits: &policy.Limits{Requests: 100, BytesUp: 10 << 20, BytesDown: 1 << 20, Window: time.Hour}, Auth: &policy.Auth{Scheme: policy.Placeholder, Secret: "GH_TOKEN"},
+			Limits: &policy.Limits{Requests: 100, BytesUp: 10 << 20, BytesDown: 1 << 20, Window: time.Hour}, Scan: map[string]dlp.Action{"github-token": dlp.Alert}, Auth: &policy.Auth{Scheme: policy.Placeholder, Secret: "GH_TOKEN"},
 		},
 		{Host: "maps.example", Auth: &policy.Auth{Scheme: policy.Query, Parameter: "key", Secret: "MAPS_KEY"}},
 	}
@@ -156,6 +157,9 @@ func TestRules(t *testing.T) {
 	}
 	if _, err := policy.New(policy.Policy{Routes: b.Routes, Deny: b.Deny, Limits: b.Limits}); err != nil {
 		t.Error(err)
+	}
+	if diff := cmp.Diff(map[string]dlp.Action{"*": dlp.Redact, "jwt": dlp.Alert, "stripe-key": dlp.Block}, b.Scan); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -183,6 +187,7 @@ func TestProblems(t *testing.T) {
 		"closed sets":     {"runtime: rnuc\nagent_provider: {template: cluade}", []string{`:2: runtime must be one of auto, runc, runsc, not "rnuc" (did you mean "runc"?)`, `:3: agent_provider.template must be one of claude, codex, gemini, opencode, custom, not "cluade" (did you mean "claude"?)`}},
 		"too little":      {"resources: {cpus: 0, memory: 1MiB, pids: 2}", []string{":2: resources.memory must be 64MiB or more", ":2: resources.cpus must be 0.01 or more", ":2: resources.pids must be 32 or more"}},
 		"secret sources":  {"secrets:\n  A: {}\n  B: {env: X, file: y}\n  C:\n  1D: {env: X}", []string{":3: secrets.A needs exactly one of", ":4: secrets.B needs exactly one of", ":5: secrets.C needs exactly one of", `:6: "1D" is not the name of an environment variable`}},
+		"scan":            {"egress:\n  scan: {jtw: alert, known-value: alert}\n  routes:\n    - {host: a.example, scan: {jwt: pass}}", []string{`:3: scan: there is no rule "jtw" (did you mean "jwt"?)`, `:3: scan: rule known-value: it can be blocked or redacted`, `:5: scan: rule jwt: there is no action "pass"`}},
 		"unknown secret":  {"secrets: {GH_TOKEN: {env: X}}\negress:\n  routes:\n    - {host: a.example, auth: {scheme: bearer, secret: GH_TOKN}}", []string{`:5: there is no secret "GH_TOKN" (did you mean "GH_TOKEN"?)`}},
 		"routes":          {"egress:\n  routes:\n    - host: 10.0.0.1\n    - {host: a.example, port: 70000}\n    - {port: 3}", []string{":4: route: host", ":5: route a.example: port 70000", ":6: egress.routes.host is missing"}},
 		"env":             {"env: {HTTPS_PROXY: x, 'A B': y}\nsecrets: {EDITOR: {env: X}}", []string{":2: HTTPS_PROXY is set by bot-bottle", `:2: "A B" is not the name`}},

@@ -127,7 +127,7 @@ func TestSchemaAndCheckAgree(t *testing.T) {
 		"runtme: x", "supervise: 1", "env: {A: 1}", "env: [a]", "resources: {cpus: -1}", "resources: {pids: 1.5}", "resources: {memory: true}", "runtime: docker",
 		"secrets: {A: {evn: X}}", "secrets: {A: b}", "secrets: {A: {command: x}}", "egress: {routes: {}}", "egress: {routes: [{port: 3}]}", "egress: {routes: [a]}",
 		"egress: {routes: [{host: a, auth: {scheme: bearer}}]}", "egress: {deny: [{host: a, query: {b: c}, body: {d.e: f}}], limits: {requests: 1, bytes_up: 1MiB, bytes_down: 5, window: 1h}}",
-		"egress: {deny: {}}", "egress: {deny: [a]}", "egress: {deny: [{hots: a}]}", "egress: {limits: []}", "egress: {limits: {request: 1}}", "egress: {limits: {window: 5}}", "egress: {limits: {requests: -1}}",
+		"egress: {scan: {jwt: alert}}", "egress: {scan: [jwt]}", "egress: {routes: [{host: a, scan: {jwt: [x]}}]}", "egress: {deny: {}}", "egress: {deny: [a]}", "egress: {deny: [{hots: a}]}", "egress: {limits: []}", "egress: {limits: {request: 1}}", "egress: {limits: {window: 5}}", "egress: {limits: {requests: -1}}",
 		"egress: {routes: [{host: a, query: {b: 1}}]}", "egress: {routes: [{host: a, body: [b]}]}", "egress: {routes: [{host: a, deny: [{host: b}]}]}", "egress: {routes: [{host: a, limits: {bytes_up: true}}]}",
 		"egress: {routes: [{host: a, auth: {scheme: query, parameter: b, secret: c}}]}", "git: [{name: a}]", "git: [{name: a, upstream: b, push: {mode: later}}]", "- a"}
 	agents := []string{"bottle: dev", "bottle: dev\nskills: [a]\nargs: [--x]\ngit_identity: {name: a, email: b}", "skills: [a]", "bottle: 3", "bottle: dev\nskills: a", "bottle: dev\negress: {}"}

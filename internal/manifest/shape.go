@@ -83,7 +83,8 @@ func bottleShape() shape {
 			property{key: "deny", shape: shape{doc: "What no route may allow: these rules win.", kind: list, items: denyShape(
 				one("host", "Exact name, or a pattern as in a route; any host by default.", word),
 				one("port", "Any by default.", whole))}},
-			limitsShape("What all routes together may use.")),
+			limitsShape("What all routes together may use."),
+			scanShape("What is done about secrets in what the bottle sends; by default it is refused.")),
 		{key: "git", shape: shape{doc: "Repositories behind the git gate.", kind: list, items: gitShape()}},
 		one("supervise", "Whether the agent may ask the operator for more.", yesNo),
 		one("pipelock", "Whether pipelock scans what egress lets through.", yesNo),
@@ -110,6 +111,7 @@ func routeShape() *shape {
 		named("body", `Fields of the JSON body: "field.inner: value"; "*" is any run of characters.`),
 		property{key: "deny", shape: shape{doc: "What this route's host does not get, whatever a route allows.", kind: list, items: denyShape()}},
 		limitsShape("What the route may use."),
+		scanShape("The same for this route; these come first."),
 		group("auth", "The credential that egress puts on, replacing whatever the bottle sent.",
 			choice("scheme", "How; placeholder replaces the secret's placeholder wherever it stands in the head.", "bearer", "basic", "header", "query", "placeholder").must(),
 			one("header", "Header's name, for scheme header.", word),
@@ -137,6 +139,10 @@ func limitsShape(doc string) property {
 		one("bytes_up", "Bytes from the bottle, such as 10MiB.", size),
 		one("bytes_down", "Bytes to the bottle.", size),
 		one("window", "In any stretch of time as long as this, such as 1h or 7d; in all by default.", span))
+}
+
+func scanShape(doc string) property {
+	return property{key: "scan", shape: shape{doc: doc + ` "rule: block", redact or alert; "*" is every token's shape.`, kind: mapping, items: &shape{kind: word}}}
 }
 
 func gitShape() *shape {

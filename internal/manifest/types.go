@@ -7,6 +7,7 @@ package manifest
 import (
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -48,9 +49,10 @@ type Bottle struct {
 	Resources Resources
 	Env       map[string]string
 	Secrets   map[string]SecretSource
-	Routes    []policy.Route // as written; CA holds a *path* here until the plan reads it
-	Deny      []policy.Deny  // what no route may allow
-	Limits    *policy.Limits // of all routes together; nil for none
+	Routes    []policy.Route        // as written; CA holds a *path* here until the plan reads it
+	Deny      []policy.Deny         // what no route may allow
+	Limits    *policy.Limits        // of all routes together; nil for none
+	Scan      map[string]dlp.Action // by rule: what is done about a secret in what the bottle sends
 	Git       []GitRepo
 	Supervise bool
 	Pipelock  bool

@@ -21,10 +21,10 @@ func digest(v any) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// account is what a Meter knows a route by: all of it but its limits and deny rules, so
-// that changing those is no refill.
+// account is what a Meter knows a route by: all of it but its limits, deny rules and
+// what is done about findings, so that changing those is no refill.
 func (r Route) account() string {
-	r.Limits, r.Deny = nil, nil
+	r.Limits, r.Deny, r.Scan = nil, nil, nil
 	return digest(r)
 }
 

@@ -5,6 +5,8 @@
 // ambiguous is refused.
 package policy
 
+import "github.com/bot-bottle/bot-bottle/internal/dlp"
+
 // Protocol says how a route's bytes are treated.
 type Protocol string
 
@@ -24,19 +26,20 @@ type Policy struct {
 // Route is one thing that a bottle may reach. Its zero fields mean the default
 // of DESIGN §8; Normalize fills them in. All conditions that it names must hold.
 type Route struct {
-	Host     string            `json:"host"`               // exact, "*." one label, "**." any depth; neither matches the apex
-	Port     int               `json:"port,omitempty"`     // 443 for https, 80 for http
-	Protocol Protocol          `json:"protocol,omitempty"` // https
-	Methods  []string          `json:"methods,omitempty"`  // empty: any
-	Paths    []string          `json:"paths,omitempty"`    // globs, empty: any
-	Query    map[string]string `json:"query,omitempty"`    // parameter → value or glob
-	Body     map[string]string `json:"body,omitempty"`     // field of the JSON body, dots between → value or glob
-	Deny     []Deny            `json:"deny,omitempty"`     // for this route's host and port; they win over every route
-	Limits   *Limits           `json:"limits,omitempty"`
-	Auth     *Auth             `json:"auth,omitempty"`
-	CA       string            `json:"ca,omitempty"`      // PEM, extra trust for this route
-	Address  string            `json:"address,omitempty"` // dial host:port here instead of resolving Host
-	Private  bool              `json:"private,omitempty"` // may dial private, loopback and link-local addresses (never metadata)
+	Host     string                `json:"host"`               // exact, "*." one label, "**." any depth; neither matches the apex
+	Port     int                   `json:"port,omitempty"`     // 443 for https, 80 for http
+	Protocol Protocol              `json:"protocol,omitempty"` // https
+	Methods  []string              `json:"methods,omitempty"`  // empty: any
+	Paths    []string              `json:"paths,omitempty"`    // globs, empty: any
+	Query    map[string]string     `json:"query,omitempty"`    // parameter → value or glob
+	Body     map[string]string     `json:"body,omitempty"`     // field of the JSON body, dots between → value or glob
+	Deny     []Deny                `json:"deny,omitempty"`     // for this route's host and port; they win over every route
+	Limits   *Limits               `json:"limits,omitempty"`
+	Auth     *Auth                 `json:"auth,omitempty"`
+	Scan     map[string]dlp.Action `json:"scan,omitempty"`    // by rule of the scanner; before those of the bottle
+	CA       string                `json:"ca,omitempty"`      // PEM, extra trust for this route
+	Address  string                `json:"address,omitempty"` // dial host:port here instead of resolving Host
+	Private  bool                  `json:"private,omitempty"` // may dial private, loopback and link-local addresses (never metadata)
 }
 
 // Deny is what a bottle may not do, whatever a route allows. All conditions that it

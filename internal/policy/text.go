@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 )
 
 // String is one line for people: where a route leads, what it allows, what it puts on.
@@ -21,6 +23,9 @@ func (r Route) String() string {
 	}
 	if r.Limits != nil {
 		fmt.Fprintf(&b, " up to %s", r.Limits)
+	}
+	if len(r.Scan) > 0 {
+		fmt.Fprintf(&b, " (secrets: %s)", dlp.ActionText(r.Scan))
 	}
 	return b.String()
 }

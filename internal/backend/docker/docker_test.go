@@ -18,6 +18,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -57,6 +58,7 @@ func plan() Plan {
 		},
 		Deny:         []policy.Deny{{Host: "api.anthropic.com", Paths: []string{"/v1/files/**"}}},
 		Limits:       &policy.Limits{Requests: 10000, Window: 24 * time.Hour},
+		Scan:         map[string]dlp.Action{"jwt": dlp.Alert, "*": dlp.Redact},
 		Skills:       []bottle.Skill{{Name: "tdd", Dir: "/home/op/.claude/skills/tdd"}},
 		Git:          []manifest.GitRepo{{Name: "widget", Upstream: "ssh://git@github.example/acme/widget.git"}},
 		Secrets:      map[string]secret.Value{"ANTHROPIC_API_KEY": secret.New("the-real-thing"), "CLAUDE_CODE_OAUTH_TOKEN": secret.New("another-real-thing")},

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -45,7 +46,8 @@ type Plan struct {
 	Git          []manifest.GitRepo
 	Routes       []policy.Route // normalised; CA holds PEM
 	Deny         []policy.Deny
-	Limits       *policy.Limits // of all routes together; nil for none
+	Limits       *policy.Limits        // of all routes together; nil for none
+	Scan         map[string]dlp.Action // by rule; the defaults are not in it
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
 	Withheld     []string // the provider's other credentials, which the agent does not see
@@ -147,6 +149,9 @@ func (p Plan) routeLines(line func(string, string, ...any)) {
 	}
 	if p.Limits != nil {
 		line("at most", "%s, over all routes", p.Limits)
+	}
+	if len(p.Scan) > 0 {
+		line("on secrets", "%s", dlp.ActionText(p.Scan))
 	}
 }
 

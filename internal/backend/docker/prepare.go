@@ -144,7 +144,7 @@ func (p *Plan) resolveRoutes(r bottle.Resolved, cli provider.Provider) error {
 		}
 		p.Routes = append(p.Routes, normal)
 	}
-	p.Deny, p.Limits = r.Bottle.Deny, r.Bottle.Limits
+	p.Deny, p.Limits, p.Scan = r.Bottle.Deny, r.Bottle.Limits, r.Bottle.Scan
 	p.Placeholders = make(map[string]string, len(p.Secrets))
 	for name := range p.Secrets {
 		p.Placeholders[name] = cli.Placeholder(name)

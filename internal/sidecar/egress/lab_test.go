@@ -190,7 +190,7 @@ func (l *lab) client(t testing.TB, h2 bool) *http.Client {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{
 		Transport:     transport,
-		Timeout:       30 * time.Second,
+		Timeout:       5 * time.Minute, // the race detector searches slowly
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

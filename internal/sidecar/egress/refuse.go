@@ -14,6 +14,7 @@ type refusal struct {
 	reason   string // for people
 	status   int    // 403 unless set
 	retry    string // Retry-After; "" where waiting does not help
+	found    []audit.Finding
 	protocol policy.Protocol
 	host     string
 	port     int
@@ -26,7 +27,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	status := cmp.Or(no.status, http.StatusForbidden)
 	s.record(audit.Event{
 		Kind: kindOf(r), Decision: audit.Deny, Reason: no.reason, Protocol: no.protocol,
-		Host: cmp.Or(no.host, r.Host), Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: status,
+		Host: cmp.Or(no.host, r.Host), Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: status, Findings: no.found,
 	})
 	body := map[string]any{
 		"error": cmp.Or(no.code, "egress_denied"), "reason": no.reason, "bottle": s.bottle,

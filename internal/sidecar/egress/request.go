@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"bytes"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -56,115 +55,77 @@ func defaultPort(p policy.Protocol) int {
 
 // forward decides about one request and sends it.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy.Protocol, host string, port int) {
-	no := refusal{protocol: protocol, host: host, port: port}
-	if why := unfit(r); why != "" {
-		no.code, no.reason = "not_inspectable", why
-		s.refuse(w, r, no)
-		return
-	}
-	now := s.rules.Load()
-	q := policy.Request{Protocol: protocol, Host: host, Port: port, Method: r.Method, Target: r.URL.RequestURI()}
-	d := now.set.Request(q)
-	if d.NeedBody > 0 {
-		done, err := s.readBody(r, d.NeedBody, &q)
-		defer done()
-		if err != nil {
-			no.code, no.reason, no.status = "body_not_read", "the request's body could not be read", http.StatusBadRequest
-			s.refuse(w, r, no)
-			return
-		}
-		d = now.set.Request(q)
-		q.Body = nil // not to be held for as long as the answer lasts
-	}
-	if !d.Allowed {
-		no.reason = d.Reason
-		s.refuse(w, r, no)
-		return
-	}
-	own := ""
-	if d.Route.Auth != nil {
-		own = d.Route.Auth.Secret
-	}
-	watched := now.secrets.watch(own)
-	if err := checkHead(r, watched); err != nil {
-		no.code, no.reason = "secret_leak", err.Error()
-		s.refuse(w, r, no)
-		return
-	}
-	if err := now.secrets.checkUnreplaced(r, d.Route.Auth); err != nil {
-		no.code, no.reason = "placeholder_not_replaced", err.Error()
-		s.refuse(w, r, no)
-		return
-	}
-	done, err := s.checkCoded(r, watched)
+	x := &exchange{refusal: refusal{protocol: protocol, host: host, port: port}, rules: s.rules.Load(), path: r.URL.EscapedPath(), started: time.Now()}
+	r = r.WithContext(r.Context()) // a copy: the HTTP server looks at what became of its own body
+	done, err := s.inspect(r, x)
 	defer done()
+	if err == nil {
+		err = s.take(x.rules, x.decision.Rule, policy.Usage{Requests: 1})
+	}
 	if err != nil {
-		no.code, no.reason, no.status = "body_not_read", "the request's body could not be read", http.StatusBadRequest
-		if coded := (*errCoded)(nil); errors.As(err, &coded) {
-			no.code, no.reason, no.status = "not_inspectable", coded.reason, http.StatusUnsupportedMediaType
-		} else if leaked := (*leak)(nil); errors.As(err, &leaked) {
-			no.code, no.reason, no.status = "secret_leak", leaked.Error(), 0
-		}
-		s.refuse(w, r, no)
+		s.refuse(w, r, x.refused(err))
 		return
 	}
-	if err := s.take(now, d.Rule, policy.Usage{Requests: 1}); err != nil {
-		no.code, no.reason, no.status = "limit_reached", err.Error(), http.StatusTooManyRequests
-		no.retry = overLimit(err).retryAfter(time.Now())
-		s.refuse(w, r, no)
-		return
-	}
-	s.send(w, r, &exchange{refusal: no, rules: now, asked: q, path: r.URL.EscapedPath(), decision: d, watched: watched, started: time.Now()})
+	s.send(w, r, x)
 }
 
-// readBody reads as much of a body as the policy needs, for q, and puts it back. What it
-// takes of memory is free again after done.
-func (s *Server) readBody(r *http.Request, most int64, q *policy.Request) (done func(), err error) {
-	if done, err = s.slot(r.Context()); err != nil {
-		return done, err
+// inspect decides about a request and searches it. What it holds of the body is free again
+// after done. An error is why the request must not be sent.
+func (s *Server) inspect(r *http.Request, x *exchange) (done func(), err error) {
+	done = func() {}
+	if why := unfit(r); why != "" {
+		return done, &errUnsearched{reason: why}
 	}
-	data, err := io.ReadAll(io.LimitReader(r.Body, most+1))
+	x.asked = policy.Request{Protocol: x.refusal.protocol, Host: x.refusal.host, Port: x.refusal.port, Method: r.Method, Target: r.URL.RequestURI()}
+	x.decision = x.rules.set.Request(x.asked)
+	if !x.decision.Allowed && x.decision.NeedBody == 0 {
+		return done, &errDenied{x.decision.Reason}
+	}
+	x.model = isModel(x.refusal.host, r.URL.Path)
+	body, err := s.readAhead(r, x.wants(r))
+	done = body.done
 	if err != nil {
 		return done, err
 	}
-	q.Body = &policy.Body{Type: r.Header.Values("Content-Type"), Encoding: r.Header.Values("Content-Encoding"), Data: data}
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.MultiReader(&spent{bytes.NewReader(data), done}, r.Body), r.Body}
-	return done, nil
+	if x.decision.NeedBody > 0 {
+		x.asked.Body = bodyOf(r, body.data)
+		x.decision = x.rules.set.Request(x.asked)
+		defer func() { x.asked.Body = nil }() // not to be held for as long as the answer lasts
+	}
+	if !x.decision.Allowed {
+		return done, &errDenied{x.decision.Reason}
+	}
+	x.search = &search{scanner: x.rules.scanner, host: x.refusal.host, route: x.decision.Route, model: x.model}
+	if err := x.search.head(r.Context(), r, x.rules.secrets); err != nil {
+		return done, err
+	}
+	return done, s.searchBody(r, x, body)
 }
 
-// spent calls done once all of it was read.
-type spent struct {
-	*bytes.Reader
-	done func()
-}
+// errDenied is the policy's answer.
+type errDenied struct{ reason string }
 
-func (s *spent) Read(p []byte) (int, error) {
-	n, err := s.Reader.Read(p)
-	if s.Len() == 0 {
-		s.done()
-	}
-	return n, err
-}
+func (e *errDenied) Error() string { return e.reason }
 
-// checkUnreplaced refuses a request that has its route's own placeholder where injection
-// does not replace it: sent like that it could only fail, and nobody would know why
-// (ATTACKS C6). The body may mention it: models are shown what programs print.
-func (s secrets) checkUnreplaced(r *http.Request, auth *policy.Auth) error {
-	if auth == nil {
-		return nil
+// refused tells the bottle why its request is not sent, or not to its end.
+func (x *exchange) refused(err error) refusal {
+	no := x.refusal
+	no.code, no.reason, no.found = "egress_denied", err.Error(), x.search.found()
+	var unsearched *errUnsearched
+	var over *errLimit
+	switch {
+	case errors.As(err, &over):
+		no.code, no.reason, no.status, no.retry = "limit_reached", over.Error(), http.StatusTooManyRequests, over.retryAfter(time.Now())
+	case errors.As(err, new(*leak)):
+		no.code = "secret_leak"
+	case errors.As(err, new(*errUnreplaced)):
+		no.code = "placeholder_not_replaced"
+	case errors.As(err, &unsearched):
+		no.code, no.reason, no.status = "not_inspectable", unsearched.reason, unsearched.status
+	case !errors.As(err, new(*errDenied)):
+		no.code, no.reason, no.status = "cancelled", "the request was cancelled", http.StatusBadGateway
 	}
-	target := *r.URL
-	rest := &http.Request{Method: r.Method, URL: &target, Header: r.Header.Clone()}
-	if err := s.authorize(rest, auth); err != nil {
-		return err
-	}
-	if err := checkHead(rest, s.placeholder(auth.Secret)); err != nil {
-		return fmt.Errorf("the placeholder of secret %s stands where the route's credential does not go", auth.Secret)
-	}
-	return nil
+	return no
 }
 
 // overrides are headers by which servers take a request for one of another method than
@@ -198,7 +159,9 @@ type exchange struct {
 	asked    policy.Request
 	path     string
 	decision policy.Decision
-	watched  []needle
+	model    bool // a conversation with a language model
+	search   *search
+	streamed bool // the body is searched as it goes out
 	started  time.Time
 
 	mu      sync.Mutex
@@ -258,14 +221,17 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	out.Header.Del("Sec-WebSocket-Extensions") // compression, through which nobody can look
 	if route.Auth != nil {
 		if err := x.rules.secrets.authorize(out, route.Auth); err != nil {
-			panic(http.ErrAbortHandler) // checkUnreplaced has seen to that
+			panic(http.ErrAbortHandler) // search.head has seen to that
 		}
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
 		out.Header.Del("Range")                       // nor in pieces, each too short to know
 		out.Header.Del("If-Range")
 	}
 	if out.Body != nil && out.Body != http.NoBody {
-		x.out.ReadCloser = refuseLeaks(out.Body, x.watched)
+		x.out.ReadCloser = out.Body
+		if x.streamed {
+			x.out.ReadCloser = &searched{out.Body, x.search.stream(out.Context(), inBody, out.Header.Get("Content-Type"))}
+		}
 		if x.rules.limits(x.decision.Rule) {
 			x.out.ReadCloser = x.meter(x.out.ReadCloser, s.up(x.rules, x.decision.Rule))
 		}
@@ -382,15 +348,13 @@ func decompress(answer *http.Response) error {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
 	no := x.refusal
 	var address *errAddress
-	var leaked *leak
 	switch {
 	case errors.As(err, &address):
 		no.code, no.reason = "address_denied", address.Error()
 	case x.over.Load() != nil:
-		over := x.over.Load()
-		no.code, no.reason, no.status, no.retry = "limit_reached", over.Error(), http.StatusTooManyRequests, over.retryAfter(time.Now())
-	case errors.As(err, &leaked):
-		no.code, no.reason = "secret_leak", leaked.Error()
+		no = x.refused(x.over.Load())
+	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)):
+		no = x.refused(err)
 	case errors.Is(context.Cause(r.Context()), errRevoked):
 		no.code, no.reason = "egress_denied", errRevoked.Error()
 	case errors.Is(err, context.Canceled):
@@ -429,6 +393,7 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 	if x.usage != nil {
 		e.Usage = x.usage.Result()
 	}
+	e.Findings = x.search.found()
 	if errors.Is(context.Cause(r.Context()), errRevoked) {
 		e.Reason, e.Decision = errRevoked.Error(), audit.Deny
 	} else if over := x.over.Load(); over != nil {

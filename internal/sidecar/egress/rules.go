@@ -18,6 +18,7 @@ type rules struct {
 	revision int // another one for each change, also after a crash
 	set      *policy.Set
 	secrets  secrets
+	scanner  *scanner
 	routes   []*upstream    // one for each route, same index
 	all      *policy.Limits // of the bottle; nil for none
 	replaced chan struct{}  // closed when others have taken over
@@ -38,6 +39,9 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 	if old != nil {
 		next.revision = old.revision + 1
 		next.secrets.remember(old.secrets)
+	}
+	if next.scanner, err = newScanner(next.secrets, cfg, s.scans); err != nil {
+		return nil, err
 	}
 	for _, route := range cfg.Routes {
 		u, err := s.upstreamFor(route, old)

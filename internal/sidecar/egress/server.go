@@ -5,7 +5,9 @@
 // A request goes through these steps, in this order, each in a file of its own:
 //
 //	decide  (package policy)   may it go at all?
-//	leak    leak.go            does it carry a placeholder or a secret where it must not?
+//	search  scan.go            does it carry a secret, or a placeholder where it must not?
+//	          head.go            in its line and headers
+//	          body.go coded.go   in its body
 //	strip   credentials.go     take off every credential that the bottle put on
 //	inject  credentials.go     put on ours, on this very route
 //	guard   guard.go           resolve, check every address, dial the checked one
@@ -28,6 +30,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
@@ -40,7 +44,6 @@ const (
 	maxConnections = 256
 	maxStreams     = 16 // of an HTTP/2 connection
 	maxHeader      = 64 << 10
-	maxBodies      = 8 // of up to policy.MaxBody, held at a time
 	headerTimeout  = 30 * time.Second
 	idleTimeout    = 5 * time.Minute
 )
@@ -63,7 +66,8 @@ type Server struct {
 	tunnels  *tunnels
 	buffers  buffers
 	broken   context.CancelCauseFunc
-	bodies   chan struct{} // slots for bodies that are read to decide
+	held     *semaphore.Weighted // bytes of bodies that are held to be searched
+	scans    chan struct{}       // slots
 	guest    attendance
 	grace    time.Duration // how long the guest may be silent
 }
@@ -81,7 +85,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	s := &Server{
 		bottle: cfg.Bottle, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(),
-		bodies: make(chan struct{}, maxBodies), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
+		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	first, err := s.newRules(cfg, nil)
 	if err != nil {

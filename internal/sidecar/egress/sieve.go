@@ -3,7 +3,6 @@ package egress
 import (
 	"bytes"
 	"io"
-	"slices"
 )
 
 // minHeld is how much of a form must have come for its beginning to be held back. Less
@@ -86,52 +85,6 @@ func begun(data []byte, forms [][]byte) int {
 		}
 	}
 	return longest
-}
-
-// refuseLeaks makes a request's body fail before a watched value leaves.
-func refuseLeaks(body io.ReadCloser, watched []needle) io.ReadCloser {
-	s := &sieve{ReadCloser: newEscapes(body, watched)}
-	s.found = func(data []byte) error {
-		if n := find(data, watched); n != nil {
-			return &leak{n.name, n.real}
-		}
-		return nil
-	}
-	for _, n := range watched {
-		s.forms = append(s.forms, n.forms...)
-	}
-	return s
-}
-
-// escapes looks through a body with its escapes undone, across reads. The beginning of
-// a value may have gone when its end is seen; the whole never has.
-type escapes struct {
-	io.ReadCloser
-	watched []needle
-	window  int // the longest value with all of it escaped
-	recent  []byte
-}
-
-func newEscapes(body io.ReadCloser, watched []needle) *escapes {
-	e := &escapes{ReadCloser: body, watched: watched}
-	for _, n := range watched {
-		e.window = max(e.window, len(`\u0000`)*len(n.plain))
-	}
-	return e
-}
-
-func (e *escapes) Read(p []byte) (int, error) {
-	n, err := e.ReadCloser.Read(p)
-	e.recent = append(e.recent, p[:n]...)
-	if text := string(e.recent); n > 0 && escaped(text) {
-		if bad := checkText(text, e.watched); bad != nil {
-			return 0, bad
-		}
-	}
-	if over := len(e.recent) - e.window; over > 0 {
-		e.recent = slices.Delete(e.recent, 0, over)
-	}
-	return n, err
 }
 
 // maskSecrets overwrites our real values in an answer, byte for byte, so that lengths

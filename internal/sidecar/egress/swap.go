@@ -14,17 +14,32 @@ import (
 // the route's is put on. An error means that it cannot be; the request must not be sent
 // then (ATTACKS C5, C6).
 func (s secrets) authorize(r *http.Request, auth *policy.Auth) error {
+	return s.replace(r, auth, s.values[auth.Secret].Reveal())
+}
+
+// bare is a request's head without what authorize takes off or replaces, and without our
+// credential. The error is authorize's.
+func (s secrets) bare(r *http.Request, auth *policy.Auth) (*http.Request, error) {
+	target := *r.URL
+	rest := &http.Request{Method: r.Method, URL: &target, Header: r.Header.Clone()}
+	return rest, s.replace(rest, auth, "")
+}
+
+// replace puts value in the place of the bottle's credentials, or nothing.
+func (s secrets) replace(r *http.Request, auth *policy.Auth, value string) error {
 	if auth.Scheme != policy.Placeholder {
 		strip(r, auth)
-		s.inject(r, auth)
+		if value != "" {
+			inject(r, auth, value)
+		}
 		return nil
 	}
-	w := swap{s.placeholders[auth.Secret], s.values[auth.Secret].Reveal(), 0}
+	w := swap{s.placeholders[auth.Secret], value, 0}
 	if err := w.request(r); err != nil {
 		return err
 	}
 	if w.count == 0 {
-		return fmt.Errorf("the placeholder of secret %s does not stand in the request's head, where the route's credential goes", auth.Secret)
+		return &errUnreplaced{fmt.Sprintf("the placeholder of secret %s does not stand in the request's head, where the route's credential goes", auth.Secret)}
 	}
 	return nil
 }

@@ -64,6 +64,17 @@ func modelAPI(host, path string) api {
 	return 0
 }
 
+// isModel reports whether a request is a conversation with a language model, also one that
+// asks for no answer.
+func isModel(host, path string) bool {
+	for _, end := range []string{"/v1/messages/count_tokens", ":countTokens", "/completions", "/v1/embeddings"} {
+		if strings.HasSuffix(path, end) {
+			return true
+		}
+	}
+	return modelAPI(host, path) != 0
+}
+
 // Write takes the next bytes of the answer. It never fails.
 func (u *usage) Write(p []byte) (int, error) {
 	if !u.events {

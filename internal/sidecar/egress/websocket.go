@@ -17,13 +17,12 @@ type webSocket struct {
 	upstream io.ReadWriteCloser
 	outwards *frames
 	inwards  *frames
-	watched  []needle
 	forms    [][]byte // to be masked
 
 	sent, came atomic.Int64        // bytes that went out, and that came in
 	up, down   func(n int64) error // count them, or say that a limit is reached
 
-	recent []byte // of the message on its way out
+	messages, controls func(p []byte) error // search what goes out
 
 	message []byte // of the message coming in, not yet handed on
 	heads   []placed
@@ -41,12 +40,12 @@ type placed struct {
 	data []byte
 }
 
-func newWebSocket(upstream io.ReadWriteCloser, watched []needle, forms [][]byte) *webSocket {
-	s := &webSocket{upstream: upstream, watched: watched, forms: forms}
+func newWebSocket(upstream io.ReadWriteCloser, messages, controls func([]byte) error, forms [][]byte) *webSocket {
+	s := &webSocket{upstream: upstream, messages: messages, controls: controls, forms: forms}
 	free := func(int64) error { return nil }
 	s.up, s.down = free, free
 	nothing := func(*frame) error { return nil }
-	s.outwards = &frames{fromClient: true, begin: nothing, data: s.search, end: s.searched}
+	s.outwards = &frames{fromClient: true, begin: nothing, data: s.search, end: nothing}
 	s.inwards = &frames{begin: s.place, data: s.keep, end: s.release}
 	return s
 }
@@ -74,35 +73,13 @@ func (s *webSocket) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// search looks through a message with what came before it. The beginning of a value may
-// have gone in an earlier piece when its end is seen; the whole never has.
+// search looks through a message with what came before it, in the same or in another: a
+// value may be cut across messages. Control frames come between the parts of one.
 func (s *webSocket) search(f *frame, plain []byte) error {
 	if f.control() {
-		return checkText(string(plain), s.watched)
+		return s.controls(plain)
 	}
-	s.recent = append(s.recent, plain...)
-	if err := checkText(string(s.recent), s.watched); err != nil {
-		return err
-	}
-	if over := len(s.recent) - window(s.watched); over > 0 {
-		s.recent = slices.Delete(s.recent, 0, over)
-	}
-	return nil
-}
-
-// searched: a value may be cut across messages, too, so recent stays.
-func (s *webSocket) searched(*frame) error { return nil }
-
-// window is the length of the longest form of a value, with all of it escaped.
-func window(watched []needle) int {
-	longest := 0
-	for _, n := range watched {
-		longest = max(longest, len(`\u0000`)*len(n.plain))
-		for _, form := range n.forms {
-			longest = max(longest, len(form))
-		}
-	}
-	return longest
+	return s.messages(plain)
 }
 
 func (s *webSocket) refuse(why error) {
@@ -234,7 +211,8 @@ func (x *exchange) upgraded(answer *http.Response, forms [][]byte) error {
 	if !ok {
 		return errors.New("the upgraded connection cannot be written")
 	}
-	x.socket = newWebSocket(both, x.watched, forms)
+	look := func() func([]byte) error { return x.search.stream(answer.Request.Context(), inMessage, "") }
+	x.socket = newWebSocket(both, look(), look(), forms)
 	answer.Body = x.socket
 	return nil
 }

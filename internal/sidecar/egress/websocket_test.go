@@ -157,7 +157,7 @@ func TestAttackC3_AWebSocketEchoIsMasked(t *testing.T) {
 	part(0x80, realKey[20:]+" indeed", stars[20:]+" indeed")
 	part(0x82, base64.StdEncoding.EncodeToString([]byte("ab"+realKey+"abc")), "")
 	for size := 1; size <= len(sent); size = size*2 + 1 {
-		s := newWebSocket(&stub{chunks: slices.Collect(slices.Chunk(sent, size))}, nil, newNeedle("KEY", realKey, true).forms)
+		s := newSocket(&stub{chunks: slices.Collect(slices.Chunk(sent, size))}, newNeedle("KEY", realKey, true).forms)
 		got, err := io.ReadAll(s)
 		if err != nil {
 			t.Fatal(err)
@@ -194,6 +194,12 @@ func (s *stub) Read(p []byte) (int, error) {
 func (s *stub) Write(p []byte) (int, error) { s.got = append(s.got, p...); return len(p), nil }
 func (s *stub) Close() error                { s.closed = true; return nil }
 
+// newSocket searches nothing in what goes out.
+func newSocket(upstream io.ReadWriteCloser, forms [][]byte) *webSocket {
+	nothing := func([]byte) error { return nil }
+	return newWebSocket(upstream, nothing, nothing, forms)
+}
+
 // Attack B8: what follows an upgrade is no WebSocket at all, so that nobody looks into it.
 func TestAttackB8_OnlyFramesPass(t *testing.T) {
 	for name, said := range map[string][]byte{
@@ -211,7 +217,7 @@ func TestAttackB8_OnlyFramesPass(t *testing.T) {
 		"too long to be":     slices.Concat([]byte{0x82, 0xff, 0xff}, make([]byte, 11)),
 	} {
 		up := &stub{}
-		s := newWebSocket(up, nil, nil)
+		s := newSocket(up, nil)
 		for _, c := range said {
 			_, _ = s.Write([]byte{c})
 		}
@@ -219,7 +225,7 @@ func TestAttackB8_OnlyFramesPass(t *testing.T) {
 			t.Errorf("%s: passed as %x, %v", name, up.got, s.why())
 		}
 		back := &stub{chunks: [][]byte{append([]byte("HTTP/1.1 200 OK\r\n\r\n"), said...)}}
-		if got, err := io.ReadAll(newWebSocket(back, nil, nil)); err != nil || len(got) < 4 || got[0] != 0x88 || bytes.Contains(got, []byte("HTTP")) {
+		if got, err := io.ReadAll(newSocket(back, nil)); err != nil || len(got) < 4 || got[0] != 0x88 || bytes.Contains(got, []byte("HTTP")) {
 			t.Errorf("%s from the upstream: got %q, %v", name, got, err)
 		}
 	}
@@ -249,7 +255,7 @@ func FuzzFrames(f *testing.F) {
 			t.Errorf("whole: %q %s, in pieces of %d: %q %s", whole, failed, size, cut, cutFailed)
 		}
 		if !client {
-			s := newWebSocket(&stub{chunks: [][]byte{data}}, nil, nil)
+			s := newSocket(&stub{chunks: [][]byte{data}}, nil)
 			if got, _ := io.ReadAll(s); s.why() == nil && !bytes.HasPrefix(data, got) {
 				t.Errorf("%q came through as %q", data, got)
 			}

@@ -1,0 +1,220 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Bounds of what is held of bodies while it is decided about them.
+const (
+	maxWhole = 8 << 20  // of a body that is searched whole, so that something can be taken out
+	maxHeld  = 64 << 20 // of all of them
+)
+
+// ahead is what was read of a body before the request goes out.
+type ahead struct {
+	data  []byte
+	whole bool // there is no more
+	done  func()
+}
+
+// wants is how much of an allowed body is to be read ahead: all of one that is not too
+// long, and of a conversation with a model also where its length is not known. Who asks
+// whether to send it at all (RFC 9110 §10.1.1) is answered by the upstream, not by us.
+func (x *exchange) wants(r *http.Request) int64 {
+	most := x.decision.NeedBody
+	switch {
+	case len(codings(r.Header)) > 0:
+		most = maxCoded
+	case r.Header.Get("Expect") != "" && !x.model:
+	case r.ContentLength > 0 && r.ContentLength <= maxWhole, r.ContentLength < 0 && x.model:
+		most = maxWhole
+	}
+	return most
+}
+
+// readAhead reads up to most bytes of a body, and one more if there are any. What it takes
+// of memory is free again after done.
+func (s *Server) readAhead(r *http.Request, most int64) (ahead, error) {
+	a := ahead{done: func() {}}
+	size := most + 1
+	if r.ContentLength >= 0 {
+		size = min(size, r.ContentLength)
+	}
+	if most == 0 || size == 0 || r.Body == nil || r.Body == http.NoBody {
+		a.whole = r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody
+		return a, nil
+	}
+	decoded := int64(0)
+	if len(codings(r.Header)) > 0 {
+		decoded = maxWhole
+	}
+	done, err := s.reserve(r.Context(), size+decoded)
+	if err != nil {
+		return a, err
+	}
+	a.done = done
+	if a.data, err = read(r.Body, size, r.ContentLength >= 0); err != nil {
+		return a, &errUnsearched{"the request's body could not be read", http.StatusBadRequest}
+	}
+	a.whole = int64(len(a.data)) <= most && (r.ContentLength < 0 || size == r.ContentLength)
+	return a, nil
+}
+
+// read reads size bytes, or as many as there are where that is not known before.
+func read(from io.Reader, size int64, known bool) ([]byte, error) {
+	if !known {
+		return io.ReadAll(io.LimitReader(from, size))
+	}
+	data := make([]byte, size)
+	_, err := io.ReadFull(from, data)
+	return data, err
+}
+
+// searchBody searches what was read of a body, takes out what is to be taken out, and puts
+// the rest back. Where there is more of it, that is searched as it goes out.
+func (s *Server) searchBody(r *http.Request, x *exchange, a ahead) error {
+	q := x.search
+	if len(a.data) > 0 && len(codings(r.Header)) > 0 {
+		return s.searchCoded(r, x, a)
+	}
+	if !a.whole {
+		put(r, io.MultiReader(bytes.NewReader(a.data), r.Body))
+		x.streamed = true
+		return nil
+	}
+	if len(a.data) == 0 {
+		return nil
+	}
+	data, err := q.whole(r.Context(), r.Header, a.data)
+	if err != nil {
+		return err
+	}
+	if len(data) != len(a.data) || &data[0] != &a.data[0] {
+		if err := x.changed(r, data); err != nil {
+			return err
+		}
+	}
+	put(r, &spent{bytes.NewReader(data), a.done})
+	return nil
+}
+
+// whole searches a body and returns what may go: data itself, or another one with what is
+// to be taken out taken out.
+func (q *search) whole(ctx context.Context, h http.Header, data []byte) ([]byte, error) {
+	in := q.bodyInput(h.Get("Content-Type"))
+	in.Data = data
+	findings, err := q.scan(ctx, in)
+	if err != nil || len(findings) == 0 {
+		return data, err
+	}
+	if q.decide(inBody, findings) != dlp.Redact || !isText(in.ContentType) {
+		return data, q.settle(inBody, findings)
+	}
+	in.Data = q.dlp.Redact(data, findings)
+	left, err := q.scan(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	q.note(inBody, findings, dlp.Redact)
+	return in.Data, q.settle(inBody, left)
+}
+
+// isText reports whether a mark can stand in a body of this type in the place of what was
+// taken out, and it still is one.
+func isText(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (kind == "application/json" || strings.HasSuffix(kind, "+json") || kind == "application/x-ndjson" || strings.HasPrefix(kind, "text/"))
+}
+
+// changed makes the head fit a body of which something was taken out, and asks the policy
+// again if it decided by the body.
+func (x *exchange) changed(r *http.Request, data []byte) error {
+	if r.ContentLength >= 0 {
+		r.ContentLength = int64(len(data))
+	}
+	r.Header.Del("Content-Encoding")
+	for _, digest := range []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+		r.Header.Del(digest)
+	}
+	if x.asked.Body == nil {
+		return nil
+	}
+	x.asked.Body = bodyOf(r, data)
+	d := x.rules.set.Request(x.asked)
+	if !d.Allowed || d.Rule != x.decision.Rule {
+		return &errUnsearched{reason: "without the secret in its body, the request is another one: " + d.Reason}
+	}
+	return nil
+}
+
+// bodyOf is what the policy decides by.
+func bodyOf(r *http.Request, data []byte) *policy.Body {
+	return &policy.Body{Type: r.Header.Values("Content-Type"), Encoding: r.Header.Values("Content-Encoding"), Data: data[:min(len(data), policy.MaxBody+1)]}
+}
+
+// put makes from the request's body.
+func put(r *http.Request, from io.Reader) {
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{from, r.Body}
+}
+
+// spent calls done once all of it was read.
+type spent struct {
+	*bytes.Reader
+	done func()
+}
+
+func (s *spent) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if s.Len() == 0 {
+		s.done()
+	}
+	return n, err
+}
+
+// searched reads through a body or a connection. What is found ends it before the last
+// piece of a secret has gone out: the beginning may have left, the whole never has.
+type searched struct {
+	io.ReadCloser
+	look func(p []byte) error
+}
+
+func (s *searched) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if n > 0 {
+		if found := s.look(p[:n]); found != nil {
+			return 0, found
+		}
+	}
+	return n, err
+}
+
+// stream searches what comes in pieces; each may go on when look has returned nil.
+func (q *search) stream(ctx context.Context, where part, contentType string) (look func(p []byte) error) {
+	t, failed := q.dlp.NewStream(q.bodyInput(contentType))
+	return func(p []byte) error {
+		if failed != nil {
+			return unsearchable(failed)
+		}
+		done, err := q.turn(ctx)
+		if err != nil {
+			return err
+		}
+		findings, err := t.Write(ctx, p)
+		done()
+		if found := q.settle(where, findings); found != nil {
+			return found
+		}
+		return unsearchable(err)
+	}
+}

@@ -1,0 +1,69 @@
+package egress
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// errUnreplaced says that the route's own placeholder stands where injection does not
+// replace it: sent like that the request could only fail, and nobody would know why
+// (ATTACKS C6).
+type errUnreplaced struct{ reason string }
+
+func (e *errUnreplaced) Error() string { return e.reason }
+
+// head searches a request's line and headers. What injection takes off or replaces does
+// not leave, so it may hold the route's own placeholder, and tokens; the bottle's other
+// secrets are looked for everywhere.
+func (q *search) head(ctx context.Context, r *http.Request, s secrets) error {
+	findings, err := q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: headText(r), Memory: q.memory})
+	if err != nil {
+		return err
+	}
+	if known := slices.DeleteFunc(slices.Clone(findings), q.maybeReplaced); len(known) > 0 {
+		return q.settle(inHead, known)
+	}
+	auth := q.route.Auth
+	if auth == nil {
+		return q.settle(inHead, findings)
+	}
+	if len(findings) == 0 && auth.Scheme != policy.Placeholder {
+		return nil
+	}
+	rest, err := s.bare(r, auth)
+	if err != nil {
+		return err
+	}
+	if findings, err = q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: headText(rest)}); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(findings, func(f dlp.Finding) bool { return f.Rule == dlp.RulePlaceholder }) {
+		return &errUnreplaced{fmt.Sprintf("the placeholder of secret %s stands where the route's credential does not go", auth.Secret)}
+	}
+	return q.settle(inHead, findings)
+}
+
+// maybeReplaced reports whether what was found may be gone after injection.
+func (q *search) maybeReplaced(f dlp.Finding) bool {
+	return f.Rule == dlp.RulePlaceholder && f.Name == q.own() || f.Rule != dlp.RulePlaceholder && f.Rule != dlp.RuleKnownValue
+}
+
+// headText is a request's line and headers, each on a line of its own.
+func headText(r *http.Request) []byte {
+	text := make([]byte, 0, 1<<10)
+	text = append(append(text, r.Method...), ' ')
+	text = append(append(text, r.URL.RequestURI()...), '\n')
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		for _, value := range r.Header[name] {
+			text = append(append(text, name...), ": "...)
+			text = append(append(text, value...), '\n')
+		}
+	}
+	return text
+}
