@@ -233,15 +233,16 @@ type refused struct{ script, proxy, transparent string }
 // npm is told to ask once: for a host that is not there it asks again after 10 seconds and
 // after 60, in a bottle as anywhere.
 func refusals() map[string]refused {
+	const policy = "Forbidden by the bottle's policy" // curl and git show the number only
 	return map[string]refused{
 		"curl":     {`curl -sS https://$host/`, "403", "Could not resolve host: $host"},
 		"git":      {`git clone https://$host/project.git`, "403", "Could not resolve host: $host"},
-		"requests": {`python3 -c 'import sys, requests; requests.get(sys.argv[1])' https://$host/`, "403 Forbidden", "Name or service not known"},
-		"pip":      {`python3 -m venv v; v/bin/pip install --index-url https://$host/simple bottled`, "403 Forbidden", "Name or service not known"},
-		"npm":      {`npm install --fetch-retries=0 --registry https://$host/ bottled`, "403", "ENOTFOUND"},
-		"go":       {`go mod init example.com/mine; GOPROXY=https://$host go get code.example/bottled`, "Forbidden", "no such host"},
+		"requests": {`python3 -c 'import sys, requests; requests.get(sys.argv[1])' https://$host/`, policy, "Name or service not known"},
+		"pip":      {`python3 -m venv v; v/bin/pip install --index-url https://$host/simple bottled`, policy, "Name or service not known"},
+		"npm":      {`npm install --fetch-retries=0 --registry https://$host/ bottled`, policy, "ENOTFOUND"},
+		"go":       {`go mod init example.com/mine; GOPROXY=https://$host go get code.example/bottled`, policy, "no such host"},
 		"fetch":    {`node -e 'fetch(process.argv[1])' https://$host/`, "ENOTFOUND", "ENOTFOUND"}, // it knows of no proxy
-		"program":  {`/tmp/fetch https://$host/`, "Forbidden", "no such host"},
+		"program":  {`/tmp/fetch https://$host/`, policy, "no such host"},
 	}
 }
 

@@ -68,6 +68,22 @@ func TestRefusedConnectAnswersWithJSON(t *testing.T) {
 	}
 }
 
+// Of a refused CONNECT most clients show no more than its first line.
+func TestRefusedConnectSaysWhoRefusedIt(t *testing.T) {
+	l := newLab(t)
+	conn := l.dial(t)
+	_, _ = io.WriteString(conn, "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\nan early ClientHello")
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.Status != "403 Forbidden by the bottle's policy" || !response.Close || !strings.Contains(string(body), "evil.example") {
+		t.Errorf("got %q, %s, %v", response.Status, body, err)
+	}
+}
+
 func TestEventsStreamAtOnce(t *testing.T) {
 	for _, auth := range []*policy.Auth{nil, keyAuth()} {
 		next := make(chan struct{})

@@ -1,8 +1,12 @@
 package egress
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
+	"io"
 	"net/http"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -40,6 +44,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	if r.Method != http.MethodConnect {
 		body["path"] = r.URL.EscapedPath()
 	}
+	if status == http.StatusForbidden && r.Method == http.MethodConnect && refuseTunnel(w, body) == nil {
+		return
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	if no.retry != "" {
 		w.Header().Set("Retry-After", no.retry)
@@ -49,6 +56,34 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	}
 	writeJSON(w, status, body)
 }
+
+// refuseTunnel answers a CONNECT under a reason phrase of our own, the connection's last
+// answer: the phrase is all that most clients show, and "Forbidden" does not say by whom.
+// Nothing was written when it returns an error.
+func refuseTunnel(w http.ResponseWriter, body map[string]any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	conn, err := takeOver(w)
+	if err != nil {
+		return err // HTTP/2 has no phrases
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(refusalTimeout))
+	answer := http.Response{
+		Status: "403 Forbidden by the bottle's policy", StatusCode: http.StatusForbidden, ProtoMajor: 1, ProtoMinor: 1, Close: true,
+		Header: http.Header{"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}},
+		Body:   io.NopCloser(bytes.NewReader(text)), ContentLength: int64(len(text)),
+	}
+	if answer.Write(conn) == nil && conn.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, conn) // closed with input unread, it would be reset (RFC 9112 §9.6)
+	}
+	return nil
+}
+
+// refusalTimeout is how long a client may take to read a refusal and hang up.
+const refusalTimeout = 2 * time.Second
 
 func kindOf(r *http.Request) string {
 	if r.Method == http.MethodConnect {
