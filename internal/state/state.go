@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 )
 
@@ -185,7 +187,18 @@ func (s Store) sweep() error {
 	}
 	for _, entry := range entries {
 		if strings.HasPrefix(entry.Name(), removed) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(s.home, "state", entry.Name())))
+			err = errors.Join(err, removeAll(filepath.Join(s.home, "state", entry.Name())))
+		}
+	}
+	return err
+}
+
+// removeAll deletes a directory that has just got another name. Who was on the way to the
+// lock in it may still make that file, once each, while it is being emptied.
+func removeAll(dir string) (err error) {
+	for range 100 {
+		if err = os.RemoveAll(dir); !errors.Is(err, unix.ENOTEMPTY) {
+			break
 		}
 	}
 	return err
