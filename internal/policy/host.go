@@ -96,3 +96,17 @@ func (p pattern) matches(host string) bool {
 	}
 	return p == "" || string(p) == host
 }
+
+// HostCovers reports whether a rule for one host pattern is about all hosts of another.
+func HostCovers(wide, narrow string) bool {
+	switch w := pattern(wide); {
+	case wide == "" || wide == narrow:
+		return true
+	case strings.HasPrefix(narrow, "**."):
+		return strings.HasPrefix(wide, "**.") && w.matches("any"+narrow[2:])
+	case strings.HasPrefix(narrow, "*."):
+		return w.matches("any" + narrow[1:])
+	default:
+		return w.matches(narrow)
+	}
+}

@@ -22,8 +22,12 @@ func digest(v any) string {
 }
 
 // account is what a Meter knows a route by: all of it but its limits, deny rules and
-// what is done about findings, so that changing those is no refill.
+// what is done about findings, so that changing those is no refill. The routes of one
+// grant are counted together.
 func (r Route) account() string {
+	if r.Grant != "" {
+		return "grant " + r.Grant
+	}
 	r.Limits, r.Deny, r.Scan = nil, nil, nil
 	return digest(r)
 }

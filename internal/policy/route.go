@@ -40,6 +40,7 @@ type Route struct {
 	CA       string                `json:"ca,omitempty"`      // PEM, extra trust for this route
 	Address  string                `json:"address,omitempty"` // dial host:port here instead of resolving Host
 	Private  bool                  `json:"private,omitempty"` // may dial private, loopback and link-local addresses (never metadata)
+	Grant    string                `json:"grant,omitempty"`   // the request that it was granted by; "" for one of the manifest
 }
 
 // Deny is what a bottle may not do, whatever a route allows. All conditions that it

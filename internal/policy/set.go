@@ -102,6 +102,17 @@ func (s *Set) Lookup(name string) Decision {
 	return refuse(host, "no route allows "+host)
 }
 
+// DeniesHost names the deny rule that refuses all that could be asked of a host or a
+// pattern of hosts, whatever routes there are; "" for none.
+func (s *Set) DeniesHost(host string, port int) string {
+	for i := range s.denies {
+		if d := &s.denies[i]; d.whole() && (d.port == 0 || d.port == port) && HostCovers(string(d.host), host) {
+			return d.name
+		}
+	}
+	return ""
+}
+
 // Connect decides whether a connection to a port may be opened. What is then said on
 // it is decided again, request by request, unless the route's protocol is TCP.
 func (s *Set) Connect(name string, port int) Decision { return s.connect(name, port, nil) }

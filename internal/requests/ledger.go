@@ -1,0 +1,431 @@
+package requests
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Bounds of what one bottle may ask, so that what deserves attention gets it (ATTACKS G1).
+const (
+	burst      = 5                      // asks at once
+	perAsk     = 100 * time.Millisecond // until there may be another one
+	maxPending = 50
+	maxHistory = 1000             // decided ones that are remembered
+	remindable = 30 * time.Minute // until what was rejected may be asked for again
+)
+
+// Ledger is one bottle's requests. Its zero value is not ready: use New. It must not be
+// used concurrently.
+type Ledger struct {
+	prefix   string
+	next     int
+	requests []*Request // in the order in which they were asked
+	tokens   float64
+	filled   time.Time // when tokens was counted
+}
+
+// New returns an empty ledger. The requests' names begin with prefix, so that they are
+// unique where several bottles are looked at.
+func New(prefix string) *Ledger { return &Ledger{prefix: prefix, tokens: burst} }
+
+// Errors that the operator's side tells apart.
+var (
+	ErrUnknown = errors.New("there is no such request")
+	ErrChanged = errors.New("it is not any more what was shown: look at it again")
+)
+
+// Ask takes an ask down, next to those for the same. base is the operator's policy. An
+// error that is not a *Refusal is not the agent's fault.
+func (l *Ledger) Ask(now time.Time, base policy.Policy, a Ask) (Request, error) {
+	if !l.allowed(now) {
+		return Request{}, &Refusal{"too_many", "you ask too fast: wait a second, and ask for what you need in one go"}
+	}
+	r, err := parse(a)
+	if err != nil {
+		return Request{}, err
+	}
+	current := l.Effective(base)
+	set, err := policy.New(current)
+	if err != nil {
+		return Request{}, err
+	}
+	if err := possible(&r, current, set); err != nil {
+		return Request{}, err
+	}
+	r.adopt(base)
+	if known, err := l.known(now, &r); known != nil || err != nil {
+		return known.copy(), err
+	}
+	if l.count(Pending) >= maxPending {
+		return Request{}, &Refusal{"too_many", fmt.Sprintf("%d requests wait for the operator: check those, or cancel some", maxPending)}
+	}
+	l.next++
+	r.ID, r.State, r.Asked = fmt.Sprintf("%s-%d", l.prefix, l.next), Pending, now
+	l.requests = append(l.requests, &r)
+	l.forget()
+	return r.copy(), nil
+}
+
+// allowed takes a token, if there is one. Time that goes back stands still.
+func (l *Ledger) allowed(now time.Time) bool {
+	if passed := now.Sub(l.filled); passed > 0 {
+		l.tokens = min(burst, l.tokens+float64(passed)/float64(perAsk))
+		l.filled = now
+	}
+	if l.tokens < 1 {
+		return false
+	}
+	l.tokens--
+	return true
+}
+
+// known finds the request that an ask repeats or adds to, or the rejection that still
+// answers it.
+func (l *Ledger) known(now time.Time, r *Request) (*Request, error) {
+	for _, old := range slices.Backward(l.requests) {
+		switch {
+		case old.State == Rejected && !old.Edited && old.same(r) && now.Sub(old.Decided.At) < remindable:
+			return nil, &Refusal{"rejected", fmt.Sprintf("the operator rejected this as %s: %s. Find another way, or ask with what has changed", old.ID, orNone(old.Decided.Reason))}
+		case old.State == Pending && old.same(r):
+			old.saying(r.Why)
+			return old, nil
+		case old.State == Pending && old.merge(r):
+			return old, nil
+		}
+	}
+	return nil, nil
+}
+
+func orNone(reason string) string {
+	if reason == "" {
+		return "no reason given"
+	}
+	return reason
+}
+
+// merge adds a route to a pending request for the same host, which is one thing to decide.
+func (r *Request) merge(with *Request) bool {
+	if r.Kind != Egress || with.Kind != Egress || r.Edited || r.For != with.For || !sameHost(r.Routes[0], with.Routes[0]) {
+		return false
+	}
+	more := with.Routes[0]
+	if slices.ContainsFunc(r.Routes, func(have policy.Route) bool { return covers(have, more) }) {
+		r.saying(with.Why)
+		return true
+	}
+	kept := slices.DeleteFunc(slices.Clone(r.Routes), func(have policy.Route) bool { return covers(more, have) })
+	if len(kept) >= maxRoutes {
+		return false
+	}
+	r.Routes = append(kept, more)
+	r.saying(with.Why)
+	return true
+}
+
+// saying notes why it was asked for again.
+func (r *Request) saying(why []string) {
+	for _, w := range why {
+		if len(r.Why) < maxRoutes && !slices.Contains(r.Why, w) {
+			r.Why = append(r.Why, w)
+		}
+	}
+}
+
+// adopt gives the routes to a host the credential that the operator's own route to it
+// has: without it, what is asked for would not work. Where there are several, none.
+func (r *Request) adopt(base policy.Policy) {
+	var auth *policy.Auth
+	for _, have := range base.Routes {
+		have, err := have.Normalize()
+		if r.Kind != Egress || err != nil || have.Auth == nil || !sameHost(have, r.Routes[0]) {
+			continue
+		}
+		if auth != nil && *auth != *have.Auth {
+			return
+		}
+		auth = have.Auth
+	}
+	for i := range r.Routes {
+		r.Routes[i].Auth = auth
+	}
+}
+
+// Get returns one request.
+func (l *Ledger) Get(id string) (Request, error) {
+	r, err := l.find(id)
+	return r.copy(), err
+}
+
+// All returns every request, in the order in which they were asked.
+func (l *Ledger) All() []Request {
+	all := make([]Request, len(l.requests))
+	for i, r := range l.requests {
+		all[i] = r.copy()
+	}
+	return all
+}
+
+// Cancel takes a pending request back, for the agent.
+func (l *Ledger) Cancel(now time.Time, id string) (Request, error) {
+	r, err := l.find(id)
+	if err != nil {
+		return Request{}, err
+	}
+	if r.State != Pending {
+		return r.copy(), &Refusal{"invalid", fmt.Sprintf("%s is %s already", r.ID, r.State)}
+	}
+	r.State, r.Decided = Cancelled, &Outcome{At: now}
+	return r.copy(), nil
+}
+
+// Edit puts routes of the operator's in the place of those that were asked for. What it is
+// about has another digest then, and has to be looked at before it can be decided.
+func (l *Ledger) Edit(id, shown string, base policy.Policy, routes []policy.Route) (Request, error) {
+	r, err := l.open(id, shown, base)
+	if err != nil {
+		return Request{}, err
+	}
+	if r.Kind != Egress || len(routes) == 0 || len(routes) > maxRoutes {
+		return Request{}, fmt.Errorf("a request for egress has 1 to %d routes", maxRoutes)
+	}
+	edited := make([]policy.Route, len(routes))
+	for i, route := range routes {
+		if edited[i], err = route.Normalize(); err != nil {
+			return Request{}, err
+		}
+		if err := absurd(edited[i].Host); err != nil {
+			return Request{}, err
+		}
+		edited[i].Grant = ""
+	}
+	r.Routes, r.Edited = edited, true
+	return r.copy(), nil
+}
+
+// Decide carries the operator's decision out. ErrChanged if it is about something else
+// than the request is by now.
+func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision) (Request, error) {
+	r, err := l.open(id, d.Digest, base)
+	if err != nil {
+		return Request{}, err
+	}
+	done := &Outcome{At: now, By: clean(d.By), Reason: clean(d.Reason), Answer: clean(d.Answer), Digest: d.Digest}
+	switch {
+	case !d.Approve && r.Kind == Question && done.Answer != "":
+		r.State = Answered
+	case !d.Approve:
+		r.State = Rejected
+	case r.Kind == Question:
+		return Request{}, fmt.Errorf("%s is a question: answer it", r.ID)
+	default:
+		grant, err := newGrant(now, r.Kind, d.Scope)
+		if err != nil {
+			return Request{}, err
+		}
+		r.State, r.Grant = Approved, grant
+	}
+	r.Decided = done
+	return r.copy(), nil
+}
+
+func newGrant(now time.Time, kind Kind, s Scope) (*Grant, error) {
+	g := &Grant{Scope: s}
+	switch {
+	case s.Uses < 0 || s.For < 0:
+		return nil, errors.New("a grant cannot end before it began")
+	case s.Uses > 0 && kind != Egress:
+		return nil, errors.New("only routes are granted for a number of uses")
+	case s.For > 0:
+		g.Until = now.Add(s.For)
+	}
+	return g, nil
+}
+
+// Restore puts a request back to what it was: what was decided could not be carried out.
+func (l *Ledger) Restore(was Request) {
+	if r, err := l.find(was.ID); err == nil {
+		*r = was.copy()
+	}
+}
+
+// open finds a pending request that is still what was shown.
+func (l *Ledger) open(id, shown string, base policy.Policy) (*Request, error) {
+	r, err := l.find(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.State != Pending:
+		return nil, fmt.Errorf("%s is %s already", r.ID, r.State)
+	case shown != Show(*r, l.Effective(base)).Digest:
+		return nil, ErrChanged
+	}
+	return r, nil
+}
+
+func (l *Ledger) find(id string) (*Request, error) {
+	if i := slices.IndexFunc(l.requests, func(r *Request) bool { return r.ID == id }); i >= 0 {
+		return l.requests[i], nil
+	}
+	return nil, ErrUnknown
+}
+
+func (l *Ledger) count(s State) (n int) {
+	for _, r := range l.requests {
+		if r.State == s {
+			n++
+		}
+	}
+	return n
+}
+
+// forget drops the oldest of those that nothing depends on any more.
+func (l *Ledger) forget() {
+	over := len(l.requests) - maxHistory
+	l.requests = slices.DeleteFunc(l.requests, func(r *Request) bool {
+		if over <= 0 || r.State == Pending || r.Grant.live() {
+			return false
+		}
+		over--
+		return true
+	})
+}
+
+// Effective is a policy with all that is granted beside it. What was asked for comes
+// after the operator's own routes, so that these decide as they did.
+func (l *Ledger) Effective(base policy.Policy) policy.Policy {
+	base.Routes = slices.Clone(base.Routes)
+	for _, r := range l.requests {
+		if !r.Grant.live() {
+			continue
+		}
+		switch r.Kind {
+		case Egress:
+			base.Routes = append(base.Routes, r.granted()...)
+		case Limit:
+			r.raise(&base)
+		}
+	}
+	return base
+}
+
+// granted are the routes as egress is to have them. The uses of all of them are counted
+// by the ledger; each by itself must not have more (policy.Meter).
+func (r *Request) granted() []policy.Route {
+	routes := slices.Clone(r.Routes)
+	for i := range routes {
+		routes[i].Grant = r.ID
+		if uses := r.Grant.Uses; uses > 0 {
+			limits := policy.Limits{}
+			if routes[i].Limits != nil {
+				limits = *routes[i].Limits
+			}
+			if limits.Requests == 0 || limits.Requests > uses {
+				limits.Requests, limits.Window = uses, 0
+			}
+			routes[i].Limits = &limits
+		}
+	}
+	return routes
+}
+
+// raise adds what was granted to the limits that there are.
+func (r *Request) raise(p *policy.Policy) {
+	if r.Host == "" {
+		p.Limits = sum(p.Limits, r.More)
+		return
+	}
+	for i, route := range p.Routes {
+		if n, err := route.Normalize(); err == nil && n.Host == r.Host && route.Grant == "" {
+			p.Routes[i].Limits = sum(route.Limits, r.More)
+		}
+	}
+}
+
+// sum never limits what was not limited.
+func sum(limits, more *policy.Limits) *policy.Limits {
+	if limits == nil {
+		return nil
+	}
+	all := *limits
+	for _, field := range []struct {
+		now  *int64
+		more int64
+	}{{&all.Requests, more.Requests}, {&all.BytesUp, more.BytesUp}, {&all.BytesDown, more.BytesDown}} {
+		if *field.now > 0 {
+			*field.now += field.more
+		}
+	}
+	return &all
+}
+
+// Use counts n requests that went out because of a grant, and returns the grant's request
+// if those were the last.
+func (l *Ledger) Use(now time.Time, id string, n int64) (ended *Request) {
+	r, err := l.find(id)
+	if err != nil || !r.Grant.live() {
+		return nil
+	}
+	if r.Grant.Used += n; r.Grant.Uses == 0 || r.Grant.Used < r.Grant.Uses {
+		return nil
+	}
+	r.Grant.Ended, r.Grant.Why = now, "it was used as often as it may"
+	ended = new(Request)
+	*ended = r.copy()
+	return ended
+}
+
+// Expire ends the grants whose time is up, and returns their requests.
+func (l *Ledger) Expire(now time.Time) (ended []Request) {
+	for _, r := range l.requests {
+		if r.Grant.live() && !r.Grant.Until.IsZero() && !now.Before(r.Grant.Until) {
+			r.Grant.Ended, r.Grant.Why = now, "its time is up"
+			ended = append(ended, r.copy())
+		}
+	}
+	return ended
+}
+
+// Revoke ends a grant early, for the operator.
+func (l *Ledger) Revoke(now time.Time, id string) (Request, error) {
+	r, err := l.find(id)
+	switch {
+	case err != nil:
+		return Request{}, err
+	case !r.Grant.live():
+		return Request{}, fmt.Errorf("%s has no grant that could be taken back", r.ID)
+	}
+	r.Grant.Ended, r.Grant.Why = now, "the operator took it back"
+	return r.copy(), nil
+}
+
+// Next is when Expire has something to do; zero for never.
+func (l *Ledger) Next() (at time.Time) {
+	for _, r := range l.requests {
+		if r.Grant.live() && !r.Grant.Until.IsZero() && (at.IsZero() || r.Grant.Until.Before(at)) {
+			at = r.Grant.Until
+		}
+	}
+	return at
+}
+
+// copy keeps what is handed out from changing with the ledger.
+func (r *Request) copy() Request {
+	if r == nil {
+		return Request{}
+	}
+	c := *r
+	c.Routes, c.Choices, c.Why = slices.Clone(r.Routes), slices.Clone(r.Choices), slices.Clone(r.Why)
+	if r.Decided != nil {
+		d := *r.Decided
+		c.Decided = &d
+	}
+	if r.Grant != nil {
+		g := *r.Grant
+		c.Grant = &g
+	}
+	return c
+}

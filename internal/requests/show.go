@@ -1,0 +1,137 @@
+package requests
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Shown is a request as the operator sees it. All but Why is machine-made: nothing that
+// the agent said is in Delta, SoFar, Credentials and Risks, but host names, methods and
+// paths that were checked.
+type Shown struct {
+	Request
+	Bottle      string   `json:"bottle"`                // identity; the caller sets it
+	Delta       []string `json:"delta,omitempty"`       // what the policy would gain
+	SoFar       []string `json:"so_far,omitempty"`      // what the bottle may do there now
+	Credentials []string `json:"credentials,omitempty"` // names of the secrets that would travel
+	Risks       []string `json:"risks,omitempty"`
+	Digest      string   `json:"digest"` // what a decision is to name
+}
+
+// Show makes what is shown of a request, under the policy in force.
+func Show(r Request, now policy.Policy) Shown {
+	s := Shown{Request: r}
+	switch r.Kind {
+	case Egress:
+		s.showRoutes(now)
+	case Limit:
+		s.showLimit(now)
+	}
+	if r.Kind != Question {
+		s.Delta = append(s.Delta, "for "+Duration(r.For))
+	}
+	revision := ""
+	if set, err := policy.New(now); err == nil {
+		revision = set.Revision()
+	}
+	s.Digest = digest([]any{r.ID, r.what(), revision, s.Delta, s.Risks})
+	return s
+}
+
+func (s *Shown) showRoutes(now policy.Policy) {
+	for _, route := range s.Routes {
+		s.Delta = append(s.Delta, "+ "+route.String()+whatever(route))
+		if route.Auth != nil && !slices.Contains(s.Credentials, route.Auth.Secret) {
+			s.Credentials = append(s.Credentials, route.Auth.Secret)
+		}
+	}
+	for _, have := range near(now, s.Routes[0]) {
+		s.SoFar = append(s.SoFar, have.String())
+	}
+	s.Risks = risks(s.Routes, now)
+}
+
+// whatever says in words what an empty list means.
+func whatever(r policy.Route) string {
+	switch {
+	case r.Protocol == policy.TCP:
+		return " (bytes that nobody looks at)"
+	case len(r.Methods) == 0 && len(r.Paths) == 0:
+		return " (any method, any path)"
+	case len(r.Methods) == 0:
+		return " (any method)"
+	case len(r.Paths) == 0:
+		return " (any path)"
+	}
+	return ""
+}
+
+// near are the routes that lead to the same hosts.
+func near(now policy.Policy, r policy.Route) []policy.Route {
+	var found []policy.Route
+	for _, have := range now.Routes {
+		if have, err := have.Normalize(); err == nil && (have.Host == r.Host || policy.HostCovers(have.Host, r.Host) || policy.HostCovers(r.Host, have.Host)) {
+			found = append(found, have)
+		}
+	}
+	return found
+}
+
+func (s *Shown) showLimit(now policy.Policy) {
+	of, limits := "all routes together", now.Limits
+	if s.Host != "" {
+		of = s.Host
+		for _, have := range near(now, policy.Route{Host: s.Host}) {
+			if have.Host == s.Host && have.Grant == "" {
+				limits = have.Limits
+				break
+			}
+		}
+	}
+	if limits == nil {
+		s.Delta = append(s.Delta, of+": no limit any more")
+		return
+	}
+	s.SoFar = []string{of + ": " + limits.String()}
+	s.Delta = append(s.Delta, "+ "+of+": "+sum(limits, s.More).String())
+}
+
+// Summary is one line for the log. The agent's words are not in it, but for a question.
+func (s Shown) Summary() string {
+	if s.Kind == Question {
+		return "a question: " + s.Question
+	}
+	return strings.Join(s.Delta, "; ")
+}
+
+// Duration puts a grant's length in words.
+func Duration(d time.Duration) string {
+	if d == 0 {
+		return "as long as the bottle runs"
+	}
+	text := d.Round(time.Second).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// String says when a grant ends.
+func (s Scope) String() string {
+	switch {
+	case s.Uses == 1 && s.For == 0:
+		return "once"
+	case s.Uses > 0 && s.For > 0:
+		return fmt.Sprintf("%d uses within %s", s.Uses, Duration(s.For))
+	case s.Uses > 0:
+		return fmt.Sprintf("%d uses", s.Uses)
+	}
+	return Duration(s.For)
+}
