@@ -26,6 +26,10 @@ const (
 	Begin     = "begin"     // a run of the bottle begins: the first line of its log
 	End       = "end"       // it ended in good order: the last line
 	Lifecycle = "lifecycle" // a service started, stopped, crashed
+	Ask       = "ask"       // the agent asked for something
+	Edit      = "edit"      // the operator changed what was asked for
+	Decision  = "decision"  // the operator decided, or the agent took it back
+	GrantEnd  = "grant-end" // what was granted ended
 )
 
 // Bundle is the service of the parent's own events.
@@ -57,8 +61,10 @@ type Event struct {
 	Host     string          `json:"host,omitempty"`
 	Port     int             `json:"port,omitempty"`
 	Method   string          `json:"method,omitempty"`
-	Path     string          `json:"path,omitempty"` // without the query
-	Rule     *int            `json:"rule,omitempty"` // index of the route
+	Path     string          `json:"path,omitempty"`    // without the query
+	Rule     *int            `json:"rule,omitempty"`    // index of the route
+	Grant    string          `json:"grant,omitempty"`   // the request by which the route was granted
+	Request  string          `json:"request,omitempty"` // of the operator, that the event is about
 	Secret   string          `json:"secret,omitempty"`
 	Address  string          `json:"address,omitempty"` // that was dialled
 	Status   int             `json:"status,omitempty"`
@@ -115,7 +121,7 @@ func (w *Writer) Write(e Event) error {
 }
 
 func encode(e Event) ([]byte, error) {
-	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Secret, &e.Address, &e.Model} {
+	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Grant, &e.Request, &e.Secret, &e.Address, &e.Model} {
 		*field = clean(*field)
 	}
 	var b bytes.Buffer

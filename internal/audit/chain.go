@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -70,7 +71,7 @@ func Decode(line []byte) (Event, error) {
 		return Event{}, errors.New("something follows it on its line")
 	}
 	switch {
-	case e.Kind == Begin || e.Kind == End || e.Kind == Lifecycle:
+	case slices.Contains([]string{Begin, End, Lifecycle, Ask, Edit, Decision, GrantEnd}, e.Kind):
 		return Event{}, fmt.Errorf("%s is not for a service to say", e.Kind)
 	case e.Kind == "" || !word(e.Kind) || !word(e.Decision) || !word(e.Phase) || !word(string(e.Protocol)):
 		return Event{}, errors.New("its kind, decision, phase or protocol is no word")

@@ -278,6 +278,11 @@ func routeTable(now control.Policy) table {
 			row("deny", d)
 		}
 	}
+	for _, g := range now.Grants {
+		for _, r := range g.Routes {
+			t.rows = append(t.rows, []string{"granted", fmt.Sprintf("%s (%s, %s)", r, g.ID, g.Grant.Scope)})
+		}
+	}
 	for _, d := range now.Deny {
 		row("deny", d)
 	}

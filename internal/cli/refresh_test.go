@@ -23,6 +23,7 @@ import (
 type bundled struct {
 	bottle.Backend
 	bottle.Bottle
+	control.Desk
 	mu     sync.Mutex
 	told   []control.NewValue
 	refuse error

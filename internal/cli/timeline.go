@@ -168,6 +168,9 @@ func took(e audit.Event) string {
 // reason is why, or what a model's answer cost.
 func reason(e audit.Event) string {
 	why := cell(e.Reason)
+	if about := cmp.Or(e.Request, e.Grant); about != "" {
+		why = strings.TrimSpace(cell(about) + " " + why)
+	}
 	if e.Model == "" && e.TokensIn == 0 && e.TokensOut == 0 {
 		return why
 	}

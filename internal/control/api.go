@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // Socket is where the control API is served: in the bundle's own file system, in a
@@ -22,7 +23,8 @@ const Socket = "/run/bot-bottle-control/bundle.sock"
 type Policy struct {
 	Revision int `json:"revision"` // goes up with each change
 	policy.Policy
-	Secrets []string `json:"secrets"` // names, which auth may refer to
+	Secrets []string           `json:"secrets"`          // names, which auth may refer to
+	Grants  []requests.Request `json:"grants,omitempty"` // what is allowed beside it, until each ends
 }
 
 // NewValue replaces the value of a secret that the bottle has. It holds the value in
@@ -41,6 +43,7 @@ type API interface {
 	SetPolicy(revision int, p policy.Policy) (Policy, error)
 	// SetSecrets replaces values. What is not named stays.
 	SetSecrets([]NewValue) error
+	Desk
 }
 
 // ErrConflict says that somebody else was faster.
@@ -51,6 +54,8 @@ var ErrConflict = errors.New("somebody else has changed the policy meanwhile")
 //	GET /v1/egress           → Policy
 //	PUT /v1/egress/policy    {revision, routes, deny, limits} → Policy; 409 for another revision
 //	PUT /v1/egress/secrets   [NewValue, …] → 204
+//
+// and the Desk's (see handleDesk).
 //
 // Any other failure is 422 with {"error": "…"}.
 func Handler(api API) http.Handler {
@@ -69,6 +74,7 @@ func Handler(api API) http.Handler {
 			answer(w, nil, api.SetSecrets(values))
 		}
 	})
+	handleDesk(mux, api)
 	return mux
 }
 
@@ -92,7 +98,7 @@ type failure struct {
 func answer(w http.ResponseWriter, v any, err error) {
 	status := http.StatusOK
 	switch {
-	case errors.Is(err, ErrConflict):
+	case errors.Is(err, ErrConflict) || errors.Is(err, requests.ErrChanged):
 		status, v = http.StatusConflict, failure{err.Error()}
 	case err != nil:
 		status, v = http.StatusUnprocessableEntity, failure{err.Error()}

@@ -45,6 +45,8 @@ type BundleConfig struct {
 	Bottle string        `json:"bottle"` // identity
 	Log    Log           `json:"log"`
 	Egress *EgressConfig `json:"egress,omitempty"`
+
+	Supervise bool `json:"supervise,omitempty"` // whether the agent may ask for more; the service needs no configuration
 }
 
 // Log is what the bottle's audit log holds already: a bottle that is resumed continues it.

@@ -42,7 +42,12 @@ func claudePlaceholder(name string) string {
 }
 
 func claudeSetup(in Input) Setup {
-	argv := []string{"claude", "--dangerously-skip-permissions"}
+	argv, files := []string{"claude"}, []File{{Path: Home + "/.claude.json", Mode: 0o600, UID: UID, Data: claudeState(in.Placeholders)}}
+	if in.Supervise { // its flag takes all the words up to the next flag
+		argv = append(argv, "--mcp-config", claudeMCP)
+		files = append(files, File{Path: claudeMCP, Mode: 0o644, Data: []byte(`{"mcpServers": {"operator": {"type": "http", "url": "` + SuperviseURL + `", "alwaysLoad": true}}}` + "\n")})
+	}
+	argv = append(argv, "--dangerously-skip-permissions")
 	if in.PromptFile != "" {
 		argv = append(argv, "--append-system-prompt-file", in.PromptFile)
 	}
@@ -55,9 +60,13 @@ func claudeSetup(in Input) Setup {
 			"DISABLE_AUTOUPDATER":                      "1", // the image's version is pinned
 			"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", // telemetry goes to hosts that no route names
 		},
-		Files: []File{{Path: Home + "/.claude.json", Mode: 0o600, UID: UID, Data: claudeState(in.Placeholders)}},
+		Files: files,
 	}
 }
+
+// claudeMCP tells Claude Code of the operator's MCP server. Not in its home, the agent cannot
+// change it.
+const claudeMCP = "/etc/bot-bottle/mcp.json"
 
 // claudeState is what Claude Code writes after its first questions have been answered:
 // the onboarding, the warning about skipped permissions, the trust in the workspace,

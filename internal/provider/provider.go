@@ -16,6 +16,9 @@ const (
 	Workspace = "/workspace"
 )
 
+// SuperviseURL is where the agent asks its operator for more: an MCP server, streamable HTTP.
+const SuperviseURL = "http://127.0.0.1:7717/mcp"
+
 // Provider is one agent CLI.
 type Provider struct {
 	Template string // its name in the manifest
@@ -46,6 +49,7 @@ type Input struct {
 	Placeholders  map[string]string // secret name → placeholder
 	PromptFile    string            // path in the bottle, "" when the agent has no prompt
 	RemoteControl bool
+	Supervise     bool     // there is an MCP server at SuperviseURL
 	Interactive   bool     // a terminal is attached or may be attached later
 	Args          []string // the manifest's args, then the operator's
 }

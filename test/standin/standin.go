@@ -29,6 +29,9 @@ type Options struct {
 	// Tool, if set, is a command that the model runs with the Bash tool before it
 	// answers.
 	Tool string
+	// Call, if set, says which tool the model calls next, by all that was said so far;
+	// "" when it answers. Tool is not looked at then.
+	Call func(conversation string) (tool string, input map[string]any)
 	Log  io.Writer // gets each request as a line of JSON; may be nil
 }
 
@@ -165,6 +168,12 @@ func (s *Server) messages(w http.ResponseWriter, body []byte) {
 	content, stop := map[string]any{"type": "text", "text": s.options.Answer}, "end_turn"
 	if s.options.Tool != "" && len(a.Tools) > 0 && !strings.Contains(string(body), `"tool_result"`) {
 		content, stop = map[string]any{"type": "tool_use", "id": "toolu_01", "name": "Bash", "input": map[string]any{"command": s.options.Tool, "description": "Run it"}}, "tool_use"
+	}
+	if s.options.Call != nil && len(a.Tools) > 0 {
+		if name, input := s.options.Call(string(body)); name != "" {
+			id := fmt.Sprintf("toolu_%02d", strings.Count(string(body), `"type":"tool_result"`)+1)
+			content, stop = map[string]any{"type": "tool_use", "id": id, "name": name, "input": input}, "tool_use"
+		}
 	}
 	message := map[string]any{
 		"id": "msg_01", "type": "message", "role": "assistant", "model": a.Model, "content": []any{content},

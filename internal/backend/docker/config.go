@@ -23,5 +23,5 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.Bundl
 			Name: name, Value: p.Secrets[name].Reveal(), Placeholder: p.Placeholders[name],
 		})
 	}
-	return control.BundleConfig{Bottle: p.Identity, Log: log, Egress: egress}, nil
+	return control.BundleConfig{Bottle: p.Identity, Log: log, Egress: egress, Supervise: p.Supervise}, nil
 }

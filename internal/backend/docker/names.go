@@ -38,6 +38,14 @@ const networkName = "bot-bottle"
 // resource names a bottle's container or volume.
 func resource(identity string, r role) string { return "bot-bottle-" + identity + "-" + string(r) }
 
+// services are those that the bundle runs.
+func (p Plan) services() string {
+	if p.Supervise {
+		return string(control.Egress) + "," + string(control.Supervise)
+	}
+	return string(control.Egress)
+}
+
 // labels for a bottle's own resource. The com.docker.compose ones make `docker
 // compose ls` and `docker ps` show a bottle in the usual way.
 func (p Plan) labels(r role) map[string]string {
@@ -46,7 +54,7 @@ func (p Plan) labels(r role) map[string]string {
 		labelIdentity: p.Identity,
 		labelAgent:    p.Agent,
 		labelRole:     string(r),
-		labelServices: string(control.Egress),
+		labelServices: p.services(),
 		labelRemove:   strconv.FormatBool(p.Remove),
 
 		"com.docker.compose.project":          "bot-bottle-" + p.Identity,

@@ -50,6 +50,7 @@ type Plan struct {
 	Scan         map[string]dlp.Action // by rule; the defaults are not in it
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
+	Supervise    bool     // the agent may ask the operator for more
 	Withheld     []string // the provider's other credentials, which the agent does not see
 	Wanted       []string // credentials of which the agent needs one and has none
 
@@ -82,6 +83,9 @@ func (p Plan) WriteSummary(w io.Writer) error {
 		line("credential", "none: the agent needs %s among the bottle's secrets", strings.Join(p.Wanted, " or "))
 	}
 	p.routeLines(line)
+	if p.Supervise {
+		line("supervise", "the agent may ask for more (bot-bottle requests)")
+	}
 	for i, repo := range p.Git {
 		line(head("git", i), "%s → %s (not reachable yet: this version has no git gate)", repo.Name, repo.Upstream)
 	}

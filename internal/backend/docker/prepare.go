@@ -58,7 +58,8 @@ func (d *Driver) describe(s bottle.Spec, owner, engine string) Plan {
 		CPUs: b.Resources.CPUs, Memory: b.Resources.Memory, PIDs: b.Resources.PIDs,
 		Env: b.Env, Skills: s.Resolved.Skills, GitIdentity: s.Resolved.Agent.GitIdentity, Git: b.Git,
 		Prompt: s.Resolved.Agent.Prompt, Secrets: s.Resolved.Secrets,
-		TTY: s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term,
+		Supervise: b.Supervise,
+		TTY:       s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term,
 	}
 	if p.Memory == 0 {
 		p.Memory = defaultMemory
@@ -192,6 +193,9 @@ const promptFile = "/etc/bot-bottle/prompt.md"
 
 // resolveAgent asks the provider for the agent's command line, environment and files.
 func (p *Plan) resolveAgent(s bottle.Spec, cli provider.Provider) {
+	if p.Supervise {
+		p.Prompt = strings.TrimSpace(p.Prompt + "\n\n" + provision.SuperviseNote)
+	}
 	if strings.TrimSpace(p.Prompt) != "" {
 		p.PromptFile = promptFile
 	}
@@ -199,6 +203,7 @@ func (p *Plan) resolveAgent(s bottle.Spec, cli provider.Provider) {
 		Placeholders:  p.Placeholders,
 		PromptFile:    p.PromptFile,
 		RemoteControl: s.RemoteControl,
+		Supervise:     p.Supervise,
 		Interactive:   s.TTY,
 		Args:          slices.Concat(s.Resolved.Agent.Args, s.Args),
 	})

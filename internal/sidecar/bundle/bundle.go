@@ -27,7 +27,7 @@ import (
 // Options of a bundle. All are needed.
 type Options struct {
 	Stdin          io.Reader
-	Stdout, Stderr io.Writer // Stdout: control.Ready, then the audit log
+	Stdout, Stderr io.Writer // Stdout: control.Ready, then the audit log. Stderr: several write at a time
 	SocketDir      string
 	ControlSocket  string                  // of the control API; its directory is ours alone
 	Self           string                  // our own executable
@@ -58,14 +58,13 @@ func Run(ctx context.Context, o Options) error {
 	}()
 	var running sync.WaitGroup
 	ready := make(chan error, len(services))
-	for _, s := range services {
-		running.Go(func() { s.supervise(ctx, o, out, ready, func() { cancel(nil) }) })
+	if err == nil {
+		api := newOperator(config, services, out)
+		running.Go(func() { api.serve(ctx, listener) })
+		running.Go(func() { api.keep(ctx) })
 	}
 	for _, s := range services {
-		if s.name == control.Egress {
-			api := &operator{egress: s, log: out, revision: 1, config: *config.Egress}
-			running.Go(func() { api.serve(ctx, listener) })
-		}
+		running.Go(func() { s.supervise(ctx, o, out, ready, func() { cancel(nil) }) })
 	}
 	for range services {
 		if first := <-ready; first != nil && err == nil {
@@ -87,21 +86,45 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
-// prepare reads the configuration and makes the sockets.
-func prepare(o Options, stdin *bufio.Reader) (control.BundleConfig, []*service, net.Listener, error) {
-	config, err := readConfig(stdin)
-	if err != nil || config.Egress == nil {
+// prepare reads the configuration and makes the sockets. Without egress there is nothing
+// to decide about, and no bundle.
+func prepare(o Options, stdin *bufio.Reader) (config control.BundleConfig, services []*service, l net.Listener, err error) {
+	if config, err = readConfig(stdin); err != nil {
 		return config, nil, nil, err
 	}
-	s, err := newService(o, control.Egress, config.Egress)
-	if err != nil {
-		return config, nil, nil, err
+	if config.Egress == nil {
+		return config, nil, nil, errors.New("the configuration has no egress")
 	}
-	listener, err := listenControl(o.ControlSocket)
-	if err != nil {
-		return config, nil, nil, errors.Join(err, s.listener.Close())
+	defer func() {
+		for _, s := range services {
+			if err != nil {
+				_ = s.listener.Close()
+			}
+		}
+	}()
+	for _, part := range parts(config) {
+		s, err := newService(o, part.name, part.config)
+		if err != nil {
+			return config, services, nil, err
+		}
+		services = append(services, s)
 	}
-	return config, []*service{s}, listener, nil
+	l, err = listenControl(o.ControlSocket)
+	return config, services, l, err
+}
+
+// part is what one service is to know.
+type part struct {
+	name   control.Service
+	config any
+}
+
+func parts(c control.BundleConfig) []part {
+	all := []part{{control.Egress, c.Egress}}
+	if c.Supervise {
+		all = append(all, part{control.Supervise, struct{}{}})
+	}
+	return all
 }
 
 // asked waits for the line that asks for the end; false when no more is to come.

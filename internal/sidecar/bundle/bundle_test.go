@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -57,10 +58,28 @@ func config(t *testing.T) control.BundleConfig {
 type running struct {
 	dir    string
 	out    *bufio.Reader
-	stderr *bytes.Buffer // read only after end
-	begin  string        // the first line of the log
+	stderr *shared
+	begin  string // the first line of the log
 	cancel context.CancelFunc
 	ended  chan error
+}
+
+// shared is a buffer that several services write to.
+type shared struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.Write(p)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.String()
 }
 
 // launch starts a bundle whose services are the program self.
@@ -79,7 +98,7 @@ func launch(t *testing.T, self string, document any) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{dir: dir, out: bufio.NewReader(reader), stderr: &bytes.Buffer{}, cancel: cancel, ended: make(chan error, 1)}
+	r := &running{dir: dir, out: bufio.NewReader(reader), stderr: &shared{}, cancel: cancel, ended: make(chan error, 1)}
 	go func() {
 		err := Run(ctx, Options{Stdin: bytes.NewReader(data), Stdout: writer, Stderr: r.stderr, SocketDir: dir, ControlSocket: filepath.Join(dir, "control"), Self: self})
 		_ = writer.Close()

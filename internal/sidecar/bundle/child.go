@@ -15,6 +15,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/egress"
+	"github.com/bot-bottle/bot-bottle/internal/sidecar/supervise"
 )
 
 // Where a service finds its socket, and its link to the parent.
@@ -25,6 +26,12 @@ const (
 
 // memoryTarget is where the collector begins to work harder, in bytes.
 const memoryTarget = 320 << 20
+
+// child is a service's process.
+type child interface {
+	// Serve serves the bottle until ctx ends, and closes its socket.
+	Serve(ctx context.Context, socket net.Listener) error
+}
 
 // ServeChild is a service's process: it reads its configuration from stdin, says on
 // stdout that it listens, and serves until ctx ends. Audit events follow on stdout.
@@ -37,7 +44,9 @@ func ServeChild(ctx context.Context, service control.Service, stdin io.Reader, s
 		return err
 	}
 	var hearing sync.WaitGroup
-	hearing.Go(func() { hear(link, server.Apply) })
+	if changing, ok := server.(*egress.Server); ok {
+		hearing.Go(func() { hear(link, changing.Apply) })
+	}
 	err = server.Serve(ctx, listener)
 	_ = link.Close()
 	hearing.Wait()
@@ -45,36 +54,63 @@ func ServeChild(ctx context.Context, service control.Service, stdin io.Reader, s
 }
 
 // open makes the service, with its socket, out of what the parent hands over.
-func open(service control.Service, stdin io.Reader, stdout, stderr io.Writer) (*egress.Server, net.Listener, net.Conn, error) {
+func open(service control.Service, stdin io.Reader, stdout, stderr io.Writer) (child, net.Listener, net.Conn, error) {
 	if err := harden(); err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot close %s off: %w", service, err)
 	}
 	debug.SetMemoryLimit(memoryTarget)
-	if service != control.Egress {
-		return nil, nil, nil, fmt.Errorf("there is no service %q", service)
-	}
-	var config control.EgressConfig
-	data, err := io.ReadAll(io.LimitReader(stdin, maxConfig))
-	if err != nil {
-		return nil, nil, nil, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	if err := json.Unmarshal(data, &config); err != nil {
-		return nil, nil, nil, errors.New("the configuration is not what this version reads")
-	}
-	clear(data)
-	server, err := egress.New(config, audit.NewWriter(stdout), slog.New(slog.NewJSONHandler(stderr, nil)))
+	listener, link, err := handed()
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	server, err := newChild(service, stdin, link, audit.NewWriter(stdout), slog.New(slog.NewJSONHandler(stderr, nil)))
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, listener.Close(), link.Close())
+	}
+	return server, listener, link, nil
+}
+
+func newChild(service control.Service, stdin io.Reader, link net.Conn, events *audit.Writer, log *slog.Logger) (child, error) {
+	switch service {
+	case control.Egress:
+		var config control.EgressConfig
+		if err := readPart(stdin, &config); err != nil {
+			return nil, err
+		}
+		return egress.New(config, events, log)
+	case control.Supervise:
+		return supervise.New(control.NewCounterClient(link), log), nil
+	}
+	return nil, fmt.Errorf("there is no service %q", service)
+}
+
+// readPart reads a service's part of the configuration.
+func readPart(stdin io.Reader, config any) error {
+	data, err := io.ReadAll(io.LimitReader(stdin, maxConfig))
+	if err != nil {
+		return fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	defer clear(data)
+	if json.Unmarshal(data, config) != nil { // the cause may quote a secret
+		return errors.New("the configuration is not what this version reads")
+	}
+	return nil
+}
+
+// handed are the socket and the link that the parent gave us.
+func handed() (net.Listener, net.Conn, error) {
 	socket, link := os.NewFile(listenerFD, "listener"), os.NewFile(linkFD, "link")
+	if socket == nil || link == nil {
+		return nil, nil, errors.New("it was not started by a bundle")
+	}
 	defer func() { _, _ = socket.Close(), link.Close() }()
 	listener, err := net.FileListener(socket)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("cannot use the socket: %w", err)
+		return nil, nil, fmt.Errorf("cannot use the socket: %w", err)
 	}
 	parent, err := net.FileConn(link)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("cannot use the link: %w", err)
+		return nil, nil, errors.Join(fmt.Errorf("cannot use the link: %w", err), listener.Close())
 	}
-	return server, listener, parent, nil
+	return listener, parent, nil
 }

@@ -10,26 +10,63 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // operator is the control API: it changes what the egress service goes by, and what it
-// will go by should it crash. It is the only holder of the current configuration.
+// will go by should it crash. It is the only holder of the current configuration and of
+// what is granted beside it.
 type operator struct {
+	bottle string
 	egress *service
 	log    *log
 
 	mu       sync.Mutex
-	revision int
-	config   control.EgressConfig
+	revision int                  // of the configuration
+	config   control.EgressConfig // the operator's own, without grants
+	ledger   *requests.Ledger
+	asked    int           // revision of the ledger
+	changed  chan struct{} // closed when asked goes up
+
+	counting sync.Mutex
+	used     map[string]int64 // grants' uses that have not been counted yet
+	wake     chan struct{}    // something is to be done about the grants
 }
 
 var _ control.API = (*operator)(nil)
+
+// newOperator connects the control API with the services.
+func newOperator(c control.BundleConfig, services []*service, out *log) *operator {
+	_, suffix, _ := cutLast(c.Bottle, "-")
+	o := &operator{
+		bottle: c.Bottle, log: out, revision: 1, config: *c.Egress,
+		ledger: requests.New(suffix), changed: make(chan struct{}), used: make(map[string]int64), wake: make(chan struct{}, 1),
+	}
+	for _, s := range services {
+		switch s.name {
+		case control.Egress:
+			o.egress, s.heard = s, o.hear
+		case control.Supervise:
+			s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
+		}
+	}
+	return o
+}
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", s, false
+}
 
 // Policy implements control.API.
 func (o *operator) Policy() control.Policy {
@@ -43,7 +80,7 @@ func (o *operator) now() control.Policy {
 	for _, s := range o.config.Secrets {
 		names = append(names, s.Name)
 	}
-	return control.Policy{Revision: o.revision, Policy: o.config.Policy(), Secrets: names}
+	return control.Policy{Revision: o.revision, Policy: o.config.Policy(), Secrets: names, Grants: o.grants()}
 }
 
 // SetPolicy implements control.API.
@@ -79,7 +116,7 @@ func (o *operator) SetSecrets(values []control.NewValue) error {
 
 // change puts a configuration in force, or leaves all as it was.
 func (o *operator) change(next control.EgressConfig, what string) error {
-	data, err := json.Marshal(next)
+	data, err := o.document(next)
 	if err != nil {
 		return err
 	}
@@ -88,8 +125,14 @@ func (o *operator) change(next control.EgressConfig, what string) error {
 	}
 	o.config = next
 	o.revision++
+	o.tell() // what is shown of a request is a difference to the policy
 	o.log.record(string(control.Egress), audit.Event{Kind: audit.Lifecycle, Reason: what})
 	return nil
+}
+
+// document is what egress is to go by: the operator's policy, and what is granted.
+func (o *operator) document(c control.EgressConfig) ([]byte, error) {
+	return json.Marshal(c.WithPolicy(o.ledger.Effective(c.Policy())))
 }
 
 // listenControl makes the control API's socket, for root alone.

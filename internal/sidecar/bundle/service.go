@@ -24,6 +24,8 @@ import (
 type service struct {
 	name     control.Service
 	listener *os.File
+	talk     func(context.Context, net.Conn) // what its link is for; nil: changes of its configuration
+	heard    func(audit.Event)               // is told of each event, and must not wait; may be nil
 
 	mu     sync.Mutex
 	config []byte      // its part of the document, for the next start
@@ -50,11 +52,32 @@ func (s *service) change(config []byte) error {
 	return err
 }
 
-// connect lets changes reach the process, or nobody where link is nil.
-func (s *service) connect(link net.Conn, kill func(error)) {
+// must puts a configuration in force that takes something away: now, or with the process's
+// next start. One that does not take it over is ended, and starts again with it.
+func (s *service) must(config []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config = config
+	if s.link == nil {
+		return // whoever is being started is told when it listens
+	}
+	if err := say(s.link, config); err != nil {
+		s.kill(fmt.Errorf("it did not take over a change: %w", err))
+	}
+}
+
+// connect lets changes reach the process, or nobody where link is nil. It started with
+// a configuration that may have been replaced since.
+func (s *service) connect(started []byte, link net.Conn, kill func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.link, s.kill = link, kill
+	if link == nil || bytes.Equal(started, s.config) {
+		return
+	}
+	if err := say(link, s.config); err != nil {
+		kill(fmt.Errorf("it did not take over a change: %w", err))
+	}
 }
 
 // current is the configuration to start with.
@@ -143,7 +166,8 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	defer func() { _ = link.Close() }()
 	command := exec.CommandContext(ctx, o.Self, "sidecar", string(s.name))
 	command.Env = []string{} // nil would be ours
-	command.Stdin = bytes.NewReader(s.current())
+	config := s.current()
+	command.Stdin = bytes.NewReader(config)
 	command.Stderr = o.Stderr
 	command.ExtraFiles = []*os.File{s.listener, theirs} // listenerFD, linkFD
 	command.SysProcAttr = s.attributes(o)
@@ -156,15 +180,22 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	if err := errors.Join(command.Start(), theirs.Close()); err != nil {
 		return err
 	}
+	var talking sync.WaitGroup
+	defer talking.Wait()
+	defer func() { _ = link.Close() }()
 	listening := func() {
 		late.Stop()
-		s.connect(link, end)
+		if s.talk != nil {
+			talking.Go(func() { s.talk(ctx, link) })
+		} else {
+			s.connect(config, link, end)
+		}
 		up()
 	}
 	if err := s.forward(stdout, out, listening); err != nil {
 		end(err) // who cannot be recorded, stops
 	}
-	s.connect(nil, nil)
+	s.connect(nil, nil, nil)
 	ended := command.Wait()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		return cause
@@ -194,6 +225,9 @@ func (s *service) forward(stdout io.Reader, out *log, up func()) error {
 				return errors.New("it wrote a line that is no event") // the cause may quote a secret
 			}
 			out.record(string(s.name), e)
+			if s.heard != nil {
+				s.heard(e)
+			}
 		case json.Unmarshal(line, &r) == nil && r.Ready:
 			first = false
 			up()

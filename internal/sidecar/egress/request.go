@@ -423,7 +423,7 @@ func (s *Server) recordOpening(r *http.Request, x *exchange) {
 func (x *exchange) event(r *http.Request) audit.Event {
 	e := audit.Event{
 		Time: x.started, Kind: audit.Request, Decision: audit.Allow, Protocol: x.refusal.protocol, Host: x.refusal.host, Port: x.refusal.port,
-		Method: r.Method, Path: r.URL.EscapedPath(), Rule: &x.decision.Rule,
+		Method: r.Method, Path: r.URL.EscapedPath(), Rule: &x.decision.Rule, Grant: x.decision.Route.Grant,
 	}
 	if auth := x.decision.Route.Auth; auth != nil {
 		e.Secret = auth.Secret

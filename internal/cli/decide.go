@@ -1,0 +1,319 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// approval is how the operator approves.
+type approval struct {
+	once, session, edit, yes, json bool
+	uses                           int64
+	length                         time.Duration
+	digest                         string
+}
+
+func (a *App) approve() *cobra.Command {
+	var flags approval
+	c := &cobra.Command{
+		Use:   "approve ID",
+		Short: "Grant what an agent asks for",
+		Long: `Approve shows a request once more and, after a yes, grants exactly what was shown: if the
+request or the bottle's policy has changed meanwhile, it is shown again. The grant ends by
+itself: after so many uses, at its time, or with the bottle. Without a flag it lasts as long
+as the agent asked for.`,
+		Example: `  bot-bottle approve k7x2m4-1
+  bot-bottle approve k7x2m4-1 --once
+  bot-bottle approve k7x2m4-1 --for 30m -y
+  bot-bottle approve k7x2m4-1 --edit           # change what is granted, in $EDITOR, and look at it again`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeRequests,
+		RunE:              func(c *cobra.Command, args []string) error { return a.runApprove(c.Context(), args[0], flags) },
+	}
+	c.Flags().BoolVar(&flags.once, "once", false, "for one request")
+	c.Flags().Int64Var(&flags.uses, "uses", 0, "for `N` requests")
+	c.Flags().DurationVar(&flags.length, "for", 0, "for this long, as in 30m")
+	c.Flags().BoolVar(&flags.session, "session", false, "for as long as the bottle runs")
+	c.Flags().BoolVar(&flags.edit, "edit", false, "change it first, in $VISUAL or $EDITOR")
+	c.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
+	c.Flags().StringVar(&flags.digest, "digest", "", "only if this is the `digest` of what there is (requests --json)")
+	c.Flags().BoolVar(&flags.json, "json", false, "print what was granted as a JSON object")
+	c.MarkFlagsMutuallyExclusive("once", "uses", "session")
+	c.MarkFlagsMutuallyExclusive("session", "for")
+	return c
+}
+
+func (a *App) runApprove(ctx context.Context, id string, flags approval) error {
+	d := requests.Decision{Approve: true, Scope: requests.Scope{Uses: flags.uses, For: flags.length}, By: a.whoami()}
+	if flags.once {
+		d.Scope.Uses = 1
+	}
+	if flags.uses < 0 || flags.length < 0 {
+		return &usageError{what: "a grant cannot end before it begins", hint: "see bot-bottle approve --help"}
+	}
+	return a.onDesk(ctx, id, func(desk control.Client, s requests.Shown) error {
+		if s.Kind == requests.Question {
+			return &usageError{what: id + " is a question", hint: "bot-bottle answer " + id + " TEXT"}
+		}
+		if flags.edit {
+			edited, err := a.edit(ctx, desk, s)
+			if err != nil {
+				return err
+			}
+			s = edited
+		}
+		if d.Scope == (requests.Scope{}) && !flags.session {
+			d.Scope.For = s.For
+		}
+		return a.grant(ctx, desk, s, d, flags)
+	})
+}
+
+// grant shows a request, asks, and decides about just that. What changed meanwhile is
+// shown again; a script is told instead.
+func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, d requests.Decision, flags approval) error {
+	for {
+		if flags.digest != "" && flags.digest != s.Digest {
+			return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
+		}
+		_, _ = fmt.Fprint(a.Stderr, a.block(s))
+		if !flags.yes {
+			if ok, err := a.ask(ctx, fmt.Sprintf("Grant it, %s?", d.Scope)); err != nil || !ok {
+				return errors.Join(err, notGranted(err))
+			}
+		}
+		d.Digest = s.Digest
+		done, err := desk.Decide(ctx, s.ID, d)
+		if errors.Is(err, requests.ErrChanged) && !flags.yes && flags.digest == "" {
+			_, _ = fmt.Fprintln(a.Stderr, "bot-bottle: it has changed meanwhile; this is what there is now")
+			if s, err = requestOf(ctx, desk, s.ID); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("cannot approve %s: %w", s.ID, err)
+		}
+		return a.done(done, flags.json, fmt.Sprintf("granted %s, %s", done.ID, done.Grant.Scope))
+	}
+}
+
+// notGranted is a no: not an error, and not a success for a script.
+func notGranted(err error) error {
+	if err != nil {
+		return nil
+	}
+	return status(exitFailure)
+}
+
+func (a *App) done(s requests.Shown, asJSON bool, text string) error {
+	if asJSON {
+		encoder := json.NewEncoder(a.Stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(s)
+	}
+	_, err := fmt.Fprintln(a.Stderr, "bot-bottle: "+printable(text))
+	return err
+}
+
+// edit lets the operator change the routes, as JSON, in an editor of theirs.
+func (a *App) edit(ctx context.Context, desk control.Client, s requests.Shown) (requests.Shown, error) {
+	if s.Kind != requests.Egress {
+		return s, &usageError{what: "only routes can be edited", hint: "reject it with a reason, and let the agent ask again"}
+	}
+	before, err := json.MarshalIndent(s.Routes, "", "  ")
+	if err != nil {
+		return s, err
+	}
+	after, err := a.inEditor(ctx, before)
+	if err != nil {
+		return s, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(after))
+	decoder.DisallowUnknownFields()
+	var routes []policy.Route
+	if err := decoder.Decode(&routes); err != nil {
+		return s, fmt.Errorf("cannot read what you wrote: %w", err)
+	}
+	edited, err := desk.Edit(ctx, s.ID, s.Digest, routes)
+	if err != nil {
+		return s, fmt.Errorf("cannot edit %s: %w", s.ID, err)
+	}
+	return edited, nil
+}
+
+func (a *App) inEditor(ctx context.Context, text []byte) ([]byte, error) {
+	editor := a.Getenv("VISUAL")
+	if editor == "" {
+		editor = a.Getenv("EDITOR")
+	}
+	if editor == "" {
+		return nil, &usageError{what: "there is no editor", hint: "set $EDITOR"}
+	}
+	f, err := os.CreateTemp("", "bot-bottle-*.json")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(append(text, '\n'))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	command := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, "sh", f.Name()) // as git does: it may have arguments
+	command.Stdin, command.Stdout, command.Stderr = a.Stdin, a.Stderr, a.Stderr
+	if err := command.Run(); err != nil {
+		return nil, fmt.Errorf("cannot edit it with %s: %w", editor, err)
+	}
+	return os.ReadFile(f.Name())
+}
+
+func (a *App) reject() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:               "reject ID",
+		Short:             "Refuse what an agent asks for",
+		Long:              "Reject refuses a request. The agent is told the reason, and is not taken seriously with the same for half an hour.",
+		Example:           `  bot-bottle reject k7x2m4-1 --reason "use the mirror at git.example"`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeRequests,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.onDesk(c.Context(), args[0], func(desk control.Client, s requests.Shown) error {
+				done, err := desk.Decide(c.Context(), s.ID, requests.Decision{Digest: s.Digest, Reason: reason, By: a.whoami()})
+				if err != nil {
+					return fmt.Errorf("cannot reject %s: %w", s.ID, err)
+				}
+				return a.done(done, false, "rejected "+done.ID)
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "what the agent is told")
+	return c
+}
+
+func (a *App) answer() *cobra.Command {
+	return &cobra.Command{
+		Use:               "answer ID TEXT…",
+		Short:             "Answer an agent's question",
+		Long:              "Answer gives the agent an answer to its question. A number stands for one of the choices that it offered.",
+		Example:           `  bot-bottle answer k7x2m4-2 "Keep the old API, and deprecate it."`,
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: a.completeRequests,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.onDesk(c.Context(), args[0], func(desk control.Client, s requests.Shown) error {
+				if s.Kind != requests.Question {
+					return &usageError{what: s.ID + " is no question", hint: "bot-bottle approve " + s.ID + ", or reject it"}
+				}
+				text := strings.Join(args[1:], " ")
+				if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= len(s.Choices) {
+					text = s.Choices[n-1]
+				}
+				done, err := desk.Decide(c.Context(), s.ID, requests.Decision{Digest: s.Digest, Answer: text, By: a.whoami()})
+				if err != nil {
+					return fmt.Errorf("cannot answer %s: %w", s.ID, err)
+				}
+				return a.done(done, false, "answered "+done.ID)
+			})
+		},
+	}
+}
+
+func (a *App) revoke() *cobra.Command {
+	return &cobra.Command{
+		Use:               "revoke ID",
+		Short:             "Take back what was granted",
+		Long:              "Revoke ends what was granted to a request, at once: what is open because of it is closed.",
+		Example:           "  bot-bottle revoke k7x2m4-1",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeRequests,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.onDesk(c.Context(), args[0], func(desk control.Client, s requests.Shown) error {
+				done, err := desk.Revoke(c.Context(), s.ID)
+				if err != nil {
+					return fmt.Errorf("cannot revoke %s: %w", s.ID, err)
+				}
+				return a.done(done, false, "revoked "+done.ID)
+			})
+		},
+	}
+}
+
+// onDesk finds a request, and the bottle's desk that it lies on. A request is called
+// after its bottle's last part.
+func (a *App) onDesk(ctx context.Context, id string, do func(control.Client, requests.Shown) error) (err error) {
+	suffix, _, ok := strings.Cut(id, "-")
+	running, err := a.supervised(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(running, func(identity string) bool { return strings.HasSuffix(identity, "-"+suffix) })
+	if !ok || i < 0 {
+		return &noRequest{fmt.Errorf("cannot find request %s: %w in a bottle that runs", id, requests.ErrUnknown)}
+	}
+	b, err := a.find(ctx, running[i])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Detach()) }()
+	desk := control.Client{Dial: b.Control}
+	s, err := requestOf(ctx, desk, id)
+	if err != nil {
+		return err
+	}
+	return do(desk, s)
+}
+
+// requestOf finds one among a bottle's.
+func requestOf(ctx context.Context, desk control.Client, id string) (requests.Shown, error) {
+	now, err := desk.Requests(ctx, -1)
+	if err != nil {
+		return requests.Shown{}, fmt.Errorf("cannot read the requests: %w", err)
+	}
+	if i := slices.IndexFunc(now.Requests, func(s requests.Shown) bool { return s.ID == id }); i >= 0 {
+		return now.Requests[i], nil
+	}
+	return requests.Shown{}, &noRequest{fmt.Errorf("cannot find request %s: %w", id, requests.ErrUnknown)}
+}
+
+// noRequest is a name of nothing.
+type noRequest struct{ error }
+
+func (e *noRequest) Unwrap() error { return e.error }
+
+// Hint says how to see which there are.
+func (e *noRequest) Hint() string { return "bot-bottle requests --all shows them" }
+
+// whoami is what the log says of who decided.
+func (a *App) whoami() string { return a.Getenv("USER") }
+
+func (a *App) completeRequests(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	found, err := a.allRequests(c.Context())
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []string
+	for _, s := range found {
+		granted := s.Grant != nil && s.Grant.Ended.IsZero()
+		if c.Name() == "revoke" && granted || c.Name() != "revoke" && s.State == requests.Pending {
+			ids = append(ids, s.ID)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

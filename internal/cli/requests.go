@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+func (a *App) requests() *cobra.Command {
+	var asJSON, follow, all bool
+	c := &cobra.Command{
+		Use:   "requests",
+		Short: "See what agents ask for",
+		Long: `Requests shows what the agents of all running bottles ask for and nobody has decided: what
+the bottle could do then that it cannot do now, the credential that would travel, and what is
+risky about it. What the agent says is shown apart: it proves nothing.`,
+		Example: `  bot-bottle requests
+  bot-bottle requests -f                       # and every new one as it comes, with the terminal's bell
+  bot-bottle requests --all --json | jq -r '.[] | [.id, .state] | @tsv'`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if follow {
+				return a.followRequests(c.Context(), asJSON)
+			}
+			return a.listRequests(c.Context(), asJSON, all)
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array; with -f, a JSON object a line")
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with every change, until interrupted")
+	c.Flags().BoolVar(&all, "all", false, "also what was decided")
+	return c
+}
+
+func (a *App) listRequests(ctx context.Context, asJSON, all bool) error {
+	found, err := a.allRequests(ctx)
+	if err != nil {
+		return err
+	}
+	if !all {
+		found = slices.DeleteFunc(found, func(s requests.Shown) bool { return s.State != requests.Pending })
+	}
+	if asJSON {
+		encoder := json.NewEncoder(a.Stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(found)
+	}
+	if len(found) == 0 {
+		_, err := fmt.Fprintln(a.Stderr, "nothing waits to be decided")
+		return err
+	}
+	for i, s := range found {
+		if i > 0 {
+			_, _ = fmt.Fprintln(a.Stdout)
+		}
+		if _, err := fmt.Fprint(a.Stdout, a.block(s)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allRequests asks every running bottle that has a supervise service, side by side. What
+// could not be asked is a note, not a failure.
+func (a *App) allRequests(ctx context.Context) ([]requests.Shown, error) {
+	running, err := a.supervised(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var each sync.WaitGroup
+	found := []requests.Shown{}
+	for _, identity := range running {
+		each.Go(func() {
+			now, err := a.requestsOf(ctx, identity, -1)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: cannot ask %s: %s\n", identity, printable(err.Error()))
+			}
+			found = append(found, now.Requests...)
+		})
+	}
+	each.Wait()
+	slices.SortFunc(found, func(x, y requests.Shown) int { return cmp.Or(x.Asked.Compare(y.Asked), cmp.Compare(x.ID, y.ID)) })
+	return found, ctx.Err()
+}
+
+// supervised are the running bottles whose agents may ask.
+func (a *App) supervised(ctx context.Context) ([]string, error) {
+	running, err := a.active(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, b := range running {
+		if slices.Contains(b.Services, control.Supervise) {
+			names = append(names, b.Slug)
+		}
+	}
+	return names, nil
+}
+
+func (a *App) requestsOf(ctx context.Context, identity string, after int) (now control.Requests, err error) {
+	running, err := a.find(ctx, identity)
+	if err != nil {
+		return now, err
+	}
+	defer func() { err = errors.Join(err, running.Detach()) }()
+	return control.Client{Dial: running.Control}.Requests(ctx, after)
+}
+
+// lookForBottles is how often a follower looks for bottles that have started since.
+const lookForBottles = 2 * time.Second
+
+// followRequests prints what changes, until ctx ends.
+func (a *App) followRequests(ctx context.Context, asJSON bool) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var each sync.WaitGroup
+	defer each.Wait()
+	defer cancel()
+	news := make(chan requests.Shown)
+	var mu sync.Mutex
+	followed := map[string]bool{}
+	for {
+		running, err := a.supervised(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		for _, identity := range running {
+			mu.Lock()
+			known := followed[identity]
+			followed[identity] = true
+			mu.Unlock()
+			if known {
+				continue
+			}
+			each.Go(func() {
+				a.followOne(ctx, identity, news)
+				mu.Lock()
+				delete(followed, identity)
+				mu.Unlock()
+			})
+		}
+		look := time.NewTimer(lookForBottles)
+		for waiting := true; waiting; {
+			select {
+			case s := <-news:
+				if err := a.printNews(s, asJSON); err != nil {
+					return err
+				}
+			case <-look.C:
+				waiting = false
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+// followOne tells what changes in a bottle, until it ends.
+func (a *App) followOne(ctx context.Context, identity string, news chan<- requests.Shown) {
+	seen := map[string]string{}
+	for after := -1; ; {
+		now, err := a.requestsOf(ctx, identity, after)
+		if err != nil || ctx.Err() != nil {
+			return
+		}
+		first := after < 0
+		after = now.Revision
+		for _, s := range now.Requests {
+			key := string(s.State) + s.Digest
+			if s.State != requests.Pending {
+				key = string(s.State) // the policy has gone on
+			}
+			old := seen[s.ID]
+			seen[s.ID] = key
+			if old == key || first && s.State != requests.Pending {
+				continue
+			}
+			select {
+			case news <- s:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func (a *App) printNews(s requests.Shown, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(a.Stdout).Encode(s)
+	}
+	bell := ""
+	if s.State == requests.Pending && isTerminal(a.Stdin) {
+		bell = "\a"
+	}
+	_, err := fmt.Fprint(a.Stdout, bell+a.block(s)+"\n")
+	return err
+}
+
+// block shows a request. What the agent says comes last, marked as its words: nothing
+// above is its choice of words.
+func (a *App) block(s requests.Shown) string {
+	var b strings.Builder
+	line := func(key, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-8s %s\n", key, printable(fmt.Sprintf(format, args...)))
+	}
+	state := ""
+	if s.State != requests.Pending {
+		state = "  " + string(s.State)
+	}
+	fmt.Fprintf(&b, "%s  %s of %s  %s%s\n", printable(s.ID), printable(string(s.Kind)), printable(s.Bottle), a.ago(s.Asked.Format(time.RFC3339)), state)
+	for i, delta := range s.Delta {
+		line(once("wants", i), "%s", delta)
+	}
+	if s.Edited {
+		line("edited", "by the operator: it is not what the agent asked for")
+	}
+	for i, have := range s.SoFar {
+		line(once("so far", i), "%s", have)
+	}
+	if len(s.Credentials) > 0 {
+		line("sends", "%s", strings.Join(s.Credentials, ", "))
+	}
+	for i, risk := range s.Risks {
+		line(once("risk", i), "%s", risk)
+	}
+	for i, why := range append(nonEmpty(s.Question), s.Why...) {
+		line(once("agent", i), "“%s”", why)
+	}
+	for i, choice := range s.Choices {
+		line(once("choices", i), "%d. “%s”", i+1, choice)
+	}
+	a.outcome(s, line)
+	return b.String()
+}
+
+func (a *App) outcome(s requests.Shown, line func(string, string, ...any)) {
+	switch {
+	case s.State == requests.Pending && s.Kind == requests.Question:
+		line("decide", "bot-bottle answer %s TEXT", s.ID)
+	case s.State == requests.Pending:
+		line("decide", "bot-bottle approve %s   or   bot-bottle reject %s --reason TEXT", s.ID, s.ID)
+	case s.Grant != nil && s.Grant.Ended.IsZero():
+		line("granted", "%s; used %d times; to take it back: bot-bottle revoke %s", s.Grant.Scope, s.Grant.Used, s.ID)
+	case s.Grant != nil:
+		line("ended", "%s", s.Grant.Why)
+	case s.Decided != nil && s.Decided.Answer != "":
+		line("answer", "%s", s.Decided.Answer)
+	case s.Decided != nil && s.Decided.Reason != "":
+		line("reason", "%s", s.Decided.Reason)
+	}
+}
+
+// once names a group of lines on its first.
+func once(name string, i int) string {
+	if i > 0 {
+		return ""
+	}
+	return name
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
+}

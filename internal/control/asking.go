@@ -1,0 +1,171 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// Counter is where the supervise service hands in what the agent asks: the other side of
+// the Desk. Nothing can be decided here. It may be used concurrently.
+type Counter interface {
+	// Ask takes an ask down; a *requests.Refusal is for the agent.
+	Ask(ctx context.Context, a requests.Ask) (requests.Request, error)
+	// Wait returns a request as soon as it is not pending any more, or as it is when the
+	// time is up.
+	Wait(ctx context.Context, id string, atMost time.Duration) (requests.Request, error)
+	// List returns all of the bottle's requests.
+	List(context.Context) ([]requests.Request, error)
+	// Cancel takes a pending request back.
+	Cancel(ctx context.Context, id string) (requests.Request, error)
+	// Allowed is what the bottle may do now.
+	Allowed(context.Context) (Allowance, error)
+}
+
+// Allowance is what a bottle may do.
+type Allowance struct {
+	policy.Policy                    // with what is granted
+	Grants        []requests.Request `json:"grants"` // that have not ended
+}
+
+// ServeCounter answers a service's questions on conn until ctx ends or conn does:
+// HTTP/2 without TLS, so that one connection carries many at a time.
+func ServeCounter(ctx context.Context, conn net.Conn, c Counter) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	server := &http2.Server{MaxConcurrentStreams: 256}
+	server.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, Handler: counterHandler(c), BaseConfig: &http.Server{}})
+}
+
+// maxWait bounds how long a service's question is held open.
+const maxWait = 5 * time.Minute
+
+func counterHandler(c Counter) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /requests", func(w http.ResponseWriter, r *http.Request) {
+		var a requests.Ask
+		if read(w, r, &a) {
+			taken, err := c.Ask(r.Context(), a)
+			answerAgent(w, taken, err)
+		}
+	})
+	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, r *http.Request) {
+		all, err := c.List(r.Context())
+		answerAgent(w, all, err)
+	})
+	mux.HandleFunc("GET /requests/{id}", func(w http.ResponseWriter, r *http.Request) {
+		wait, err := time.ParseDuration(r.URL.Query().Get("wait"))
+		if err != nil {
+			wait = 0
+		}
+		found, err := c.Wait(r.Context(), r.PathValue("id"), min(wait, maxWait))
+		answerAgent(w, found, err)
+	})
+	mux.HandleFunc("DELETE /requests/{id}", func(w http.ResponseWriter, r *http.Request) {
+		gone, err := c.Cancel(r.Context(), r.PathValue("id"))
+		answerAgent(w, gone, err)
+	})
+	mux.HandleFunc("GET /policy", func(w http.ResponseWriter, r *http.Request) {
+		now, err := c.Allowed(r.Context())
+		answerAgent(w, now, err)
+	})
+	return mux
+}
+
+// answerAgent keeps what is for the agent apart from what went wrong on our side.
+func answerAgent(w http.ResponseWriter, v any, err error) {
+	var refusal *requests.Refusal
+	if errors.As(err, &refusal) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		_ = json.NewEncoder(w).Encode(refusal)
+		return
+	}
+	answer(w, v, err)
+}
+
+// CounterClient asks a Counter at the other end of a connection. It may be used
+// concurrently.
+type CounterClient struct{ http http.Client }
+
+// NewCounterClient takes conn over.
+func NewCounterClient(conn net.Conn) *CounterClient {
+	var once sync.Once
+	dial := func() (net.Conn, error) {
+		err := io.ErrClosedPipe // there is one connection, and no other after it
+		once.Do(func() { err = nil })
+		return conn, err
+	}
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) { return dial() }}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	return &CounterClient{http.Client{Transport: transport}}
+}
+
+var _ Counter = (*CounterClient)(nil)
+
+// Ask implements Counter.
+func (c *CounterClient) Ask(ctx context.Context, a requests.Ask) (requests.Request, error) {
+	var taken requests.Request
+	return taken, c.call(ctx, http.MethodPost, "/requests", a, &taken)
+}
+
+// Wait implements Counter.
+func (c *CounterClient) Wait(ctx context.Context, id string, atMost time.Duration) (requests.Request, error) {
+	var found requests.Request
+	return found, c.call(ctx, http.MethodGet, fmt.Sprintf("/requests/%s?wait=%s", url.PathEscape(id), atMost), nil, &found)
+}
+
+// List implements Counter.
+func (c *CounterClient) List(ctx context.Context) ([]requests.Request, error) {
+	var all []requests.Request
+	return all, c.call(ctx, http.MethodGet, "/requests", nil, &all)
+}
+
+// Cancel implements Counter.
+func (c *CounterClient) Cancel(ctx context.Context, id string) (requests.Request, error) {
+	var gone requests.Request
+	return gone, c.call(ctx, http.MethodDelete, "/requests/"+url.PathEscape(id), nil, &gone)
+}
+
+// Allowed implements Counter.
+func (c *CounterClient) Allowed(ctx context.Context) (Allowance, error) {
+	var now Allowance
+	return now, c.call(ctx, http.MethodGet, "/policy", nil, &now)
+}
+
+func (c *CounterClient) call(ctx context.Context, method, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://parent"+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return fmt.Errorf("cannot reach the operator's side: %w", err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxDocument))
+	if err != nil {
+		return fmt.Errorf("cannot reach the operator's side: %w", err)
+	}
+	var refusal requests.Refusal
+	if response.StatusCode == http.StatusForbidden && json.Unmarshal(data, &refusal) == nil {
+		return &refusal
+	}
+	return decode(response.StatusCode, data, out)
+}

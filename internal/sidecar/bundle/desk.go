@@ -1,0 +1,310 @@
+package bundle
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// Here the two sides of a request meet: the agent's, by way of the supervise service
+// (control.Counter), and the operator's (control.Desk). They share the ledger and
+// nothing else.
+
+var _ control.Counter = (*operator)(nil)
+
+// tell wakes up who waits for the ledger to change.
+func (o *operator) tell() {
+	o.asked++
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+// Ask implements control.Counter.
+func (o *operator) Ask(_ context.Context, a requests.Ask) (requests.Request, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, err := o.ledger.Ask(time.Now(), o.config.Policy(), a)
+	if err != nil {
+		return r, err
+	}
+	o.tell()
+	o.log.record(string(control.Supervise), audit.Event{Kind: audit.Ask, Request: r.ID, Reason: o.shown(r).Summary()})
+	return r, nil
+}
+
+// Wait implements control.Counter.
+func (o *operator) Wait(ctx context.Context, id string, atMost time.Duration) (requests.Request, error) {
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	for {
+		o.mu.Lock()
+		r, err := o.ledger.Get(id)
+		changed := o.changed
+		o.mu.Unlock()
+		if err != nil || r.State != requests.Pending {
+			return r, unknown(err)
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return r, nil
+		case <-ctx.Done():
+			return r, ctx.Err()
+		}
+	}
+}
+
+// unknown is for the agent: it named what is not there.
+func unknown(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &requests.Refusal{Code: "invalid", Reason: err.Error()}
+}
+
+// List implements control.Counter.
+func (o *operator) List(context.Context) ([]requests.Request, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ledger.All(), nil
+}
+
+// Cancel implements control.Counter.
+func (o *operator) Cancel(_ context.Context, id string) (requests.Request, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, err := o.ledger.Cancel(time.Now(), id)
+	if err != nil {
+		return r, unknown(err)
+	}
+	o.tell()
+	o.log.record(string(control.Supervise), audit.Event{Kind: audit.Decision, Request: r.ID, Reason: "the agent took it back"})
+	return r, nil
+}
+
+// Allowed implements control.Counter.
+func (o *operator) Allowed(context.Context) (control.Allowance, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return control.Allowance{Policy: o.ledger.Effective(o.config.Policy()), Grants: o.grants()}, nil
+}
+
+// grants are the requests whose grants have not ended.
+func (o *operator) grants() []requests.Request {
+	var live []requests.Request
+	for _, r := range o.ledger.All() {
+		if r.Grant != nil && r.Grant.Ended.IsZero() {
+			live = append(live, r)
+		}
+	}
+	return live
+}
+
+// shown is a request as the operator is to see it now.
+func (o *operator) shown(r requests.Request) requests.Shown {
+	s := requests.Show(r, o.ledger.Effective(o.config.Policy()))
+	s.Bottle = o.bottle
+	return s
+}
+
+// Requests implements control.Desk.
+func (o *operator) Requests(ctx context.Context, after int) control.Requests {
+	for {
+		o.mu.Lock()
+		changed, now := o.changed, control.Requests{Revision: o.asked, Requests: []requests.Shown{}}
+		if o.asked != after {
+			for _, r := range o.ledger.All() {
+				now.Requests = append(now.Requests, o.shown(r))
+			}
+			o.mu.Unlock()
+			return now
+		}
+		o.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			after = -1 // what there is, then
+		}
+	}
+}
+
+// Decide implements control.Desk.
+func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before, err := o.ledger.Get(id)
+	if err != nil {
+		return requests.Shown{}, err
+	}
+	seen := o.shown(before)
+	r, err := o.ledger.Decide(time.Now(), id, o.config.Policy(), d)
+	if err != nil {
+		return requests.Shown{}, err
+	}
+	if r.Grant != nil {
+		if err := o.enforce(); err != nil {
+			o.ledger.Restore(before)
+			return requests.Shown{}, err
+		}
+		o.poke() // its end may be the next
+	}
+	o.tell()
+	o.log.record(string(control.Supervise), decided(seen, r))
+	return o.shown(r), nil
+}
+
+// enforce puts what is granted in force, or reports why it is not.
+func (o *operator) enforce() error {
+	data, err := o.document(o.config)
+	if err != nil {
+		return err
+	}
+	return o.egress.change(data)
+}
+
+// decided is a decision for the log: who, what, and after how long.
+func decided(seen requests.Shown, r requests.Request) audit.Event {
+	e := audit.Event{Kind: audit.Decision, Request: r.ID, Decision: audit.Deny}
+	var what string
+	switch r.State {
+	case requests.Approved:
+		e.Decision = audit.Allow
+		what = "approved for " + r.Grant.Scope.String()
+	case requests.Answered:
+		e.Decision = audit.Allow
+		what = "answered"
+	default:
+		what = "rejected"
+	}
+	if r.Edited {
+		what += " as edited by the operator"
+	}
+	if by := r.Decided.By; by != "" {
+		what += " by " + by
+	}
+	e.Reason = fmt.Sprintf("%s after %s: %s", what, requests.Duration(max(time.Second, r.Decided.At.Sub(r.Asked))), seen.Summary())
+	return e
+}
+
+// Edit implements control.Desk.
+func (o *operator) Edit(id, digest string, routes []policy.Route) (requests.Shown, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.known(routes); err != nil {
+		return requests.Shown{}, err
+	}
+	r, err := o.ledger.Edit(id, digest, o.config.Policy(), routes)
+	if err != nil {
+		return requests.Shown{}, err
+	}
+	o.tell()
+	seen := o.shown(r)
+	o.log.record(string(control.Supervise), audit.Event{Kind: audit.Edit, Request: id, Reason: seen.Summary()})
+	return seen, nil
+}
+
+// known refuses routes with a credential that the bottle does not have.
+func (o *operator) known(routes []policy.Route) error {
+	for _, r := range routes {
+		if r.Auth == nil {
+			continue
+		}
+		found := false
+		for _, s := range o.config.Secrets {
+			found = found || s.Name == r.Auth.Secret
+		}
+		if !found {
+			return fmt.Errorf("the bottle has no secret %q", r.Auth.Secret)
+		}
+	}
+	return nil
+}
+
+// Revoke implements control.Desk.
+func (o *operator) Revoke(id string) (requests.Shown, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, err := o.ledger.Revoke(time.Now(), id)
+	if err != nil {
+		return requests.Shown{}, err
+	}
+	o.end(r)
+	return o.shown(r), nil
+}
+
+// end takes what has ended out of force, whatever state egress is in.
+func (o *operator) end(ended ...requests.Request) {
+	if data, err := o.document(o.config); err == nil {
+		o.egress.must(data)
+	}
+	o.tell()
+	for _, r := range ended {
+		o.log.record(string(control.Supervise), audit.Event{Kind: audit.GrantEnd, Request: r.ID, Reason: r.Grant.Why + ": " + o.shown(r).Summary()})
+	}
+}
+
+// hear counts the uses of grants. It does not wait: egress may be waiting for us.
+func (o *operator) hear(e audit.Event) {
+	if e.Grant == "" || e.Phase == audit.Open || e.Decision != audit.Allow {
+		return
+	}
+	o.counting.Lock()
+	o.used[e.Grant]++
+	o.counting.Unlock()
+	o.poke()
+}
+
+// poke makes keep look.
+func (o *operator) poke() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keep ends grants when they have to end, until ctx does.
+func (o *operator) keep(ctx context.Context) {
+	for {
+		next := o.settle()
+		timer := time.NewTimer(next)
+		select {
+		case <-o.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// settle ends what is over and returns how long there is nothing to do.
+func (o *operator) settle() time.Duration {
+	o.counting.Lock()
+	used := o.used
+	o.used = make(map[string]int64)
+	o.counting.Unlock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	ended := o.ledger.Expire(now)
+	for id, n := range used {
+		if r := o.ledger.Use(now, id, n); r != nil {
+			ended = append(ended, *r)
+		}
+	}
+	if len(ended) > 0 {
+		o.end(ended...)
+	} else if len(used) > 0 {
+		o.tell()
+	}
+	if next := o.ledger.Next(); !next.IsZero() {
+		return max(0, time.Until(next))
+	}
+	return time.Hour
+}

@@ -1,0 +1,295 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// Waiting for a decision, in seconds.
+const (
+	defaultWait = 20
+	maxWait     = 50 // below the patience of most MCP clients
+)
+
+type egressIn struct {
+	Host     string   `json:"host" jsonschema:"the host's full name, as in api.github.com; *.example.com is one label more, **.example.com any number"`
+	Port     int      `json:"port,omitempty" jsonschema:"443 unless said otherwise; 80 for http"`
+	Protocol string   `json:"protocol,omitempty" jsonschema:"https (the default), http, or tcp for anything else; tcp needs a port"`
+	Methods  []string `json:"methods,omitempty" jsonschema:"the HTTP methods that you need, as in GET; leave it out only if you need any"`
+	Paths    []string `json:"paths,omitempty" jsonschema:"the paths that you need, as in /repos/acme/**; * is within a segment, ** any number of them; leave it out only if you need any"`
+	Why      string   `json:"why" jsonschema:"what for, in a sentence that the operator can judge"`
+	For      string   `json:"for,omitempty" jsonschema:"how long, as in 30m or 2h; left out: until the bottle ends"`
+}
+
+type limitIn struct {
+	Host      string `json:"host,omitempty" jsonschema:"the host whose limit it is; left out: the bottle's own"`
+	Requests  int64  `json:"requests,omitempty" jsonschema:"so many more requests"`
+	BytesUp   int64  `json:"bytes_up,omitempty" jsonschema:"so many more bytes sent"`
+	BytesDown int64  `json:"bytes_down,omitempty" jsonschema:"so many more bytes received"`
+	Why       string `json:"why" jsonschema:"what for, in a sentence that the operator can judge"`
+	For       string `json:"for,omitempty" jsonschema:"how long, as in 30m or 2h; left out: until the bottle ends"`
+}
+
+type questionIn struct {
+	Question string   `json:"question" jsonschema:"what you need to know, so that it can be answered without looking at your screen"`
+	Choices  []string `json:"choices,omitempty" jsonschema:"possible answers, at most 8"`
+}
+
+type checkIn struct {
+	ID          string `json:"id" jsonschema:"the request's id"`
+	WaitSeconds *int   `json:"wait_seconds,omitempty" jsonschema:"how long to wait for a decision, at most 50; 20 if left out; 0 answers at once"`
+}
+
+type idIn struct {
+	ID string `json:"id" jsonschema:"the request's id"`
+}
+
+type none struct{}
+
+// addTools registers what an agent can do here.
+func addTools(s *mcp.Server, c control.Counter) {
+	closed, harmless := false, false
+	reads := &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: &closed}
+	asks := &mcp.ToolAnnotations{DestructiveHint: &harmless, IdempotentHint: true, OpenWorldHint: &closed}
+	mcp.AddTool(s, &mcp.Tool{Name: "list_policy", Annotations: reads,
+		Description: "What this bottle may do now: routes, deny rules, limits, and what was granted until when."}, listPolicy(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "request_egress", Annotations: asks,
+		Description: "Ask the operator to let this bottle reach a host. Returns a request's id at once; the decision comes later (check_request)."}, requestEgress(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "request_limit", Annotations: asks,
+		Description: "Ask the operator for more requests or bytes, where the policy limits them and they are used up."}, requestLimit(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "ask_operator", Annotations: asks,
+		Description: "Ask the operator a question that only a person can answer. Returns a request's id at once; the answer comes later (check_request)."}, askOperator(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "check_request", Annotations: reads,
+		Description: "Wait for the decision about a request, or see how far it is."}, checkRequest(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "cancel_request", Annotations: asks,
+		Description: "Take a request back that has not been decided, once you do not need it any more."}, cancelRequest(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "list_requests", Annotations: reads,
+		Description: "All requests of this bottle and what became of them."}, listRequests(c))
+}
+
+func listPolicy(c control.Counter) mcp.ToolHandlerFor[none, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+		now, err := c.Allowed(ctx)
+		if err != nil {
+			return nil, nil, sorry(err)
+		}
+		return said(outcome{Summary: policyText(now), Policy: &now})
+	}
+}
+
+// policyText is what a bottle may do, in words. The granted routes are among the others,
+// each with its end.
+func policyText(now control.Allowance) string {
+	var b strings.Builder
+	b.WriteString("This bottle may reach:\n")
+	for _, r := range now.Routes {
+		text := r
+		if n, err := r.Normalize(); err == nil {
+			text = n
+		}
+		fmt.Fprintf(&b, "- %s", text)
+		if i := slices.IndexFunc(now.Grants, func(g requests.Request) bool { return r.Grant != "" && g.ID == r.Grant }); i >= 0 {
+			fmt.Fprintf(&b, " (granted as %s, %s)", r.Grant, ending(now.Grants[i].Grant))
+		}
+		b.WriteByte('\n')
+		for _, d := range text.Deny {
+			fmt.Fprintf(&b, "  but not%s\n", strings.TrimPrefix(d.String(), "any host"))
+		}
+	}
+	if len(now.Routes) == 0 {
+		b.WriteString("- nothing\n")
+	}
+	for _, d := range now.Deny {
+		fmt.Fprintf(&b, "Never: %s\n", d)
+	}
+	if now.Limits != nil {
+		fmt.Fprintf(&b, "At most: %s, over all routes.\n", now.Limits)
+	}
+	b.WriteString("Anything else is refused. Ask for more with request_egress.\n")
+	return b.String()
+}
+
+// ending says when a grant ends.
+func ending(g *requests.Grant) string {
+	switch {
+	case g == nil:
+		return "ended"
+	case !g.Ended.IsZero():
+		return "ended: " + g.Why
+	case g.Uses > 0:
+		return fmt.Sprintf("%d of %d uses left%s", max(0, g.Uses-g.Used), g.Uses, untilText(g.Until))
+	case !g.Until.IsZero():
+		return strings.TrimPrefix(untilText(g.Until), ", ")
+	}
+	return "until the bottle ends"
+}
+
+func untilText(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return ", until " + at.UTC().Format(time.RFC3339)
+}
+
+func requestEgress(c control.Counter) mcp.ToolHandlerFor[egressIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in egressIn) (*mcp.CallToolResult, any, error) {
+		length, err := duration(in.For)
+		if err != nil {
+			return nil, nil, err
+		}
+		return ask(ctx, c, requests.Ask{Kind: requests.Egress, Why: in.Why, For: length, Route: &policy.Route{
+			Host: in.Host, Port: in.Port, Protocol: policy.Protocol(in.Protocol), Methods: in.Methods, Paths: in.Paths,
+		}})
+	}
+}
+
+func requestLimit(c control.Counter) mcp.ToolHandlerFor[limitIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in limitIn) (*mcp.CallToolResult, any, error) {
+		length, err := duration(in.For)
+		if err != nil {
+			return nil, nil, err
+		}
+		more := &policy.Limits{Requests: in.Requests, BytesUp: in.BytesUp, BytesDown: in.BytesDown}
+		return ask(ctx, c, requests.Ask{Kind: requests.Limit, Why: in.Why, For: length, Host: in.Host, More: more})
+	}
+}
+
+func askOperator(c control.Counter) mcp.ToolHandlerFor[questionIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in questionIn) (*mcp.CallToolResult, any, error) {
+		return ask(ctx, c, requests.Ask{Kind: requests.Question, Question: in.Question, Choices: in.Choices})
+	}
+}
+
+func duration(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < time.Second {
+		return 0, errors.New("for is a length of time of a second or more, as in 30m or 2h")
+	}
+	return d, nil
+}
+
+func ask(ctx context.Context, c control.Counter, a requests.Ask) (*mcp.CallToolResult, any, error) {
+	r, err := c.Ask(ctx, a)
+	if err != nil {
+		return nil, nil, sorry(err)
+	}
+	return said(outcome{Summary: requestText(r), Request: &r})
+}
+
+func checkRequest(c control.Counter) mcp.ToolHandlerFor[checkIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in checkIn) (*mcp.CallToolResult, any, error) {
+		wait := defaultWait
+		if in.WaitSeconds != nil {
+			wait = min(max(0, *in.WaitSeconds), maxWait)
+		}
+		r, err := c.Wait(ctx, in.ID, time.Duration(wait)*time.Second)
+		if err != nil {
+			return nil, nil, sorry(err)
+		}
+		return said(outcome{Summary: requestText(r), Request: &r})
+	}
+}
+
+func cancelRequest(c control.Counter) mcp.ToolHandlerFor[idIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in idIn) (*mcp.CallToolResult, any, error) {
+		r, err := c.Cancel(ctx, in.ID)
+		if err != nil {
+			return nil, nil, sorry(err)
+		}
+		return said(outcome{Summary: requestText(r), Request: &r})
+	}
+}
+
+func listRequests(c control.Counter) mcp.ToolHandlerFor[none, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
+		all, err := c.List(ctx)
+		if err != nil {
+			return nil, nil, sorry(err)
+		}
+		lines := make([]string, len(all))
+		for i, r := range all {
+			lines[i] = requestText(r)
+		}
+		if len(all) == 0 {
+			lines = []string{"Nothing was asked for."}
+		}
+		return said(outcome{Summary: strings.Join(lines, "\n"), Requests: all})
+	}
+}
+
+// requestText says how far a request is, and what to do next.
+func requestText(r requests.Request) string {
+	switch r.State {
+	case requests.Pending:
+		return fmt.Sprintf("%s waits for the operator. Go on with something else, and call check_request with id %s.", r.ID, r.ID)
+	case requests.Approved:
+		if !r.Grant.Ended.IsZero() {
+			return fmt.Sprintf("%s was approved and has ended: %s. Ask again if you need it again.", r.ID, r.Grant.Why)
+		}
+		edited := ""
+		if r.Edited {
+			edited = " The operator changed what you asked for; this is what you have:"
+		}
+		return fmt.Sprintf("%s is approved, %s.%s%s Try again what was refused.", r.ID, ending(r.Grant), edited, routesText(r))
+	case requests.Answered:
+		return fmt.Sprintf("%s is answered: %s", r.ID, r.Decided.Answer)
+	case requests.Rejected:
+		return fmt.Sprintf("%s is rejected%s. Find another way; do not ask for the same again.", r.ID, because(r.Decided.Reason))
+	}
+	return fmt.Sprintf("%s is %s.", r.ID, r.State)
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + strings.TrimSuffix(reason, ".")
+}
+
+func routesText(r requests.Request) string {
+	var b strings.Builder
+	for _, route := range r.Routes {
+		fmt.Fprintf(&b, " %s;", route)
+	}
+	return b.String()
+}
+
+// outcome is what a tool returns as data. Some clients show the model this, and not the
+// text, so the words are in it.
+type outcome struct {
+	Summary  string             `json:"summary"`
+	Request  *requests.Request  `json:"request,omitempty"`
+	Requests []requests.Request `json:"requests,omitempty"`
+	Policy   *control.Allowance `json:"policy,omitempty"`
+}
+
+func said(o outcome) (*mcp.CallToolResult, any, error) {
+	structured, err := json.Marshal(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: o.Summary}}, StructuredContent: json.RawMessage(structured)}, nil, nil
+}
+
+// sorry is an error that a model can act on.
+func sorry(err error) error {
+	var refusal *requests.Refusal
+	if errors.As(err, &refusal) {
+		return fmt.Errorf("not taken down (%s): %s", refusal.Code, refusal.Reason)
+	}
+	return errors.New("the operator's side cannot be reached now: try again in a moment")
+}
