@@ -22,10 +22,10 @@ import (
 
 // approval is how the operator approves.
 type approval struct {
-	once, session, edit, yes, json bool
-	uses                           int64
-	length                         time.Duration
-	digest                         string
+	once, session, always, edit, yes, json bool
+	uses                                   int64
+	length                                 time.Duration
+	digest                                 string
 }
 
 func (a *App) approve() *cobra.Command {
@@ -36,7 +36,8 @@ func (a *App) approve() *cobra.Command {
 		Long: `Approve shows a request once more and, after a yes, grants exactly what was shown: if the
 request or the bottle's policy has changed meanwhile, it is shown again. The grant ends by
 itself: after so many uses, at its time, or with the bottle. Without a flag it lasts as long
-as the agent asked for.`,
+as the agent asked for. With --always it is written into the bottle's manifest as well, for
+the bottles to come; the change is shown first.`,
 		Example: `  bot-bottle approve k7x2m4-1
   bot-bottle approve k7x2m4-1 --once
   bot-bottle approve k7x2m4-1 --for 30m -y
@@ -49,12 +50,14 @@ as the agent asked for.`,
 	c.Flags().Int64Var(&flags.uses, "uses", 0, "for `N` requests")
 	c.Flags().DurationVar(&flags.length, "for", 0, "for this long, as in 30m")
 	c.Flags().BoolVar(&flags.session, "session", false, "for as long as the bottle runs")
+	c.Flags().BoolVar(&flags.always, "always", false, "for as long as the bottle runs, and in its manifest")
 	c.Flags().BoolVar(&flags.edit, "edit", false, "change it first, in $VISUAL or $EDITOR")
 	c.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 	c.Flags().StringVar(&flags.digest, "digest", "", "only if this is the `digest` of what there is (requests --json)")
 	c.Flags().BoolVar(&flags.json, "json", false, "print what was granted as a JSON object")
-	c.MarkFlagsMutuallyExclusive("once", "uses", "session")
+	c.MarkFlagsMutuallyExclusive("once", "uses", "session", "always")
 	c.MarkFlagsMutuallyExclusive("session", "for")
+	c.MarkFlagsMutuallyExclusive("always", "for")
 	return c
 }
 
@@ -77,7 +80,7 @@ func (a *App) runApprove(ctx context.Context, id string, flags approval) error {
 			}
 			s = edited
 		}
-		if d.Scope == (requests.Scope{}) && !flags.session {
+		if d.Scope == (requests.Scope{}) && !flags.session && !flags.always {
 			d.Scope.For = s.For
 		}
 		return a.grant(ctx, desk, s, d, flags)
@@ -92,8 +95,17 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 			return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 		}
 		_, _ = fmt.Fprint(a.Stderr, a.block(s))
+		keep, length := func() error { return nil }, d.Scope.String()
+		if flags.always {
+			change, err := a.forGood(s)
+			if err != nil {
+				return fmt.Errorf("cannot approve %s for good: %w", s.ID, err)
+			}
+			_, _ = fmt.Fprint(a.Stderr, printableLines(change.diff()))
+			keep, length = change.write, "for good"
+		}
 		if !flags.yes {
-			if ok, err := a.ask(ctx, fmt.Sprintf("Grant it, %s?", d.Scope)); err != nil || !ok {
+			if ok, err := a.ask(ctx, fmt.Sprintf("Grant it, %s?", length)); err != nil || !ok {
 				return errors.Join(err, notGranted(err))
 			}
 		}
@@ -109,7 +121,10 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 		if err != nil {
 			return fmt.Errorf("cannot approve %s: %w", s.ID, err)
 		}
-		return a.done(done, flags.json, fmt.Sprintf("granted %s, %s", done.ID, done.Grant.Scope))
+		if err := keep(); err != nil {
+			return fmt.Errorf("%s is granted %s, but not for good: %w", done.ID, done.Grant.Scope, err)
+		}
+		return a.done(done, flags.json, fmt.Sprintf("granted %s, %s", done.ID, length))
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -196,6 +198,15 @@ func TestTheOperatorsVerbs(t *testing.T) {
 		t.Errorf("taken back: got %q", got)
 	}
 	h.run(1, "", "revoke", granted)
+
+	always := h.asked(h.tool(identity, "request_egress", `{"host":"manual.example","methods":["GET"],"why":"x"}`))
+	if r := h.run(0, "", "approve", always, "-y", "--always"); !strings.Contains(r.Stderr, "+     - {host: manual.example, methods: [GET]}") {
+		t.Errorf("for good: got %s", r.Stderr)
+	}
+	if data, err := os.ReadFile(filepath.Join(h.Home, "bottles", "sleeper2.md")); err != nil || !strings.HasPrefix(string(data), "---\nextends: sleeper\nsupervise: true\negress:\n  routes:\n    - {host: manual.example, methods: [GET]}  # approved ") {
+		t.Errorf("got %s, %v", data, err)
+	}
+	h.run(0, "", "validate")
 	h.run(1, "", "approve", "nobody-1", "-y")
 	if r := h.run(0, "", "requests", "--all"); !strings.Contains(r.Stdout, "the operator took it back") || !strings.Contains(r.Stdout, "no need") {
 		t.Errorf("got %s", r.Stdout)

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// manifestChange is one file of the manifest, before and after.
+type manifestChange struct {
+	file          string
+	before, after []byte
+}
+
+// forGood is the change of a bottle's manifest that a request comes to.
+func (a *App) forGood(s requests.Shown) (manifestChange, error) {
+	if s.Kind != requests.Egress {
+		return manifestChange{}, errors.New("only routes go into the manifest")
+	}
+	record, err := a.store().Read(s.Bottle)
+	if err != nil {
+		return manifestChange{}, fmt.Errorf("cannot read the record of %s: %w", s.Bottle, err)
+	}
+	m, err := a.manifest()
+	if err != nil {
+		return manifestChange{}, err
+	}
+	b, err := m.Bottle(record.Bottle)
+	if err != nil {
+		return manifestChange{}, err
+	}
+	for _, r := range s.Routes {
+		sameHost := func(have policy.Route) bool { return strings.EqualFold(have.Host, r.Host) }
+		if len(s.SoFar) > 0 && !slices.ContainsFunc(b.Routes, sameHost) {
+			return manifestChange{}, fmt.Errorf("the route to %s that there is comes with the agent, and one in the manifest would take its place: write both there by hand", r.Host)
+		}
+	}
+	before, err := os.ReadFile(b.File)
+	if err != nil {
+		return manifestChange{}, err
+	}
+	after, err := manifest.AddRoutes(b.File, before, s.Routes, fmt.Sprintf("approved %s, %s", a.Now().Format(time.DateOnly), s.ID))
+	if err != nil {
+		return manifestChange{}, fmt.Errorf("cannot change %s: %w", b.File, err)
+	}
+	return manifestChange{b.File, before, after}, nil
+}
+
+// diff shows the lines that come in, with what is around them.
+func (c manifestChange) diff() string {
+	const around = 2
+	before, after := strings.Split(string(c.before), "\n"), strings.Split(string(c.after), "\n")
+	first := 0
+	for first < len(before) && first < len(after) && before[first] == after[first] {
+		first++
+	}
+	last := first + len(after) - len(before)
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %s\n", c.file)
+	for i := max(0, first-around); i < min(len(after), last+around); i++ {
+		sign := " "
+		if i >= first && i < last {
+			sign = "+"
+		}
+		fmt.Fprintf(&b, "  %s %s\n", sign, after[i])
+	}
+	return b.String()
+}
+
+// write puts the change in place, all of it or nothing, unless the file is another one by
+// now.
+func (c manifestChange) write() error {
+	now, err := os.ReadFile(c.file)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(now, c.before) {
+		return fmt.Errorf("%s has changed meanwhile", c.file)
+	}
+	path, err := filepath.EvalSymlinks(c.file) // people keep their manifest in a repository of dotfiles
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".bot-bottle-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(c.after)
+	if err := errors.Join(err, f.Chmod(info.Mode().Perm()), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// printableLines is printable, of more than one.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
+}
