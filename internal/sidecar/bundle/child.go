@@ -79,7 +79,7 @@ func newChild(service control.Service, stdin io.Reader, link net.Conn, events *a
 		}
 		return egress.New(config, events, log)
 	case control.Supervise:
-		return supervise.New(control.NewCounterClient(link), log), nil
+		return supervise.New(control.NewCounterClient(link), log)
 	}
 	return nil, fmt.Errorf("there is no service %q", service)
 }

@@ -359,3 +359,20 @@ func TestAttackG2_AStaleDigest(t *testing.T) {
 		t.Error("it is reachable")
 	}
 }
+
+// Attack G11: the agent's words bring a key that it found before the operator's eyes, and
+// into the log.
+func TestAttackG11_SecretsInWordsAreMasked(t *testing.T) {
+	r := supervised(t)
+	agent := r.agent(t)
+	const token = "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" // of nobody; its checksum is right
+	call(t, agent, "ask_operator", object{"question": "May I use " + token + "?", "choices": []string{"yes: " + token}}, nil)
+	shown, err := json.Marshal(r.pending(t))
+	if err != nil || bytes.Contains(shown, []byte(token)) || !bytes.Contains(shown, []byte("May I use ")) {
+		t.Errorf("got %s, %v", shown, err)
+	}
+	var e audit.Event
+	if line := r.line(t, &e); e.Kind != audit.Ask || strings.Contains(line, token) {
+		t.Errorf("got %s", line)
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 )
 
 // Server is a bottle's supervise service.
@@ -32,7 +33,11 @@ const (
 )
 
 // New makes the service of one bottle.
-func New(c control.Counter, log *slog.Logger) *Server {
+func New(c control.Counter, log *slog.Logger) (*Server, error) {
+	scanner, err := dlp.New(dlp.Options{})
+	if err != nil {
+		return nil, err
+	}
 	version := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		version = info.Main.Version
@@ -41,7 +46,7 @@ func New(c control.Counter, log *slog.Logger) *Server {
 		Instructions: instructions,
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 	})
-	addTools(server, c)
+	addTools(server, &desk{c, scanner})
 	// Without sessions there is nothing to lose when the service is started again, and
 	// nothing that an agent could pile up.
 	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
@@ -52,7 +57,7 @@ func New(c control.Counter, log *slog.Logger) *Server {
 	return &Server{&http.Server{
 		Handler: mux, ReadHeaderTimeout: headTimeout, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
+	}}, nil
 }
 
 // Serve serves l until ctx ends, and closes it.

@@ -12,6 +12,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
@@ -57,8 +58,40 @@ type idIn struct {
 
 type none struct{}
 
+// desk is where asks are handed in.
+type desk struct {
+	control.Counter
+	scanner *dlp.Scanner
+}
+
+// masked takes out of an agent's words what looks like a secret: they are shown to people,
+// logged, and copied (ATTACKS G11).
+func (d *desk) masked(ctx context.Context, a requests.Ask) requests.Ask {
+	a.Why, a.Question = d.mask(ctx, a.Why), d.mask(ctx, a.Question)
+	choices := make([]string, len(a.Choices))
+	for i, c := range a.Choices {
+		choices[i] = d.mask(ctx, c)
+	}
+	a.Choices = choices
+	return a
+}
+
+func (d *desk) mask(ctx context.Context, text string) string {
+	findings, err := d.scanner.Scan(ctx, dlp.Input{Kind: dlp.Body, Data: []byte(text)})
+	if err != nil || slices.ContainsFunc(findings, func(f dlp.Finding) bool { return f.Start < 0 }) {
+		return "[taken out: it held a secret]"
+	}
+	if len(findings) == 0 {
+		return text
+	}
+	for i := range findings {
+		findings[i].Action = dlp.Redact
+	}
+	return string(d.scanner.Redact([]byte(text), findings))
+}
+
 // addTools registers what an agent can do here.
-func addTools(s *mcp.Server, c control.Counter) {
+func addTools(s *mcp.Server, c *desk) {
 	closed, harmless := false, false
 	reads := &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: &closed}
 	asks := &mcp.ToolAnnotations{DestructiveHint: &harmless, IdempotentHint: true, OpenWorldHint: &closed}
@@ -78,7 +111,7 @@ func addTools(s *mcp.Server, c control.Counter) {
 		Description: "All requests of this bottle and what became of them."}, listRequests(c))
 }
 
-func listPolicy(c control.Counter) mcp.ToolHandlerFor[none, any] {
+func listPolicy(c *desk) mcp.ToolHandlerFor[none, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 		now, err := c.Allowed(ctx)
 		if err != nil {
@@ -142,7 +175,7 @@ func untilText(at time.Time) string {
 	return ", until " + at.UTC().Format(time.RFC3339)
 }
 
-func requestEgress(c control.Counter) mcp.ToolHandlerFor[egressIn, any] {
+func requestEgress(c *desk) mcp.ToolHandlerFor[egressIn, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, in egressIn) (*mcp.CallToolResult, any, error) {
 		length, err := duration(in.For)
 		if err != nil {
@@ -154,7 +187,7 @@ func requestEgress(c control.Counter) mcp.ToolHandlerFor[egressIn, any] {
 	}
 }
 
-func requestLimit(c control.Counter) mcp.ToolHandlerFor[limitIn, any] {
+func requestLimit(c *desk) mcp.ToolHandlerFor[limitIn, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, in limitIn) (*mcp.CallToolResult, any, error) {
 		length, err := duration(in.For)
 		if err != nil {
@@ -165,7 +198,7 @@ func requestLimit(c control.Counter) mcp.ToolHandlerFor[limitIn, any] {
 	}
 }
 
-func askOperator(c control.Counter) mcp.ToolHandlerFor[questionIn, any] {
+func askOperator(c *desk) mcp.ToolHandlerFor[questionIn, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, in questionIn) (*mcp.CallToolResult, any, error) {
 		return ask(ctx, c, requests.Ask{Kind: requests.Question, Question: in.Question, Choices: in.Choices})
 	}
@@ -182,15 +215,15 @@ func duration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-func ask(ctx context.Context, c control.Counter, a requests.Ask) (*mcp.CallToolResult, any, error) {
-	r, err := c.Ask(ctx, a)
+func ask(ctx context.Context, c *desk, a requests.Ask) (*mcp.CallToolResult, any, error) {
+	r, err := c.Ask(ctx, c.masked(ctx, a))
 	if err != nil {
 		return nil, nil, sorry(err)
 	}
 	return said(outcome{Summary: requestText(r), Request: &r})
 }
 
-func checkRequest(c control.Counter) mcp.ToolHandlerFor[checkIn, any] {
+func checkRequest(c *desk) mcp.ToolHandlerFor[checkIn, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, in checkIn) (*mcp.CallToolResult, any, error) {
 		wait := defaultWait
 		if in.WaitSeconds != nil {
@@ -204,7 +237,7 @@ func checkRequest(c control.Counter) mcp.ToolHandlerFor[checkIn, any] {
 	}
 }
 
-func cancelRequest(c control.Counter) mcp.ToolHandlerFor[idIn, any] {
+func cancelRequest(c *desk) mcp.ToolHandlerFor[idIn, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, in idIn) (*mcp.CallToolResult, any, error) {
 		r, err := c.Cancel(ctx, in.ID)
 		if err != nil {
@@ -214,7 +247,7 @@ func cancelRequest(c control.Counter) mcp.ToolHandlerFor[idIn, any] {
 	}
 }
 
-func listRequests(c control.Counter) mcp.ToolHandlerFor[none, any] {
+func listRequests(c *desk) mcp.ToolHandlerFor[none, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, _ none) (*mcp.CallToolResult, any, error) {
 		all, err := c.List(ctx)
 		if err != nil {
