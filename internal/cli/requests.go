@@ -211,17 +211,17 @@ func (a *App) printNews(s requests.Shown, asJSON bool) error {
 }
 
 // block shows a request. What the agent says comes last, marked as its words: nothing
-// above is its choice of words.
+// above is its choice of words. No line holds anything that a terminal would act on.
 func (a *App) block(s requests.Shown) string {
 	var b strings.Builder
 	line := func(key, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-8s %s\n", key, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(&b, "  %-8s %s\n", key, cell(fmt.Sprintf(format, args...)))
 	}
 	state := ""
 	if s.State != requests.Pending {
-		state = "  " + string(s.State)
+		state = "  " + cell(string(s.State))
 	}
-	fmt.Fprintf(&b, "%s  %s of %s  %s%s\n", printable(s.ID), printable(string(s.Kind)), printable(s.Bottle), a.ago(s.Asked.Format(time.RFC3339)), state)
+	fmt.Fprintf(&b, "%s  %s of %s  %s%s\n", cell(s.ID), cell(string(s.Kind)), cell(s.Bottle), a.ago(s.Asked.Format(time.RFC3339)), state)
 	for i, delta := range s.Delta {
 		line(once("wants", i), "%s", delta)
 	}
