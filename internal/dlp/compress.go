@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/andybalholm/brotli"
@@ -156,6 +157,7 @@ const (
 	// it is searched again with what follows.
 	windowSize = 128 << 10
 	overlap    = 16 << 10
+	firstRead  = 1 << 10
 )
 
 // stream searches what r yields, window by window. It returns what kept r from being
@@ -165,9 +167,9 @@ func (c *scan) stream(v *view, r io.Reader, depth int) error {
 	defer func() { c.giveBack(window) }()
 	for {
 		kept := len(window)
-		window = append(window, make([]byte, windowSize-kept)...)
-		n, err := io.ReadFull(r, window[kept:])
-		window = window[:kept+n]
+		var err error
+		window, err = fill(window, r)
+		n := len(window) - kept
 		if n == 0 && kept > 0 || !c.decode(n) {
 			return done(err)
 		}
@@ -181,6 +183,21 @@ func (c *scan) stream(v *view, r io.Reader, depth int) error {
 		}
 		window = append(window[:0], window[len(window)-overlap:]...)
 	}
+}
+
+// fill reads until a window is full, little at first: most of what seems to begin
+// compressed data is none, and ends at once.
+func fill(window []byte, r io.Reader) ([]byte, error) {
+	for len(window) < windowSize {
+		more := min(max(len(window), firstRead), windowSize-len(window))
+		window = slices.Grow(window, more)
+		n, err := io.ReadFull(r, window[len(window):len(window)+more])
+		window = window[:len(window)+n]
+		if err != nil {
+			return window, err
+		}
+	}
+	return window, nil
 }
 
 func done(err error) error {
