@@ -126,13 +126,7 @@ func (s Scanner) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[dlp scanner]") }
 
 // engine is what a scanner looks for; it does not change, the cache aside.
 type engine struct {
-	rules []rule
-	alphabets
-	rotated [256]byte // by 13
-	alnum   [256]byte // 1 for a letter or digit
-	kinds   [256]byte // of base32
-	marks   [256]bool // what base64 has not
-	looks   map[rune]byte
+	*tables
 	cache   *cache
 	scratch sync.Pool // of *[][]byte
 	known   []known
@@ -169,19 +163,11 @@ func New(o Options) (*Scanner, error) {
 	if err := CheckActions(o.Actions); err != nil {
 		return nil, err
 	}
-	rules, err := compile(table())
+	t, err := shared()
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{rules: rules, alphabets: newAlphabets(), actions: o.Actions, budget: or(o.Budget, defaultBudget), depth: or(o.Depth, defaultDepth), least: maxLeast, looks: newLooks()}
-	for i := range 256 {
-		e.rotated[i] = rot13Byte(byte(i))
-		e.kinds[i] = base32Kind(byte(i))
-		e.marks[i] = e.base64.values[i] == noSymbol && i != '='
-		if isAlnum(byte(i)) {
-			e.alnum[i] = 1
-		}
-	}
+	e := &engine{tables: t, actions: o.Actions, budget: or(o.Budget, defaultBudget), depth: or(o.Depth, defaultDepth), least: maxLeast}
 	for _, v := range o.Known {
 		if len(v.Secret) >= MinKnown {
 			e.known = append(e.known, e.newKnown(v))

@@ -76,6 +76,48 @@ func benchScanner(b *testing.B, o Options) *Scanner {
 	return newScanner(b, o)
 }
 
+// requestHead is one as a client with cookies sends it, in the order that egress puts it.
+const requestHead = `POST /v1/messages?beta=true HTTP/1.1
+Accept: application/json
+Accept-Encoding: gzip, deflate, br, zstd
+Accept-Language: en-US,en;q=0.9,de;q=0.8
+Content-Length: 81234
+Content-Type: application/json; charset=utf-8
+Cookie: theme=dark; visits=12; last=2026-01-05T10:20:30Z
+Origin: https://app.example.com
+Referer: https://app.example.com/projects/12345/issues?sort=created&order=desc
+Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+User-Agent: agent-cli/1.0.83 (external, cli) Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36
+X-App: cli
+X-Client-Arch: x64
+X-Client-Helper-Method: stream
+X-Client-Lang: js
+X-Client-Os: Linux
+X-Client-Package-Version: 0.55.1
+X-Client-Retry-Count: 0
+X-Client-Runtime: node
+X-Client-Runtime-Version: v22.17.0
+X-Client-Timeout: 600
+X-Request-Id: 123e4567-e89b-12d3-a456-426614174000
+`
+
+func BenchmarkHead(b *testing.B) { benchmark(b, []byte(requestHead), noCache) }
+
+// BenchmarkHeadEscaped is a head with what browsers put into cookies and links.
+func BenchmarkHeadEscaped(b *testing.B) {
+	benchmark(b, []byte(requestHead+`X-Session: s%3A8Kd2.x%2Bz%2F; consent="a=1&b=2"; _ga=GA1.2.1234567890.1699999999
+X-Link: https://example.com/a/b/c?x=1&y=%2Ffoo%2Fbar
+`), noCache)
+}
+
+// BenchmarkNew is what a change of a bottle's secrets costs.
+func BenchmarkNew(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		benchScanner(b, noCache)
+	}
+}
+
 func BenchmarkJSON1K(b *testing.B)   { benchmark(b, chat(b, 1000), noCache) }
 func BenchmarkJSON100K(b *testing.B) { benchmark(b, chat(b, 100_000), noCache) }
 func BenchmarkBase64(b *testing.B) {

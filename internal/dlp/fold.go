@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,21 +10,23 @@ import (
 
 // fold is text with what only looks like ASCII turned into it and what does not show
 // left out, and where that was done. It is nil when there is nothing of the kind.
-func (e *engine) fold(text []byte) (dst []byte, places []int) {
+func (t *tables) fold(text []byte) (dst []byte, places []place) {
 	from := 0
 	for i := 0; i < len(text); {
 		if i += plainLen(text[i:]); i == len(text) {
 			break
 		}
-		r, size := utf8.DecodeRune(text[i:])
-		c, keep := e.foldRune(r)
-		if keep || r == utf8.RuneError && size == 1 {
+		c, size := t.foldAt(text[i:])
+		if c == kept {
 			i += size
 			continue
 		}
+		if dst == nil {
+			dst = make([]byte, 0, len(text))
+		}
 		dst = append(dst, text[from:i]...)
-		places = append(places, len(dst))
-		if c != 0 {
+		places = appendPlace(places, len(dst))
+		if c != gone {
 			dst = append(dst, c)
 		}
 		i += size
@@ -35,17 +38,45 @@ func (e *engine) fold(text []byte) (dst []byte, places []int) {
 	return append(dst, text[from:]...), places
 }
 
+// What a rune is folded to, if not to an ASCII character.
+const (
+	gone = 0
+	kept = 0xFF
+)
+
+// foldAt folds the rune that text begins with; a byte that is none is kept.
+func (t *tables) foldAt(text []byte) (c byte, size int) {
+	if text[0] < utf8.RuneSelf {
+		return t.folds[text[0]], 1
+	}
+	r, size := utf8.DecodeRune(text)
+	switch {
+	case r == utf8.RuneError && size == 1:
+		return kept, 1
+	case int(r) < len(t.folds):
+		return t.folds[r], size
+	}
+	return foldsTo(r, nil), size
+}
+
 // plainLen is how much of the beginning of text is ASCII that shows. Eight bytes are
-// judged at a time.
+// judged at a time; the first of them that is suspicious is looked at again, since it
+// may be a tab or the end of a line.
 func plainLen(text []byte) int {
 	const high, low = 0x8080808080808080, 0x0101010101010101
 	i := 0
-	for ; i+8 <= len(text); i += 8 {
-		if w := binary.LittleEndian.Uint64(text[i:]); (w|(w-0x20*low))&high != 0 {
-			if n := plainSlow(text[i : i+8]); n < 8 {
-				return i + n
-			}
+	for i+8 <= len(text) {
+		w := binary.LittleEndian.Uint64(text[i:])
+		suspicious := (w | (w - 0x20*low)) & high
+		if suspicious == 0 {
+			i += 8
+			continue
 		}
+		i += bits.TrailingZeros64(suspicious) / 8
+		if c := text[i]; c >= utf8.RuneSelf || !shows(c) {
+			return i
+		}
+		i++
 	}
 	return i + plainSlow(text[i:])
 }
@@ -60,16 +91,16 @@ func plainSlow(text []byte) int {
 }
 
 // foldSpan goes the way of fold again.
-func (e *engine) foldSpan(text []byte, start, end int) (int, int) {
+func (t *tables) foldSpan(text []byte, start, end int) (int, int) {
 	first, last, n := len(text), len(text), 0
 	for i := 0; i < len(text) && n < end; {
-		r, size := utf8.DecodeRune(text[i:])
-		out := size
-		if c, keep := e.foldRune(r); (r != utf8.RuneError || size > 1) && !keep {
+		c, size := t.foldAt(text[i:])
+		out := 1
+		switch c {
+		case kept:
+			out = size
+		case gone:
 			out = 0
-			if c != 0 {
-				out = 1
-			}
 		}
 		if n <= start && start < n+out {
 			first = i
@@ -82,45 +113,44 @@ func (e *engine) foldSpan(text []byte, start, end int) (int, int) {
 
 func shows(c byte) bool { return c >= 0x20 && c != 0x7F || c == '\t' || c == '\n' || c == '\r' }
 
-// foldRune is the ASCII character that r looks like, zero for one that does not show,
-// or keep.
-func (e *engine) foldRune(r rune) (c byte, keep bool) {
+// foldsTo is the ASCII character that r looks like, gone if it does not show, or kept.
+func foldsTo(r rune, looks map[rune]byte) byte {
 	switch {
 	case r < utf8.RuneSelf:
 		if shows(byte(r)) {
-			return byte(r), false
+			return byte(r)
 		}
-		return 0, false
+		return gone
 	case r >= 0xFF01 && r <= 0xFF5E: // full width
-		return byte(r - 0xFF01 + '!'), false
+		return byte(r - 0xFF01 + '!')
 	case r >= 0xE0020 && r <= 0xE007E: // tags
-		return byte(r - 0xE0000), false
+		return byte(r - 0xE0000)
 	case r >= 0x1D400 && r <= 0x1D6A3: // mathematical letters
-		return alphabetic(int(r-0x1D400) % 52), false
+		return alphabetic(int(r-0x1D400) % 52)
 	case r >= 0x1D7CE && r <= 0x1D7FF: // mathematical digits
-		return byte('0' + (r-0x1D7CE)%10), false
+		return byte('0' + (r-0x1D7CE)%10)
 	case r >= 0x24B6 && r <= 0x24E9: // letters in circles
-		return alphabetic(int(r - 0x24B6)), false
+		return alphabetic(int(r - 0x24B6))
 	case r >= 0x1F130 && r <= 0x1F149 || r >= 0x1F150 && r <= 0x1F169 || r >= 0x1F170 && r <= 0x1F189: // letters in boxes
-		return byte('A' + (r-0x1F130)%0x20), false
+		return byte('A' + (r-0x1F130)%0x20)
 	case r >= 0x1F1E6 && r <= 0x1F1FF: // regional indicators
-		return byte('A' + r - 0x1F1E6), false
+		return byte('A' + r - 0x1F1E6)
 	case r >= 0x249C && r <= 0x24B5: // letters in parentheses
-		return byte('a' + r - 0x249C), false
+		return byte('a' + r - 0x249C)
 	case r >= 0x2460 && r <= 0x2468: // digits in circles
-		return byte('1' + r - 0x2460), false
+		return byte('1' + r - 0x2460)
 	case r >= 0x2080 && r <= 0x2089:
-		return byte('0' + r - 0x2080), false
+		return byte('0' + r - 0x2080)
 	case r == 0x2070 || r >= 0x2074 && r <= 0x2079:
-		return byte('0' + r - 0x2070), false
+		return byte('0' + r - 0x2070)
 	}
-	if c := e.looks[r]; c != 0 {
-		return c, false
+	if c := looks[r]; c != 0 {
+		return c
 	}
 	if invisible(r) {
-		return 0, false
+		return gone
 	}
-	return 0, true
+	return kept
 }
 
 func alphabetic(i int) byte {

@@ -10,8 +10,9 @@ import (
 // lower case are the same to it, and a few other characters; who is told of a place
 // looks for himself.
 type grams struct {
-	bits [gramWords]uint64
-	at   map[uint32][]gram
+	bits, sure [gramWords]uint64 // by two hashes
+	own        map[uint32][]gram
+	rules      map[uint32][]gram // the same for every scanner
 }
 
 const (
@@ -40,22 +41,39 @@ const (
 	gramLetters
 )
 
-func newGrams() *grams { return &grams{at: map[uint32][]gram{}} }
+func newGrams(rules map[uint32][]gram) *grams {
+	g := &grams{own: map[uint32][]gram{}, rules: rules}
+	for key := range rules {
+		g.mark(key)
+	}
+	return g
+}
 
 func gramKey(b []byte) uint32 { return binary.LittleEndian.Uint32(b) | 0x20202020 }
 
 func gramHash(key uint32) uint32 { return key * 0x9E3779B1 >> (32 - gramBits) }
 
-func (g *grams) add(literal []byte, offset int, entry gram) {
-	key := gramKey(literal[offset:])
-	h := gramHash(key)
+func otherHash(key uint32) uint32 { return key * 0x85EBCA6B >> (32 - gramBits) }
+
+func (g *grams) mark(key uint32) {
+	h, o := gramHash(key), otherHash(key)
 	g.bits[h/64] |= 1 << (h % 64)
-	entry.offset = offset
-	g.at[key] = append(g.at[key], entry)
+	g.sure[o/64] |= 1 << (o % 64)
 }
 
-// addRarest adds the four bytes of a literal that text is least likely to have.
-func (g *grams) addRarest(literal []byte, entry gram) {
+func (g *grams) add(literal []byte, offset int, entry gram) {
+	addGram(g.own, literal, offset, entry)
+	g.mark(gramKey(literal[offset:]))
+}
+
+func addGram(to map[uint32][]gram, literal []byte, offset int, entry gram) {
+	key := gramKey(literal[offset:])
+	entry.offset = offset
+	to[key] = append(to[key], entry)
+}
+
+// rarest is where the four bytes of a literal begin that text is least likely to have.
+func rarest(literal []byte) int {
 	best, most := 0, -1
 	for i := 0; i+gramLen <= len(literal); i++ {
 		rare := 0
@@ -66,7 +84,7 @@ func (g *grams) addRarest(literal []byte, entry gram) {
 			best, most = i, rare
 		}
 	}
-	g.add(literal, best, entry)
+	return best
 }
 
 func rarity(c byte) int {
@@ -94,39 +112,53 @@ func (g *grams) each(data []byte, found func(i int, entry gram)) {
 			continue
 		}
 		for j, h := range [4]uint32{a, b, c, d} {
-			if g.bits[h/64]>>(h%64)&1 == 0 {
-				continue
-			}
-			for _, entry := range g.at[uint32(w>>(8*j))] {
-				found(i+j, entry)
+			if g.bits[h/64]>>(h%64)&1 != 0 {
+				g.look(i+j, uint32(w>>(8*j)), found)
 			}
 		}
 	}
 	for ; i+gramLen <= len(data); i++ {
-		for _, entry := range g.at[gramKey(data[i:])] {
-			found(i, entry)
-		}
+		g.look(i, gramKey(data[i:]), found)
 	}
 }
 
-func (e *engine) textGrams() *grams {
-	g := newGrams()
-	for i := range e.rules {
-		for _, literal := range e.rules[i].literals() {
-			own := []byte(e.rules[i].literal)
+func (g *grams) look(i int, key uint32, found func(i int, entry gram)) {
+	if o := otherHash(key); g.sure[o/64]>>(o%64)&1 == 0 {
+		return
+	}
+	for _, entry := range g.rules[key] {
+		found(i, entry)
+	}
+	for _, entry := range g.own[key] {
+		found(i, entry)
+	}
+}
+
+// ruleGrams are those of the rules' literals, as they are and turned.
+func ruleGrams(rules []rule) map[uint32][]gram {
+	grams := map[uint32][]gram{}
+	for i := range rules {
+		for _, literal := range rules[i].literals() {
+			own := []byte(rules[i].literal)
 			extra := len(literal) - len(own)
 			for form, forms := range [][2][]byte{{literal, own}, {reversed(literal), reversed(own)}, {rot13(literal), rot13(own)}, {reversed(rot13(literal)), reversed(rot13(own))}} {
-				g.addRarest(forms[0], gram{kind: gramRule, index: i, form: form, length: len(literal), turned: forms[1], skip: form % 2 * extra})
+				entry := gram{kind: gramRule, index: i, form: form, length: len(literal), turned: forms[1], skip: form % 2 * extra}
+				addGram(grams, forms[0], rarest(forms[0]), entry)
 			}
 		}
 	}
+	return grams
+}
+
+func (e *engine) textGrams() *grams {
+	g := newGrams(e.grams)
 	for i := range e.known {
 		k := &e.known[i]
 		for offset := 0; offset+gramLen <= len(k.plain); offset++ {
 			g.add(k.plain, offset, gram{kind: gramKnown, index: i})
 		}
 		for form, turned := range k.turned {
-			g.addRarest(turned, gram{kind: gramTurned, index: i, form: form})
+			g.add(turned, rarest(turned), gram{kind: gramTurned, index: i, form: form})
 		}
 	}
 	return g
@@ -141,9 +173,9 @@ func (e *engine) letterGrams() *grams {
 			continue
 		}
 		if g == nil {
-			g = newGrams()
+			g = newGrams(nil)
 		}
-		g.addRarest(k.letters, gram{kind: gramLetters, index: i})
+		g.add(k.letters, rarest(k.letters), gram{kind: gramLetters, index: i})
 	}
 	return g
 }
@@ -182,13 +214,13 @@ func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 func isAlnum(c byte) bool  { return isLetter(c) || isDigit(c) }
 
 // keepLetters appends the letters and digits of src.
-func (e *engine) keepLetters(dst, src []byte) []byte {
+func (t *tables) keepLetters(dst, src []byte) []byte {
 	dst = slices.Grow(dst, len(src))
 	room := dst[len(dst) : len(dst)+len(src)]
 	n := 0
 	for _, c := range src {
 		room[n] = c // overwritten if it is none
-		n += int(e.alnum[c])
+		n += int(t.alnum[c])
 	}
 	return dst[:len(dst)+n]
 }

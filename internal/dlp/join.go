@@ -2,7 +2,7 @@ package dlp
 
 // join appends text with the joints between its strings left out, so that "ab" + "cd"
 // and ["ab","cd"] read abcd, and says where they were. It appends nothing if it has none.
-func join(dst, text []byte) (out []byte, places []int) {
+func join(dst, text []byte) (out []byte, places []place) {
 	from := 0
 	for i := 0; i < len(text); i++ {
 		if !isQuote(text[i]) {
@@ -13,7 +13,7 @@ func join(dst, text []byte) (out []byte, places []int) {
 			continue
 		}
 		dst = append(dst, text[from:i]...)
-		places = append(places, len(dst))
+		places = appendPlace(places, len(dst))
 		i += size - 1
 		from = i + 1
 	}

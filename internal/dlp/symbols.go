@@ -154,11 +154,11 @@ func (c *scan) base32Runs(v *view, depth int) {
 }
 
 // base32Around is the run of one kind around i and how many symbols it has.
-func (e *engine) base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
+func (t *tables) base32Around(data []byte, i int, kind byte) (start, end, symbols int) {
 	start, end = i, i
 	both := kind
 	for gap, j := 0, i; j >= 0; j-- {
-		k := e.kinds[data[j]]
+		k := t.kinds[data[j]]
 		if k&both == 0 {
 			if gap++; k != 0 || gap > base32Gap(both, data[j]) {
 				break
@@ -169,7 +169,7 @@ func (e *engine) base32Around(data []byte, i int, kind byte) (start, end, symbol
 		start, symbols, gap = j, symbols+1, 0
 	}
 	for gap, j := 0, i+1; j < len(data); j++ {
-		k := e.kinds[data[j]]
+		k := t.kinds[data[j]]
 		if k&both == 0 {
 			if gap++; k != 0 || gap > base32Gap(both, data[j]) {
 				break

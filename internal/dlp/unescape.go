@@ -88,17 +88,32 @@ const (
 	// token; farWord is the same where no blank ends it.
 	near    = 256
 	farWord = 4 << 10
+	// dense is how close to each other places are told as one.
+	dense = 32
 )
+
+// place is where text was changed, or where that was done many times.
+type place struct{ first, last int }
+
+// appendPlace adds a place behind the others.
+func appendPlace(places []place, at int) []place {
+	if n := len(places); n > 0 && at < places[n-1].last+dense {
+		places[n-1].last = at
+		return places
+	}
+	return append(places, place{at, at})
+}
 
 // neighbourhood is the part of plain around the first of the places, and around those
 // after it that are not far from each other, and which places are left.
-func neighbourhood(plain []byte, places []int) (start, end int, rest []int) {
-	start = reach(plain[:places[0]], true)
+func neighbourhood(plain []byte, places []place) (start, end int, rest []place) {
+	start = reach(plain[:places[0].first], true)
 	for {
-		end = places[0] + reach(plain[places[0]:], false)
-		next, _ := slices.BinarySearch(places, end+near)
-		if next == 0 || places[next-1] == places[0] {
-			return start, end, places[next:]
+		last := places[0].last
+		end = last + reach(plain[last:], false)
+		next, _ := slices.BinarySearchFunc(places, end+near, func(p place, at int) int { return p.first - at })
+		if next <= 1 {
+			return start, end, places[1:]
 		}
 		places = places[next-1:]
 	}
@@ -124,7 +139,7 @@ func reach(text []byte, backwards bool) int {
 
 // undo appends src with every escape replaced, and says where they were. It appends
 // nothing if there is none.
-func undo(dst, src []byte, one func([]byte, int, []byte) ([]byte, int), next func([]byte, int) int) (out []byte, places []int) {
+func undo(dst, src []byte, one func([]byte, int, []byte) ([]byte, int), next func([]byte, int) int) (out []byte, places []place) {
 	var room [8]byte
 	from := 0
 	for i := 0; i < len(src); {
@@ -137,7 +152,7 @@ func undo(dst, src []byte, one func([]byte, int, []byte) ([]byte, int), next fun
 			continue
 		}
 		dst = append(dst, src[from:i]...)
-		places = append(places, len(dst))
+		places = appendPlace(places, len(dst))
 		dst = append(dst, decoded...)
 		i += size
 		from = i

@@ -3,6 +3,7 @@ package dlp
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
 )
@@ -28,6 +29,16 @@ func (v *view) locate(start, end int) (int, int) {
 		start, end = min(start, len(v.parent.data)), min(end, len(v.parent.data))
 	}
 	return start, end
+}
+
+// located reports whether what is found in the view has a place in the original data.
+func (v *view) located() bool {
+	for ; v.parent != nil; v = v.parent {
+		if v.origin == nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (v *view) encoding() []string {
@@ -59,6 +70,13 @@ type scan struct {
 	scratch  [][]byte
 	flates   []io.Reader // at rest
 	salt     digest      // of the cache
+	seen     map[seen]int
+}
+
+// seen is a small view that was searched; it is kept with the depth.
+type seen struct {
+	hash                    uint64
+	turned, cutOut, located bool
 }
 
 func (e *engine) newScan(ctx context.Context, in Input) *scan {
@@ -126,7 +144,7 @@ func (c *scan) giveBack(b []byte) { c.scratch = append(c.scratch, b) }
 
 // view searches a view and everything that it can be decoded to.
 func (c *scan) view(v *view, depth int) {
-	if len(v.data) < gramLen || !c.work(len(v.data)) {
+	if len(v.data) < gramLen || !c.work(len(v.data)) || c.again(v, depth) {
 		return
 	}
 	c.search(v)
@@ -148,6 +166,23 @@ func (c *scan) view(v *view, depth int) {
 	if !v.turned {
 		c.turn(plain, depth)
 	}
+}
+
+// again reports whether the same bytes were searched before, as deep or deeper. Of a
+// small text, ways to decode it meet again and again.
+func (c *scan) again(v *view, depth int) bool {
+	if len(v.data) > smallView {
+		return false
+	}
+	if c.seen == nil {
+		c.seen = map[seen]int{}
+	}
+	key := seen{maphash.Bytes(c.seed, v.data), v.turned, v.cutOut, v.located()}
+	if before, ok := c.seen[key]; ok && before >= depth {
+		return true
+	}
+	c.seen[key] = depth
+	return false
 }
 
 // search looks for what is looked for in a view as it is, and with joints and
@@ -231,9 +266,9 @@ func (c *scan) turn(v *view, depth int) {
 }
 
 // rotate rotates letters in place.
-func (e *engine) rotate(text []byte) {
+func (t *tables) rotate(text []byte) {
 	for i, c := range text {
-		text[i] = e.rotated[c]
+		text[i] = t.rotated[c]
 	}
 }
 
