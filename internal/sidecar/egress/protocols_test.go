@@ -2,12 +2,9 @@ package egress
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -97,72 +94,6 @@ func TestExpectContinue(t *testing.T) {
 		t.Errorf("the upstream read %d bytes", n)
 	}
 }
-
-// Uploads and downloads of any size pass whole, in constant memory.
-func TestBodiesOfAnySizeInConstantMemory(t *testing.T) {
-	const size = 40 << 20
-	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
-		sum := sha256.New()
-		_, _ = io.Copy(sum, r.Body)
-		w.Header().Set("X-Sum", fmt.Sprintf("%x", sum.Sum(nil)))
-		_, _ = io.Copy(w, io.LimitReader(&pattern{}, size))
-	})
-	l := newLab(t, up.route("api.example", keyAuth()))
-	for _, h2 := range []bool{false, true} {
-		sent, came := sha256.New(), sha256.New()
-		var high high
-		r := request(t, "POST", "https://api.example/", io.TeeReader(io.LimitReader(&pattern{}, size), io.MultiWriter(sent, &high)))
-		response, err := l.client(t, h2).Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, err := io.Copy(io.MultiWriter(came, &high), response.Body); err != nil || n != size {
-			t.Errorf("got %d bytes, %v", n, err)
-		}
-		_ = response.Body.Close()
-		if response.Header.Get("X-Sum") != sum(sent) || sum(came) != sum(sent) {
-			t.Error("what arrived is not what was sent")
-		}
-		if high.growth() > 30<<20 {
-			t.Errorf("HTTP/2 %t: the heap grew by %d MiB", h2, high.growth()>>20)
-		}
-	}
-}
-
-func sum(h hash.Hash) string { return fmt.Sprintf("%x", h.Sum(nil)) }
-
-// pattern is an endless file without repetitions that compress.
-type pattern struct{ n uint64 }
-
-func (p *pattern) Read(b []byte) (int, error) {
-	for i := range b {
-		p.n = p.n*6364136223846793005 + 1442695040888963407
-		b[i] = byte(p.n >> 56)
-	}
-	return len(b), nil
-}
-
-// high watches the live heap every few megabytes.
-type high struct {
-	seen        int
-	first, most uint64
-}
-
-func (h *high) Write(p []byte) (int, error) {
-	if h.seen += len(p); h.seen > 8<<20 || h.first == 0 {
-		h.seen = 0
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		if h.first == 0 {
-			h.first = m.HeapAlloc
-		}
-		h.most = max(h.most, m.HeapAlloc)
-	}
-	return len(p), nil
-}
-
-func (h *high) growth() uint64 { return h.most - h.first }
 
 // Every server-sent event is handed on when it comes, not when the next one does.
 func TestEventsAreFlushedOneByOne(t *testing.T) {
