@@ -67,6 +67,7 @@ type Event struct {
 	Request  string          `json:"request,omitempty"` // of the operator, that the event is about
 	Secret   string          `json:"secret,omitempty"`
 	Address  string          `json:"address,omitempty"` // that was dialled
+	Via      string          `json:"via,omitempty"`     // the operator's proxy that it went through; Address is then the proxy's
 	Status   int             `json:"status,omitempty"`
 	BytesOut int64           `json:"bytes_out,omitempty"` // towards the upstream
 	BytesIn  int64           `json:"bytes_in,omitempty"`  // towards the bottle
@@ -121,7 +122,7 @@ func (w *Writer) Write(e Event) error {
 }
 
 func encode(e Event) ([]byte, error) {
-	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Grant, &e.Request, &e.Secret, &e.Address, &e.Model} {
+	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Grant, &e.Request, &e.Secret, &e.Address, &e.Via, &e.Model} {
 		*field = clean(*field)
 	}
 	var b bytes.Buffer

@@ -62,10 +62,11 @@ type EgressConfig struct {
 	Routes  []policy.Route        `json:"routes"`
 	Deny    []policy.Deny         `json:"deny,omitempty"`
 	Limits  *policy.Limits        `json:"limits,omitempty"`
-	Scan    map[string]dlp.Action `json:"scan,omitempty"` // by rule of the scanner
-	CACert  string                `json:"ca_cert"`        // PEM, the bottle's own CA
-	CAKey   string                `json:"ca_key"`         // PEM (PKCS #8, P-256)
-	Roots   string                `json:"roots"`          // PEM, what egress trusts upstream: the host's roots
+	Proxy   *policy.Proxy         `json:"upstream_proxy,omitempty"` // CA holds PEM; nil for none
+	Scan    map[string]dlp.Action `json:"scan,omitempty"`           // by rule of the scanner
+	CACert  string                `json:"ca_cert"`                  // PEM, the bottle's own CA
+	CAKey   string                `json:"ca_key"`                   // PEM (PKCS #8, P-256)
+	Roots   string                `json:"roots"`                    // PEM, what egress trusts upstream: the host's roots
 	Secrets []Secret              `json:"secrets"`
 }
 

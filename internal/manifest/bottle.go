@@ -98,6 +98,7 @@ func (l *loader) bottle(d document, root *value) {
 		Deny:      l.deny(root.get("egress").get("deny")),
 		Limits:    l.limits(root.get("egress").get("limits"), "egress.limits"),
 		Scan:      l.scan(root.get("egress").get("scan")),
+		Proxy:     l.proxy(root.get("egress").field("upstream_proxy"), root.get("secrets")),
 		Git:       l.git(root.get("git")),
 		Supervise: truth(root.get("supervise")),
 		Pipelock:  truth(root.get("pipelock")),
@@ -342,10 +343,37 @@ func (l *loader) auth(v, secrets *value) *policy.Auth {
 		Scheme: policy.Scheme(text(v.get("scheme"))), Header: text(v.get("header")), User: text(v.get("user")),
 		Parameter: text(v.get("parameter")), Secret: text(v.get("secret")),
 	}
-	if secrets.get(a.Secret) == nil {
-		l.problems.add(v.file, v.get("secret").at(v.line), "there is no secret %q%s", a.Secret, didYouMean(a.Secret, names(secrets)))
-	}
+	l.declared(v, secrets)
 	return a
+}
+
+// declared refuses a credential whose secret is none of the bottle's.
+func (l *loader) declared(v, secrets *value) {
+	if name := text(v.get("secret")); secrets.get(name) == nil {
+		l.problems.add(v.file, v.get("secret").at(v.line), "there is no secret %q%s", name, didYouMean(name, names(secrets)))
+	}
+}
+
+// proxy reads the operator's own proxy. One that was begun and not finished is none that
+// may be left out: everything would go directly.
+func (l *loader) proxy(f *field, secrets *value) *policy.Proxy {
+	if f == nil {
+		return nil
+	}
+	v := f.value
+	if v == nil {
+		l.problems.add(f.file, f.line, "upstream_proxy is empty: leave it out to dial directly")
+		return nil
+	}
+	p := &policy.Proxy{URL: text(v.get("url")), CA: l.path(v.get("ca")), NoProxy: texts(v.get("no_proxy"))}
+	if auth := v.get("auth"); auth != nil {
+		p.Auth = &policy.ProxyAuth{User: text(auth.get("user")), Secret: text(auth.get("secret"))}
+		l.declared(auth, secrets)
+	}
+	for _, e := range p.Check() {
+		l.problems.add(v.file, v.get(e.Field).at(v.line), "upstream_proxy: %v", e)
+	}
+	return p
 }
 
 func names(v *value) []string {

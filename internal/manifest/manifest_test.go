@@ -383,3 +383,22 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The proxy's password is for the proxy beside it: a bottle that names another one in
+// extends does not send it there.
+func TestUpstreamProxy(t *testing.T) {
+	m := load(t, "testdata/upstream-proxy", "")
+	base := &policy.Proxy{
+		URL: "http://proxy.corp.internal:3128", Auth: &policy.ProxyAuth{User: "bottles", Secret: "PROXY_PASSWORD"},
+		NoProxy: []string{"**.corp.internal", "10.0.0.0/8"},
+	}
+	for name, want := range map[string]*policy.Proxy{"base": base, "heir": base, "other": {URL: "https://other.corp.internal", CA: "/home/op/corp-ca.pem"}} {
+		b, err := m.Bottle(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, b.Proxy); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}

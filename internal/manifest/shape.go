@@ -84,7 +84,8 @@ func bottleShape() shape {
 				one("host", "Exact name, or a pattern as in a route; any host by default.", word),
 				one("port", "Any by default.", whole))}},
 			limitsShape("What all routes together may use."),
-			scanShape("What is done about secrets in what the bottle sends; by default it is refused.")),
+			scanShape("What is done about secrets in what the bottle sends; by default it is refused."),
+			proxyShape()),
 		{key: "git", shape: shape{doc: "Repositories behind the git gate.", kind: list, items: gitShape()}},
 		one("supervise", "Whether the agent may ask the operator for more.", yesNo),
 		one("pipelock", "Whether pipelock scans what egress lets through.", yesNo),
@@ -143,6 +144,19 @@ func limitsShape(doc string) property {
 
 func scanShape(doc string) property {
 	return property{key: "scan", shape: shape{doc: doc + ` "rule: block", redact or alert; "*" is every token's shape.`, kind: mapping, items: &shape{kind: word}}}
+}
+
+// proxyShape is replaced as a whole in extends: a password is for the proxy beside it.
+func proxyShape() property {
+	p := group("upstream_proxy", "An HTTP proxy of the operator's, through which egress reaches everything (CONNECT).",
+		one("url", "http://host:port or https://host:port.", word).must(),
+		group("auth", "What the proxy asks for.",
+			one("user", "User's name.", word).must(),
+			one("secret", "Which of the bottle's secrets is the password.", word).must()),
+		one("ca", "PEM file with certificates to trust for an https proxy as well.", word),
+		words("no_proxy", `What is dialled directly: hosts, "*.domain", "**.domain", addresses, networks such as 10.0.0.0/8.`))
+	p.whole = true
+	return p
 }
 
 func gitShape() *shape {

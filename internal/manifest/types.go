@@ -53,6 +53,7 @@ type Bottle struct {
 	Deny      []policy.Deny         // what no route may allow
 	Limits    *policy.Limits        // of all routes together; nil for none
 	Scan      map[string]dlp.Action // by rule: what is done about a secret in what the bottle sends
+	Proxy     *policy.Proxy         // through which egress reaches upstreams; CA holds a *path*; nil for none
 	Git       []GitRepo
 	Supervise bool
 	Pipelock  bool

@@ -69,13 +69,7 @@ func numeric(label string) bool {
 type pattern string
 
 func parsePattern(s string) (pattern, error) {
-	prefix, name := "", s
-	for _, wild := range []string{"**.", "*."} {
-		if rest, ok := strings.CutPrefix(s, wild); ok {
-			prefix, name = wild, rest
-			break
-		}
-	}
+	prefix, name := wildcard(s)
 	host, err := ParseHost(name)
 	if err != nil {
 		return "", err
@@ -84,6 +78,16 @@ func parsePattern(s string) (pattern, error) {
 		return "", fmt.Errorf("host %q: a wildcard needs a domain of two labels or more", s)
 	}
 	return pattern(prefix + host), nil
+}
+
+// wildcard takes a leading "*." or "**." off.
+func wildcard(s string) (prefix, name string) {
+	for _, prefix := range []string{"**.", "*."} {
+		if rest, ok := strings.CutPrefix(s, prefix); ok {
+			return prefix, rest
+		}
+	}
+	return "", s
 }
 
 func (p pattern) matches(host string) bool {

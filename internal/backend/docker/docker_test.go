@@ -59,6 +59,7 @@ func plan() Plan {
 		Deny:         []policy.Deny{{Host: "api.anthropic.com", Paths: []string{"/v1/files/**"}}},
 		Limits:       &policy.Limits{Requests: 10000, Window: 24 * time.Hour},
 		Scan:         map[string]dlp.Action{"jwt": dlp.Alert, "*": dlp.Redact},
+		Proxy:        &policy.Proxy{URL: "http://proxy.corp.internal:3128", Auth: &policy.ProxyAuth{User: "bottles", Secret: "PROXY_PASSWORD"}, NoProxy: []string{"**.corp.internal", "10.0.0.0/8"}},
 		Skills:       []bottle.Skill{{Name: "tdd", Dir: "/home/op/.claude/skills/tdd"}},
 		Git:          []manifest.GitRepo{{Name: "widget", Upstream: "ssh://git@github.example/acme/widget.git"}},
 		Secrets:      map[string]secret.Value{"ANTHROPIC_API_KEY": secret.New("the-real-thing"), "CLAUDE_CODE_OAUTH_TOKEN": secret.New("another-real-thing")},

@@ -48,6 +48,7 @@ type Plan struct {
 	Deny         []policy.Deny
 	Limits       *policy.Limits        // of all routes together; nil for none
 	Scan         map[string]dlp.Action // by rule; the defaults are not in it
+	Proxy        *policy.Proxy         // egress's way out; CA holds PEM; nil for none
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
 	Supervise    bool     // the agent may ask the operator for more
@@ -153,6 +154,9 @@ func (p Plan) routeLines(line func(string, string, ...any)) {
 	}
 	if p.Limits != nil {
 		line("at most", "%s, over all routes", p.Limits)
+	}
+	if p.Proxy != nil {
+		line("through", "%s", p.Proxy)
 	}
 	if len(p.Scan) > 0 {
 		line("on secrets", "%s", dlp.ActionText(p.Scan))

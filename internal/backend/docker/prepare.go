@@ -146,10 +146,30 @@ func (p *Plan) resolveRoutes(r bottle.Resolved, cli provider.Provider) error {
 		p.Routes = append(p.Routes, normal)
 	}
 	p.Deny, p.Limits, p.Scan = r.Bottle.Deny, r.Bottle.Limits, r.Bottle.Scan
+	if err := p.resolveProxy(r.Bottle.Proxy); err != nil {
+		return err
+	}
 	p.Placeholders = make(map[string]string, len(p.Secrets))
 	for name := range p.Secrets {
 		p.Placeholders[name] = cli.Placeholder(name)
 	}
+	return nil
+}
+
+// resolveProxy reads the CA of the operator's proxy.
+func (p *Plan) resolveProxy(proxy *policy.Proxy) error {
+	if proxy == nil {
+		return nil
+	}
+	resolved := *proxy
+	if resolved.CA != "" {
+		pem, err := os.ReadFile(resolved.CA)
+		if err != nil {
+			return fmt.Errorf("upstream_proxy: cannot read its ca: %w", err)
+		}
+		resolved.CA = string(pem)
+	}
+	p.Proxy = &resolved
 	return nil
 }
 

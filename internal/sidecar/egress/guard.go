@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -17,8 +18,12 @@ import (
 // guard opens connections to upstreams. It resolves a name once, checks every address
 // in the answer, and dials a checked one: there is no second look-up for a rebinding
 // name to answer differently (ATTACKS A11).
+//
+// What goes through the operator's proxy it does not resolve at all: the proxy does
+// (docs/decisions/0012-an-upstream-proxy-resolves.md).
 type guard struct {
 	resolve func(ctx context.Context, network, host string) ([]netip.Addr, error)
+	proxy   *proxy // nil: everything is dialled directly
 }
 
 const (
@@ -33,6 +38,7 @@ func (e *errAddress) Error() string { return e.reason }
 
 // dial connects to a route's address, or to the host and port that were asked for.
 func (g guard) dial(ctx context.Context, route *policy.Route, host string, port int) (net.Conn, error) {
+	asked := host
 	if route.Address != "" {
 		name, digits, err := net.SplitHostPort(route.Address)
 		if err != nil {
@@ -42,6 +48,12 @@ func (g guard) dial(ctx context.Context, route *policy.Route, host string, port 
 		if port, err = strconv.Atoi(digits); err != nil {
 			return nil, err
 		}
+	}
+	if g.proxy.carries(route, asked) {
+		if why := unfitForProxy(route, host); why != "" {
+			return nil, &errAddress{why}
+		}
+		return g.proxy.connect(ctx, g, policy.Endpoint{Host: host, Port: port}, route.Protocol)
 	}
 	addresses, err := g.addresses(ctx, host)
 	if err != nil {
@@ -53,6 +65,24 @@ func (g guard) dial(ctx context.Context, route *policy.Route, host string, port 
 		}
 	}
 	return dialFirst(ctx, addresses, port)
+}
+
+// unfitForProxy says why a connection may not go through a proxy, "" if it may. An address
+// is checked as ever; of a name nobody knows here what the proxy makes of it.
+func unfitForProxy(route *policy.Route, host string) string {
+	if route.Protocol == policy.HTTP && route.Auth != nil {
+		return fmt.Sprintf("the upstream proxy would see the credential for %s in clear: name it in no_proxy", route.Host)
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		if why := forbidden(a, route.Private); why != "" {
+			return fmt.Sprintf("%s is %s", host, why)
+		}
+		return ""
+	}
+	if slices.Contains(metadataNames(), strings.ToLower(host)) {
+		return host + " is a cloud's metadata service"
+	}
+	return ""
 }
 
 // addresses resolves host, IPv4 first: most bridges have no IPv6.
@@ -116,6 +146,12 @@ func metadata() []netip.Addr {
 		netip.MustParseAddr("100.100.100.200"), netip.MustParseAddr("192.0.0.192"), // Alibaba; Oracle
 		netip.MustParseAddr("168.63.129.16"), // Azure's host
 	}
+}
+
+// metadataNames are what such services are called on the machines that have them. A proxy
+// on one of these would resolve them.
+func metadataNames() []string {
+	return []string{"metadata.google.internal", "metadata.goog", "metadata", "instance-data.ec2.internal", "instance-data", "metadata.tencentyun.com", "metadata.platformequinix.com"}
 }
 
 // never are ranges that hold no server for anybody (RFC 6890).

@@ -130,10 +130,17 @@ func newLab(t testing.TB, routes ...policy.Route) *lab {
 // newLabWith changes a server before it serves.
 func newLabWith(t testing.TB, change func(*Server), routes ...policy.Route) *lab {
 	t.Helper()
+	return newLabOf(t, func(*control.EgressConfig) {}, change, routes...)
+}
+
+// newLabOf changes the configuration as well.
+func newLabOf(t testing.TB, configure func(*control.EgressConfig), change func(*Server), routes ...policy.Route) *lab {
+	t.Helper()
 	ca, _ := newCA(t)
 	l := &lab{roots: x509.NewCertPool(), events: &safeBuffer{}, log: &safeBuffer{}}
 	l.roots.AppendCertsFromPEM([]byte(ca.CertPEM))
 	cfg := control.EgressConfig{Bottle: "dev-abcdef", Routes: routes, CACert: ca.CertPEM, CAKey: ca.KeyPEM, Secrets: testSecrets()}
+	configure(&cfg)
 	var err error
 	log := slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	if l.server, err = New(cfg, audit.NewWriter(l.events), log); err != nil {

@@ -348,9 +348,12 @@ func decompress(answer *http.Response) error {
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
 	no := x.refusal
 	var address *errAddress
+	var refused *errProxy
 	switch {
 	case errors.As(err, &address):
 		no.code, no.reason = "address_denied", address.Error()
+	case errors.As(err, &refused):
+		no.code, no.reason, no.status = "upstream_proxy_failed", x.rules.secrets.maskText(refused.Error()), http.StatusBadGateway
 	case x.over.Load() != nil:
 		no = x.refused(x.over.Load())
 	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)):
@@ -382,7 +385,7 @@ func (s secrets) maskText(text string) string {
 
 // recordExchange writes the event of a request that was sent, at its end.
 func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter, failed error) {
-	e := x.event(r)
+	e := s.event(r, x)
 	e.Status, e.BytesIn, e.BytesOut, e.Millis = w.status, w.bytes, x.out.bytes.Load(), millis(x.started)
 	x.mu.Lock()
 	e.Address = x.address
@@ -414,16 +417,17 @@ func (s *Server) recordOpening(r *http.Request, x *exchange) {
 	if r.ContentLength == 0 && r.Header.Get("Upgrade") == "" {
 		return
 	}
-	e := x.event(r)
+	e := s.event(r, x)
 	e.Phase = audit.Open
 	s.record(e)
 }
 
 // event is what is known of a request from the start.
-func (x *exchange) event(r *http.Request) audit.Event {
+func (s *Server) event(r *http.Request, x *exchange) audit.Event {
 	e := audit.Event{
 		Time: x.started, Kind: audit.Request, Decision: audit.Allow, Protocol: x.refusal.protocol, Host: x.refusal.host, Port: x.refusal.port,
 		Method: r.Method, Path: r.URL.EscapedPath(), Rule: &x.decision.Rule, Grant: x.decision.Route.Grant,
+		Via: s.guard.proxy.via(x.decision.Route, x.refusal.host),
 	}
 	if auth := x.decision.Route.Auth; auth != nil {
 		e.Secret = auth.Secret

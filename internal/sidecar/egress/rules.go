@@ -32,6 +32,9 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 		return nil, err
 	}
 	secrets, err := newSecrets(cfg)
+	if err == nil {
+		err = s.guard.proxy.check(secrets)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +68,7 @@ func (s *Server) upstreamFor(route policy.Route, old *rules) (*upstream, error) 
 }
 
 // Apply puts a new policy and new secrets in force, all at once, and closes what is open and
-// is not allowed as it was. The rest of cfg is not looked at. On error nothing has
+// is not allowed as it was. The rest of cfg is not looked at: the upstream proxy stays. On error nothing has
 // changed. It may be called at any time, also concurrently.
 func (s *Server) Apply(cfg control.EgressConfig) error {
 	s.applying.Lock()

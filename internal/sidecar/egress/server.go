@@ -87,6 +87,9 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(),
 		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
+	if s.guard.proxy, err = s.newProxy(cfg.Proxy); err != nil {
+		return nil, err
+	}
 	first, err := s.newRules(cfg, nil)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,10 @@ import (
 // pipe carries a TCP route's bytes, uninspected, until both sides have ended.
 func (s *Server) pipe(ctx context.Context, t *tunnel, now *rules, d policy.Decision) {
 	defer func() { _ = t.Close() }()
-	event := audit.Event{Time: time.Now(), Kind: audit.Connect, Decision: audit.Allow, Protocol: policy.TCP, Host: t.host, Port: t.port, Rule: &d.Rule, Grant: d.Route.Grant}
+	event := audit.Event{
+		Time: time.Now(), Kind: audit.Connect, Decision: audit.Allow, Protocol: policy.TCP, Host: t.host, Port: t.port, Rule: &d.Rule, Grant: d.Route.Grant,
+		Via: s.guard.proxy.via(d.Route, t.host),
+	}
 	if err := s.take(now, d.Rule, policy.Usage{Requests: 1}); err != nil {
 		event.Decision, event.Reason = audit.Deny, err.Error()
 		s.record(event)
