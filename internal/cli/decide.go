@@ -25,7 +25,7 @@ type approval struct {
 	once, session, always, edit, yes, json bool
 	uses                                   int64
 	length                                 time.Duration
-	digest                                 string
+	digest, secretFrom                     string
 }
 
 func (a *App) approve() *cobra.Command {
@@ -41,6 +41,7 @@ the bottles to come; the change is shown first.`,
 		Example: `  bot-bottle approve k7x2m4-1
   bot-bottle approve k7x2m4-1 --once
   bot-bottle approve k7x2m4-1 --for 30m -y
+  bot-bottle approve k7x2m4-1 --secret-from env:DEPLOY_TOKEN   # where a credential is asked for; else it is read unseen
   bot-bottle approve k7x2m4-1 --edit           # change what is granted, in $EDITOR, and look at it again`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeRequests,
@@ -54,6 +55,7 @@ the bottles to come; the change is shown first.`,
 	c.Flags().BoolVar(&flags.edit, "edit", false, "change it first, in $VISUAL or $EDITOR")
 	c.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 	c.Flags().StringVar(&flags.digest, "digest", "", "only if this is the `digest` of what there is (requests --json)")
+	c.Flags().StringVar(&flags.secretFrom, "secret-from", "", "where the credential that is asked for comes from: env:`NAME`, file:PATH, or - for standard input")
 	c.Flags().BoolVar(&flags.json, "json", false, "print what was granted as a JSON object")
 	c.MarkFlagsMutuallyExclusive("once", "uses", "session", "always")
 	c.MarkFlagsMutuallyExclusive("session", "for")
@@ -109,6 +111,13 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 				return errors.Join(err, notGranted(err))
 			}
 		}
+		if d.Secret == "" {
+			value, err := a.supply(ctx, s, flags.secretFrom)
+			if err != nil {
+				return fmt.Errorf("cannot approve %s: %w", s.ID, err)
+			}
+			d.Secret = value
+		}
 		d.Digest = s.Digest
 		done, err := desk.Decide(ctx, s.ID, d)
 		if errors.Is(err, requests.ErrChanged) && !flags.yes && flags.digest == "" {
@@ -148,7 +157,7 @@ func (a *App) done(s requests.Shown, asJSON bool, text string) error {
 
 // edit lets the operator change the routes, as JSON, in an editor of theirs.
 func (a *App) edit(ctx context.Context, desk control.Client, s requests.Shown) (requests.Shown, error) {
-	if s.Kind != requests.Egress {
+	if s.Kind != requests.Egress && s.Kind != requests.Secret {
 		return s, &usageError{what: "only routes can be edited", hint: "reject it with a reason, and let the agent ask again"}
 	}
 	before, err := json.MarshalIndent(s.Routes, "", "  ")

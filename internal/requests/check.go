@@ -45,6 +45,8 @@ func parse(a Ask) (Request, error) {
 	switch a.Kind {
 	case Egress:
 		return r, r.takeRoute(a)
+	case Secret:
+		return r, r.takeSecret(a)
 	case Limit:
 		return r, r.takeLimit(a)
 	case Question:
@@ -72,6 +74,32 @@ func (r *Request) takeRoute(a Ask) error {
 	route.Methods, route.Paths = slices.Compact(route.Methods), slices.Compact(route.Paths)
 	r.Routes = []policy.Route{route}
 	return nil
+}
+
+// takeSecret takes a route with the credential that it is to carry.
+func (r *Request) takeSecret(a Ask) error {
+	if err := r.takeRoute(a); err != nil {
+		return err
+	}
+	if a.Auth == nil || !envName(a.Auth.Secret) {
+		return invalid("name the credential as an environment variable would be: DEPLOY_TOKEN")
+	}
+	route := r.Routes[0]
+	route.Auth = &policy.Auth{Scheme: a.Auth.Scheme, Header: a.Auth.Header, User: a.Auth.User, Parameter: a.Auth.Parameter, Secret: a.Auth.Secret}
+	if route.Auth.Scheme == policy.Placeholder {
+		return invalid("a new credential has no placeholder: use bearer, basic, header or query")
+	}
+	route, err := route.Normalize()
+	if err != nil {
+		return invalid("%v", err)
+	}
+	r.Routes[0] = route
+	return nil
+}
+
+// envName reports whether s could be a secret's name.
+func envName(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" && (s[0] < '0' || s[0] > '9')
 }
 
 // absurd refuses hosts that no operator should be asked about.
@@ -155,7 +183,7 @@ func sameHost(a, b policy.Route) bool {
 // possible refuses what the policy says already, or forbids for good.
 func possible(r *Request, now policy.Policy, set *policy.Set) error {
 	switch r.Kind {
-	case Egress:
+	case Egress, Secret:
 		return possibleRoute(r.Routes[0], now, set)
 	case Limit:
 		return possibleLimit(r, now)
@@ -166,7 +194,7 @@ func possible(r *Request, now policy.Policy, set *policy.Set) error {
 func possibleRoute(r policy.Route, now policy.Policy, set *policy.Set) error {
 	for _, have := range now.Routes {
 		have, err := have.Normalize()
-		if err == nil && covers(have, r) && len(have.Deny) == 0 && len(now.Deny) == 0 {
+		if err == nil && r.Auth == nil && covers(have, r) && len(have.Deny) == 0 && len(now.Deny) == 0 {
 			return &Refusal{"already_allowed", fmt.Sprintf("the bottle may do this already: %s", have)}
 		}
 	}

@@ -138,10 +138,13 @@ func (r *Request) saying(why []string) {
 // adopt gives the routes to a host the credential that the operator's own route to it
 // has: without it, what is asked for would not work. Where there are several, none.
 func (r *Request) adopt(base policy.Policy) {
+	if r.Kind != Egress {
+		return
+	}
 	var auth *policy.Auth
 	for _, have := range base.Routes {
 		have, err := have.Normalize()
-		if r.Kind != Egress || err != nil || have.Auth == nil || !sameHost(have, r.Routes[0]) {
+		if err != nil || have.Auth == nil || !sameHost(have, r.Routes[0]) {
 			continue
 		}
 		if auth != nil && *auth != *have.Auth {
@@ -189,7 +192,7 @@ func (l *Ledger) Edit(id, shown string, base policy.Policy, routes []policy.Rout
 	if err != nil {
 		return Request{}, err
 	}
-	if r.Kind != Egress || len(routes) == 0 || len(routes) > maxRoutes {
+	if r.Kind != Egress && r.Kind != Secret || len(routes) == 0 || len(routes) > maxRoutes {
 		return Request{}, fmt.Errorf("a request for egress has 1 to %d routes", maxRoutes)
 	}
 	edited := make([]policy.Route, len(routes))
@@ -201,6 +204,9 @@ func (l *Ledger) Edit(id, shown string, base policy.Policy, routes []policy.Rout
 			return Request{}, err
 		}
 		edited[i].Grant = ""
+		if r.Kind == Secret && (edited[i].Auth == nil || edited[i].Auth.Secret != r.Routes[0].Auth.Secret) {
+			return Request{}, fmt.Errorf("every route is to carry %s", r.Routes[0].Auth.Secret)
+		}
 	}
 	r.Routes, r.Edited = edited, true
 	return r.copy(), nil
@@ -221,6 +227,8 @@ func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision
 		r.State = Rejected
 	case r.Kind == Question:
 		return Request{}, fmt.Errorf("%s is a question: answer it", r.ID)
+	case (r.Kind == Secret) != (d.Secret != ""):
+		return Request{}, fmt.Errorf("%s: a credential is supplied where one is asked for, and nowhere else", r.ID)
 	default:
 		grant, err := newGrant(now, r.Kind, d.Scope)
 		if err != nil {
@@ -237,7 +245,7 @@ func newGrant(now time.Time, kind Kind, s Scope) (*Grant, error) {
 	switch {
 	case s.Uses < 0 || s.For < 0:
 		return nil, errors.New("a grant cannot end before it began")
-	case s.Uses > 0 && kind != Egress:
+	case s.Uses > 0 && kind == Limit:
 		return nil, errors.New("only routes are granted for a number of uses")
 	case s.For > 0:
 		g.Until = now.Add(s.For)
@@ -295,9 +303,11 @@ func (l *Ledger) forget() {
 }
 
 // Effective is a policy with all that is granted beside it. What was asked for comes
-// after the operator's own routes, so that these decide as they did.
+// after the operator's own routes, so that these decide as they did; but for what is to
+// carry a new credential, which a route without it would keep from being used.
 func (l *Ledger) Effective(base policy.Policy) policy.Policy {
 	base.Routes = slices.Clone(base.Routes)
+	var first []policy.Route
 	for _, r := range l.requests {
 		if !r.Grant.live() {
 			continue
@@ -305,10 +315,13 @@ func (l *Ledger) Effective(base policy.Policy) policy.Policy {
 		switch r.Kind {
 		case Egress:
 			base.Routes = append(base.Routes, r.granted()...)
+		case Secret:
+			first = append(first, r.granted()...)
 		case Limit:
 			r.raise(&base)
 		}
 	}
+	base.Routes = append(first, base.Routes...)
 	return base
 }
 

@@ -355,6 +355,39 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A new credential is for what was shown, and comes before a route that would keep it from
+// being used; but not before a deny rule.
+func TestSecret(t *testing.T) {
+	l := New("k")
+	a := Ask{Kind: Secret, Route: &policy.Route{Host: "registry.example", Methods: []string{"PUT"}}, Auth: &policy.Auth{Scheme: policy.Header, Header: "x-key", Secret: "PUBLISH"}}
+	r := mustAsk(t, l, t0, a)
+	s := Show(r, l.Effective(base()))
+	if !strings.Contains(strings.Join(s.Risks, "\n"), "PUBLISH would be sent to registry.example") || !strings.Contains(strings.Join(s.Risks, "\n"), "comes before") {
+		t.Errorf("got %q", s.Risks)
+	}
+	if _, err := l.Edit(r.ID, s.Digest, base(), []policy.Route{{Host: "registry.example"}}); err == nil {
+		t.Error("the credential was edited away")
+	}
+	if _, err := l.Decide(t0, r.ID, base(), Decision{Approve: true, Digest: s.Digest}); err == nil {
+		t.Error("granted without a value")
+	}
+	if _, err := l.Decide(t0, r.ID, base(), Decision{Approve: true, Digest: s.Digest, Secret: "v"}); err != nil {
+		t.Fatal(err)
+	}
+	p := l.Effective(base())
+	if p.Routes[0].Auth == nil || p.Routes[0].Auth.Secret != "PUBLISH" || len(p.Routes) != 3 {
+		t.Errorf("got %v", p.Routes)
+	}
+	for _, auth := range []*policy.Auth{nil, {Scheme: policy.Bearer, Secret: "lower"}, {Scheme: policy.Placeholder, Secret: "K"}, {Scheme: "none", Secret: "K"}, {Scheme: policy.Header, Header: "Host", Secret: "K"}} {
+		a.Auth = auth
+		wantRefusal(t, l, t0.Add(time.Hour), a, "invalid")
+	}
+	other := mustAsk(t, l, t0.Add(2*time.Hour), egress("docs.example", nil, nil))
+	if _, err := l.Decide(t0, other.ID, base(), Decision{Approve: true, Digest: Show(other, l.Effective(base())).Digest, Secret: "v"}); err == nil {
+		t.Error("a value was supplied where none was asked for")
+	}
+}
+
 func TestQuestion(t *testing.T) {
 	l := New("k")
 	r := mustAsk(t, l, t0, Ask{Kind: Question, Question: "Which one?", Choices: []string{"a", "b"}})

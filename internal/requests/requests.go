@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -22,6 +23,7 @@ type Kind string
 
 const (
 	Egress   Kind = "egress"   // routes that the bottle does not have
+	Secret   Kind = "secret"   // a credential for a host, which the operator supplies and the agent never sees
 	Limit    Kind = "limit"    // more of a limit
 	Question Kind = "question" // an answer
 )
@@ -40,7 +42,8 @@ const (
 // Ask is what an agent asks for. Which fields apply, Kind says.
 type Ask struct {
 	Kind     Kind           `json:"kind"`
-	Route    *policy.Route  `json:"route,omitempty"`    // Egress: host, port, protocol, methods, paths; nothing else is looked at
+	Route    *policy.Route  `json:"route,omitempty"`    // Egress, Secret: host, port, protocol, methods, paths; nothing else is looked at
+	Auth     *policy.Auth   `json:"auth,omitempty"`     // Secret: its name, and how it is put on
 	Host     string         `json:"host,omitempty"`     // Limit: the route's; "" for the bottle's own
 	More     *policy.Limits `json:"more,omitempty"`     // Limit: to be added; the window stays
 	Question string         `json:"question,omitempty"` // Question
@@ -100,7 +103,13 @@ type Decision struct {
 	Scope   Scope  `json:"scope,omitzero"`
 	Reason  string `json:"reason,omitempty"`
 	Answer  string `json:"answer,omitempty"`
+	Secret  string `json:"secret,omitempty"` // the value that was asked for, in clear: the caller keeps it, the ledger does not
 	By      string `json:"by,omitempty"`
+}
+
+// Format prints no value.
+func (d Decision) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "[decision on %s, approve %t]", d.Digest, d.Approve)
 }
 
 // digest names everything that a decision is about: v is of strings, numbers, slices and

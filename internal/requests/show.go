@@ -26,7 +26,7 @@ type Shown struct {
 func Show(r Request, now policy.Policy) Shown {
 	s := Shown{Request: r}
 	switch r.Kind {
-	case Egress:
+	case Egress, Secret:
 		s.showRoutes(now)
 	case Limit:
 		s.showLimit(now)
@@ -53,6 +53,9 @@ func (s *Shown) showRoutes(now policy.Policy) {
 		s.SoFar = append(s.SoFar, have.String())
 	}
 	s.Risks = risks(s.Routes, now)
+	if s.Kind == Secret && len(s.SoFar) > 0 {
+		s.Risks = append(s.Risks, "it comes before the routes that there are, and they no longer decide about what it covers")
+	}
 }
 
 // whatever says in words what an empty list means.

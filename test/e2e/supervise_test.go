@@ -101,7 +101,7 @@ func TestClaudeAsksAndIsGranted(t *testing.T) {
 }
 
 // approveEdited approves what was asked for, at the address of the stand-in, once.
-func (h house) approveEdited(s requests.Shown) {
+func (h house) approveEdited(s requests.Shown, extra ...string) {
 	h.t.Helper()
 	_, port, _ := net.SplitHostPort(h.Standin.Address)
 	route := s.Routes[0]
@@ -113,11 +113,20 @@ func (h house) approveEdited(s requests.Shown) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	c := h.Command(h.t.Context(), "approve", s.ID, "--edit", "--once", "-y")
-	c.Env = append(c.Env, fmt.Sprintf("EDITOR=cp '%s/edited.json'", h.Home))
+	c := h.Command(h.t.Context(), append([]string{"approve", s.ID, "--edit", "--once", "-y"}, extra...)...)
+	c.Env = append(c.Env, fmt.Sprintf("EDITOR=cp '%s/edited.json'", h.Home), "SUPPLIED=supplied-0123456789")
 	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "granted "+s.ID+", once") || !strings.Contains(string(out), "may be at a private address") {
 		h.t.Fatalf("got %s, %v", out, err)
 	}
+}
+
+// requests are those that wait.
+func (h house) requests() (found []requests.Shown) {
+	h.t.Helper()
+	if err := json.Unmarshal([]byte(h.run(0, "", "requests", "--json").Stdout), &found); err != nil {
+		h.t.Fatal(err)
+	}
+	return found
 }
 
 // lastBody is the last conversation that reached the model.
@@ -198,6 +207,21 @@ func TestTheOperatorsVerbs(t *testing.T) {
 		t.Errorf("taken back: got %q", got)
 	}
 	h.run(1, "", "revoke", granted)
+
+	secret := h.asked(h.tool(identity, "request_secret", `{"host":"docs.example","name":"DEPLOY_TOKEN","scheme":"bearer","methods":["POST"],"why":"x"}`))
+	h.run(2, "", "approve", secret, "-y") // there is no terminal to type it on
+	var s requests.Shown
+	for _, found := range h.requests() {
+		if found.ID == secret {
+			s = found
+		}
+	}
+	h.approveEdited(s, "--secret-from", "env:SUPPLIED")
+	h.inside(identity, "curl -sS -m 60 -d x https://docs.example/echo")
+	sent := h.Standin.Requests()
+	if got := sent[len(sent)-1].Header.Get("Authorization"); got != "Bearer supplied-0123456789" {
+		t.Errorf("the upstream got %q", got)
+	}
 
 	always := h.asked(h.tool(identity, "request_egress", `{"host":"manual.example","methods":["GET"],"why":"x"}`))
 	if r := h.run(0, "", "approve", always, "-y", "--always"); !strings.Contains(r.Stderr, "+     - {host: manual.example, methods: [GET]}") {

@@ -28,6 +28,9 @@ func (o *operator) tell() {
 func (o *operator) Ask(_ context.Context, a requests.Ask) (requests.Request, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if a.Kind == requests.Secret && a.Auth != nil && o.has(a.Auth.Secret) {
+		return requests.Request{}, &requests.Refusal{Code: "invalid", Reason: a.Auth.Secret + " is a credential that the bottle has: ask for the route with request_egress, or choose another name"}
+	}
 	r, err := o.ledger.Ask(time.Now(), o.config.Policy(), a)
 	if err != nil {
 		return r, err
@@ -147,8 +150,12 @@ func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error
 		return requests.Shown{}, err
 	}
 	if r.Grant != nil {
+		if r.Kind == requests.Secret {
+			o.supplied[id] = control.Secret{Name: r.Routes[0].Auth.Secret, Value: d.Secret}
+		}
 		if err := o.enforce(); err != nil {
 			o.ledger.Restore(before)
+			delete(o.supplied, id)
 			return requests.Shown{}, err
 		}
 		o.poke() // its end may be the next
@@ -195,8 +202,10 @@ func decided(seen requests.Shown, r requests.Request) audit.Event {
 func (o *operator) Edit(id, digest string, routes []policy.Route) (requests.Shown, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if err := o.known(routes); err != nil {
-		return requests.Shown{}, err
+	if asked, err := o.ledger.Get(id); err == nil && asked.Kind == requests.Egress {
+		if err := o.known(routes); err != nil {
+			return requests.Shown{}, err
+		}
 	}
 	r, err := o.ledger.Edit(id, digest, o.config.Policy(), routes)
 	if err != nil {
@@ -214,11 +223,7 @@ func (o *operator) known(routes []policy.Route) error {
 		if r.Auth == nil {
 			continue
 		}
-		found := false
-		for _, s := range o.config.Secrets {
-			found = found || s.Name == r.Auth.Secret
-		}
-		if !found {
+		if !o.has(r.Auth.Secret) {
 			return fmt.Errorf("the bottle has no secret %q", r.Auth.Secret)
 		}
 	}
@@ -239,6 +244,9 @@ func (o *operator) Revoke(id string) (requests.Shown, error) {
 
 // end takes what has ended out of force, whatever state egress is in.
 func (o *operator) end(ended ...requests.Request) {
+	for _, r := range ended {
+		delete(o.supplied, r.ID)
+	}
 	if data, err := o.document(o.config); err == nil {
 		o.egress.must(data)
 	}

@@ -92,7 +92,7 @@ func TestTheAgentAsksAndTheOperatorDecides(t *testing.T) {
 	r := supervised(t)
 	agent := r.agent(t)
 	tools, err := agent.ListTools(t.Context(), nil)
-	if err != nil || len(tools.Tools) != 7 {
+	if err != nil || len(tools.Tools) != 8 {
 		t.Fatalf("got %v, %v", tools, err)
 	}
 	if text, _ := call(t, agent, "list_policy", object{}, nil); !strings.Contains(text, "api.example") || strings.Contains(text, realKey) {
@@ -374,5 +374,60 @@ func TestAttackG11_SecretsInWordsAreMasked(t *testing.T) {
 	var e audit.Event
 	if line := r.line(t, &e); e.Kind != audit.Ask || strings.Contains(line, token) {
 		t.Errorf("got %s", line)
+	}
+}
+
+// A credential that the operator supplies is the parent's and egress's alone: neither the
+// agent nor the operator's lists nor the log ever have it, and it goes with its grant.
+func TestASuppliedCredential(t *testing.T) {
+	r := supervised(t)
+	agent := r.agent(t)
+	const value = "supplied-REALrealREAL-0123"
+	ask := object{"name": "DEPLOY_TOKEN", "host": "deploy.example", "scheme": "bearer", "methods": []string{"POST"}, "why": "x"}
+	var asked requests.Request
+	if text, failed := call(t, agent, "request_secret", ask, &asked); failed {
+		t.Fatal(text)
+	}
+	shown := r.pending(t)
+	if shown.Delta[0] != "+ https://deploy.example:443 POST with DEPLOY_TOKEN (any path)" || shown.Credentials[0] != "DEPLOY_TOKEN" {
+		t.Errorf("got %+v", shown)
+	}
+	if _, err := r.operate().Decide(t.Context(), shown.ID, requests.Decision{Digest: shown.Digest, Approve: true}); err == nil {
+		t.Error("it was granted without a value")
+	}
+	if _, err := r.operate().Decide(t.Context(), shown.ID, requests.Decision{Digest: shown.Digest, Approve: true, Secret: "two\nlines"}); err == nil || r.request(t, shown.ID).State != requests.Pending {
+		t.Errorf("a value that cannot be sent: %v", err)
+	}
+	if _, err := r.operate().Decide(t.Context(), shown.ID, requests.Decision{Digest: shown.Digest, Approve: true, Secret: value}); err != nil {
+		t.Fatal(err)
+	}
+	if !r.exists(t, "deploy.example") {
+		t.Error("it is not reachable")
+	}
+	policy, err := r.operate().Policy(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string]any{"requests": r.pending(t), "policy": policy} {
+		if data, err := json.Marshal(v); err != nil || bytes.Contains(data, []byte(value)) {
+			t.Errorf("%s: got %s, %v", name, data, err)
+		}
+	}
+	for _, tool := range []string{"list_policy", "list_requests"} {
+		if text, _ := call(t, agent, tool, object{}, nil); strings.Contains(text, value) {
+			t.Errorf("%s: got %s", tool, text)
+		}
+	}
+	if text, failed := call(t, agent, "request_secret", ask, nil); !failed || !strings.Contains(text, "the bottle has") {
+		t.Errorf("again: got %s", text)
+	}
+	if _, err := r.operate().Revoke(t.Context(), shown.ID); err != nil || r.exists(t, "deploy.example") {
+		t.Errorf("taken back: %v", err)
+	}
+	for _, kind := range []string{audit.Ask, audit.Decision, audit.GrantEnd, audit.Lookup} {
+		var e audit.Event
+		if line := r.line(t, &e); e.Kind != kind || strings.Contains(line, value) {
+			t.Errorf("got %s, want %s", line, kind)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -32,8 +33,9 @@ type operator struct {
 	revision int                  // of the configuration
 	config   control.EgressConfig // the operator's own, without grants
 	ledger   *requests.Ledger
-	asked    int           // revision of the ledger
-	changed  chan struct{} // closed when asked goes up
+	supplied map[string]control.Secret // with grants, by request
+	asked    int                       // revision of the ledger
+	changed  chan struct{}             // closed when asked goes up
 
 	counting sync.Mutex
 	used     map[string]int64 // grants' uses that have not been counted yet
@@ -47,7 +49,7 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 	_, suffix, _ := cutLast(c.Bottle, "-")
 	o := &operator{
 		bottle: c.Bottle, log: out, revision: 1, config: *c.Egress,
-		ledger: requests.New(suffix), changed: make(chan struct{}), used: make(map[string]int64), wake: make(chan struct{}, 1),
+		ledger: requests.New(suffix), changed: make(chan struct{}), supplied: make(map[string]control.Secret), used: make(map[string]int64), wake: make(chan struct{}, 1),
 	}
 	for _, s := range services {
 		switch s.name {
@@ -132,7 +134,17 @@ func (o *operator) change(next control.EgressConfig, what string) error {
 
 // document is what egress is to go by: the operator's policy, and what is granted.
 func (o *operator) document(c control.EgressConfig) ([]byte, error) {
+	c.Secrets = slices.Clone(c.Secrets)
+	for _, id := range slices.Sorted(maps.Keys(o.supplied)) {
+		c.Secrets = append(c.Secrets, o.supplied[id])
+	}
 	return json.Marshal(c.WithPolicy(o.ledger.Effective(c.Policy())))
+}
+
+// has reports whether the bottle has a secret of this name.
+func (o *operator) has(name string) bool {
+	named := func(s control.Secret) bool { return s.Name == name }
+	return slices.ContainsFunc(o.config.Secrets, named) || slices.ContainsFunc(slices.Collect(maps.Values(o.supplied)), named)
 }
 
 // listenControl makes the control API's socket, for root alone.

@@ -33,6 +33,20 @@ type egressIn struct {
 	For      string   `json:"for,omitempty" jsonschema:"how long, as in 30m or 2h; left out: until the bottle ends"`
 }
 
+type secretIn struct {
+	Name      string   `json:"name" jsonschema:"what to call it, as an environment variable: DEPLOY_TOKEN"`
+	Host      string   `json:"host" jsonschema:"the host that it is for, in full"`
+	Port      int      `json:"port,omitempty" jsonschema:"443 unless said otherwise"`
+	Scheme    string   `json:"scheme" jsonschema:"how it is sent: bearer, basic, header or query"`
+	User      string   `json:"user,omitempty" jsonschema:"for basic: the user"`
+	Header    string   `json:"header,omitempty" jsonschema:"for header: its name, as in x-api-key"`
+	Parameter string   `json:"parameter,omitempty" jsonschema:"for query: its name"`
+	Methods   []string `json:"methods,omitempty" jsonschema:"the HTTP methods that need it; leave it out only if any does"`
+	Paths     []string `json:"paths,omitempty" jsonschema:"the paths that need it, as in /repos/acme/**; leave it out only if any does"`
+	Why       string   `json:"why" jsonschema:"what for, in a sentence that the operator can judge"`
+	For       string   `json:"for,omitempty" jsonschema:"how long, as in 30m or 2h; left out: until the bottle ends"`
+}
+
 type limitIn struct {
 	Host      string `json:"host,omitempty" jsonschema:"the host whose limit it is; left out: the bottle's own"`
 	Requests  int64  `json:"requests,omitempty" jsonschema:"so many more requests"`
@@ -99,6 +113,8 @@ func addTools(s *mcp.Server, c *desk) {
 		Description: "What this bottle may do now: routes, deny rules, limits, and what was granted until when."}, listPolicy(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_egress", Annotations: asks,
 		Description: "Ask the operator to let this bottle reach a host. Returns a request's id at once; the decision comes later (check_request)."}, requestEgress(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "request_secret", Annotations: asks,
+		Description: "Ask the operator for a credential for a host. You never see it: the proxy puts it on your requests. Use a program as if you were logged in, or with any dummy credential."}, requestSecret(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_limit", Annotations: asks,
 		Description: "Ask the operator for more requests or bytes, where the policy limits them and they are used up."}, requestLimit(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "ask_operator", Annotations: asks,
@@ -184,6 +200,20 @@ func requestEgress(c *desk) mcp.ToolHandlerFor[egressIn, any] {
 		return ask(ctx, c, requests.Ask{Kind: requests.Egress, Why: in.Why, For: length, Route: &policy.Route{
 			Host: in.Host, Port: in.Port, Protocol: policy.Protocol(in.Protocol), Methods: in.Methods, Paths: in.Paths,
 		}})
+	}
+}
+
+func requestSecret(c *desk) mcp.ToolHandlerFor[secretIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in secretIn) (*mcp.CallToolResult, any, error) {
+		length, err := duration(in.For)
+		if err != nil {
+			return nil, nil, err
+		}
+		return ask(ctx, c, requests.Ask{
+			Kind: requests.Secret, Why: in.Why, For: length,
+			Route: &policy.Route{Host: in.Host, Port: in.Port, Methods: in.Methods, Paths: in.Paths},
+			Auth:  &policy.Auth{Scheme: policy.Scheme(in.Scheme), User: in.User, Header: in.Header, Parameter: in.Parameter, Secret: in.Name},
+		})
 	}
 }
 
