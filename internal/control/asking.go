@@ -98,10 +98,15 @@ func answerAgent(w http.ResponseWriter, v any, err error) {
 
 // CounterClient asks a Counter at the other end of a connection. It may be used
 // concurrently.
-type CounterClient struct{ http http.Client }
+type CounterClient struct {
+	http http.Client
+	gone chan struct{}
+}
 
 // NewCounterClient takes conn over.
 func NewCounterClient(conn net.Conn) *CounterClient {
+	gone := make(chan struct{})
+	conn = &watched{Conn: conn, gone: sync.OnceFunc(func() { close(gone) })}
 	var once sync.Once
 	dial := func() (net.Conn, error) {
 		err := io.ErrClosedPipe // there is one connection, and no other after it
@@ -110,7 +115,37 @@ func NewCounterClient(conn net.Conn) *CounterClient {
 	}
 	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) { return dial() }}
 	transport.Protocols.SetUnencryptedHTTP2(true)
-	return &CounterClient{http.Client{Transport: transport}}
+	return &CounterClient{http.Client{Transport: transport}, gone}
+}
+
+// Gone is closed when the connection has ended. Nothing can be asked any more then.
+func (c *CounterClient) Gone() <-chan struct{} { return c.gone }
+
+// watched tells of a connection's end.
+type watched struct {
+	net.Conn
+	gone func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.gone()
+	}
+	return n, err
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	if err != nil {
+		w.gone()
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	w.gone()
+	return w.Conn.Close()
 }
 
 var _ Counter = (*CounterClient)(nil)

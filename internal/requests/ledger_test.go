@@ -528,7 +528,7 @@ func TestOperatorsRulesStand(t *testing.T) {
 // Whatever happens in whatever order: what can be reached is what was shown and approved,
 // and has not ended.
 func TestOnlyWhatWasShownAndNotEnded(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(200) {
 		sequence(t, rand.New(rand.NewPCG(seed, 1)))
 	}
 }
@@ -591,6 +591,10 @@ func sequence(t *testing.T, r *rand.Rand) {
 			}
 		}
 		l.Expire(now)
+		set, err := policy.New(l.Effective(base()))
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, method := range all {
 			for path := range 3 {
 				target := fmt.Sprintf("/%d", path)
@@ -599,7 +603,7 @@ func sequence(t *testing.T, r *rand.Rand) {
 					live := g.left != 0 && (g.until.IsZero() || now.Before(g.until))
 					want = want || live && g.methods[method+" "+target]
 				}
-				if got := does(t, l, method, "docs.example", target); got != want {
+				if got := set.Request(policy.Request{Protocol: policy.HTTPS, Host: "docs.example", Port: 443, Method: method, Target: target}).Allowed; got != want {
 					t.Fatalf("%s %s: reachable %v, want %v", method, target, got, want)
 				}
 			}

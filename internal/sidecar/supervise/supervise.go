@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -24,6 +25,7 @@ import (
 // Server is a bottle's supervise service.
 type Server struct {
 	http *http.Server
+	gone <-chan struct{} // the parent is
 }
 
 // Bounds of what a client may send.
@@ -33,7 +35,7 @@ const (
 )
 
 // New makes the service of one bottle.
-func New(c control.Counter, log *slog.Logger) (*Server, error) {
+func New(c *control.CounterClient, log *slog.Logger) (*Server, error) {
 	scanner, err := dlp.New(dlp.Options{})
 	if err != nil {
 		return nil, err
@@ -54,20 +56,52 @@ func New(c control.Counter, log *slog.Logger) (*Server, error) {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/mcp", handler)
-	return &Server{&http.Server{
-		Handler: mux, ReadHeaderTimeout: headTimeout, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
+	return &Server{gone: c.Gone(), http: &http.Server{
+		Handler: localOnly(mux), ReadHeaderTimeout: headTimeout, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}, nil
 }
 
-// Serve serves l until ctx ends, and closes it.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	defer context.AfterFunc(ctx, func() { _ = s.http.Close() })()
-	err := s.http.Serve(l)
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+// localOnly refuses what a web page in a browser in the bottle would send, under a name that it
+// made lead here: MCP servers must (specification 2025-11-25, transports, security warning).
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		origin := r.Header.Get("Origin")
+		if !local(r.Host) || origin != "" && !local(strings.TrimPrefix(origin, "http://")) {
+			http.Error(w, "this is for programs in the bottle, at 127.0.0.1", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// local reports whether an authority is this machine.
+func local(authority string) bool {
+	host, _, err := net.SplitHostPort(authority)
+	if err != nil {
+		host = authority
 	}
-	return err
+	return host == "127.0.0.1" || host == "localhost"
+}
+
+// errGone ends the service, to be started again with a connection that works.
+var errGone = errors.New("the connection to the bundle has ended")
+
+// Serve serves l until ctx ends, and closes it; with an error if the parent is gone.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.http.Serve(l) }()
+	var why error
+	select {
+	case err := <-ended:
+		return err
+	case <-s.gone:
+		why = errGone
+	case <-ctx.Done():
+	}
+	_ = s.http.Close()
+	<-ended
+	return why
 }
 
 const instructions = `You work in a bottle: a machine without a network, but for what its operator allows. These tools

@@ -1,0 +1,91 @@
+package supervise
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// served is a service on a socket, whose parent is at the other end of parent.
+func served(t *testing.T) (socket string, parent net.Conn, ended chan error) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	s, err := New(control.NewCounterClient(theirs), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket = filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan error, 1)
+	go func() { ended <- s.Serve(t.Context(), l) }()
+	return socket, ours, ended
+}
+
+func post(t *testing.T, socket, host, origin string) int {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
+	r, err := http.NewRequest(http.MethodPost, "http://127.0.0.1:7717/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = host
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Accept", "application/json, text/event-stream")
+	if origin != "" {
+		r.Header.Set("Origin", origin)
+	}
+	response, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, response.Body)
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+// Attack G12: a page in a browser in the bottle reaches the server under a name of its own
+// (DNS rebinding), or across origins, and asks in the agent's name.
+func TestAttackG12_APageCannotAsk(t *testing.T) {
+	socket, _, _ := served(t)
+	for _, c := range []struct {
+		host, origin string
+		want         int
+	}{
+		{"127.0.0.1:7717", "", 200}, {"localhost:7717", "", 200}, {"127.0.0.1", "http://localhost:7717", 200},
+		{"evil.example:7717", "", 403}, {"127.0.0.1.evil.example", "", 403}, {"127.0.0.1:7717", "https://evil.example", 403}, {"127.0.0.1:7717", "null", 403},
+	} {
+		if got := post(t, socket, c.host, c.origin); got != c.want {
+			t.Errorf("%s from %q: got %d, want %d", c.host, c.origin, got, c.want)
+		}
+	}
+}
+
+// A service that can ask nobody any more ends, so that the bundle starts one that can.
+func TestTheServiceEndsWithItsParent(t *testing.T) {
+	socket, parent, ended := served(t)
+	go func() { _, _ = io.Copy(io.Discard, parent) }()
+	go func() { // the first question opens the connection
+		body := `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_policy","arguments":{}}}`
+		transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
+		r, _ := http.NewRequest(http.MethodPost, "http://127.0.0.1/mcp", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Accept", "application/json, text/event-stream")
+		if response, err := transport.RoundTrip(r); err == nil {
+			_ = response.Body.Close()
+		}
+	}()
+	_ = parent.Close()
+	if err := <-ended; !errors.Is(err, errGone) {
+		t.Errorf("got %v", err)
+	}
+}
