@@ -12,13 +12,22 @@ type alphabet struct {
 	name   string
 	width  int
 	shifts []int // where in a byte a symbol may begin
+	mask   byte  // of the shifts, the highest bit for none
+	prefix bool  // 0x, which is no symbol
 	values [256]byte
 }
 
-const noSymbol = 0xFF
+// What a character is that is no symbol; the x in a prefix is another one.
+const (
+	noSymbol   = 0xFF
+	prefixMark = 0xFE
+)
 
 func newAlphabet(name string, width int, shifts []int, spellings ...string) *alphabet {
 	a := &alphabet{name: name, width: width, shifts: shifts}
+	for _, shift := range shifts {
+		a.mask |= 0x80 >> shift
+	}
 	for i := range a.values {
 		a.values[i] = noSymbol
 	}
@@ -41,12 +50,31 @@ func (a *alphabet) squeeze(dst, src []byte) []byte {
 	dst = slices.Grow(dst, len(src))
 	room := dst[len(dst) : len(dst)+len(src)]
 	n := 0
+	if a.prefix {
+		n = a.squeezePrefixed(room, src)
+		return dst[:len(dst)+n]
+	}
 	for _, c := range src {
 		v := a.values[c]
 		room[n] = v // overwritten if it is none: n is never ahead of the place in src
 		n += int(v>>7) ^ 1
 	}
 	return dst[:len(dst)+n]
+}
+
+// squeezePrefixed does so where a zero with an x behind it is no symbol.
+func (a *alphabet) squeezePrefixed(room, src []byte) int {
+	n, before := 0, byte(noSymbol)
+	for _, c := range src {
+		v := a.values[c]
+		room[n] = v
+		n += int(v>>7) ^ 1
+		if v == prefixMark && before == 0 {
+			n--
+		}
+		before = v
+	}
+	return n
 }
 
 // pack appends the bits of symbols.
@@ -79,7 +107,7 @@ func (a *alphabet) pack(dst, symbols []byte) []byte {
 // place is where in src the n-th symbol stands.
 func (a *alphabet) place(src []byte, n int) int {
 	for i, c := range src {
-		if a.values[c] == noSymbol {
+		if a.values[c] >= prefixMark || i+1 < len(src) && a.values[c] == 0 && a.values[src[i+1]] == prefixMark {
 			continue
 		}
 		if n == 0 {
@@ -162,26 +190,26 @@ func textRuns(data []byte, least int, yield func(start, end int)) {
 // its characters.
 const minWide = 40
 
+// wideStep is how far apart the looks are that show each such run.
+const wideStep = minWide - 10
+
 // wideRuns yields the runs of text that are mostly beyond ASCII, which textRuns does not
 // see. Few of them are longer than a look at each minWide bytes would show.
 func wideRuns(data []byte, yield func(start, end int)) {
 	const high = 0x8080808080808080
-	for i := 0; i+8 <= len(data); i += minWide - 10 {
+	for i := 0; i+8 <= len(data); i += wideStep {
 		if binary.LittleEndian.Uint64(data[i:])&high == 0 {
 			continue
 		}
-		p := i
-		for p < i+3 && !utf8.RuneStart(data[p]) {
-			p++
-		}
-		if _, size := utf8.DecodeRune(data[p:]); size < 2 && !isText(data[p]) || textLen(data[p:]) < 6 {
+		p := wideAt(data, i)
+		if p < 0 {
 			continue
 		}
 		start, end := around(data, p)
 		if end-start >= minWide {
 			yield(start, end)
 		}
-		i = max(i, end-minWide+10)
+		i = max(i, end-wideStep)
 	}
 }
 

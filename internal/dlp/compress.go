@@ -40,20 +40,23 @@ func (c *scan) inflate(v *view, depth int) {
 	}
 }
 
-// deflated searches what body decompresses to.
-func (c *scan) deflated(v *view, body []byte, depth int) {
+// deflated searches what body decompresses to, and reports whether that ended before
+// body did.
+func (c *scan) deflated(v *view, body []byte, depth int) (ended bool) {
 	if !c.work(1024) {
-		return
+		return true
 	}
 	var r io.Reader
+	from := bytes.NewReader(body)
 	if n := len(c.flates); n > 0 {
 		r, c.flates = c.flates[n-1], c.flates[:n-1]
-		_ = r.(flate.Resetter).Reset(bytes.NewReader(body), nil)
+		_ = r.(flate.Resetter).Reset(from, nil)
 	} else {
-		r = flate.NewReader(bytes.NewReader(body))
+		r = flate.NewReader(from)
 	}
 	c.stream(v, r, depth)
 	c.flates = append(c.flates, r)
+	return from.Len() > 0
 }
 
 func (c *scan) zstd(v *view, data []byte, depth int) {

@@ -94,10 +94,10 @@ func (c *scan) ruleAt(v *view, start int, entry gram) {
 		}
 		return
 	}
-	if !c.work(2 * maxToken) {
+	if !c.work(2 * r.reach) {
 		return
 	}
-	low, high := max(0, start-maxToken), min(len(v.data), start+maxToken)
+	low, high := max(0, start-r.reach), min(len(v.data), start+r.reach)
 	near := v.data[low:high]
 	at := start - low
 	if entry.form >= 2 {

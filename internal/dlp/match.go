@@ -22,6 +22,7 @@ type rule struct {
 	parts   []part // of the pattern
 	literal string // the longest literal part
 	before  int    // how far the literal stands from the beginning
+	reach   int    // how far a token and what must stand around it go, from its literal
 }
 
 // part is a literal, or characters of a class.
@@ -51,11 +52,26 @@ func compile(rules []rule) ([]rule, error) {
 			}
 			before += len(p.literal) + p.min
 		}
+		r.reach = r.longest()
 		if len(r.literal) < gramLen-1 || len(r.literals()) == 0 {
 			return nil, fmt.Errorf("rule %s: no literal of %d characters", r.id, gramLen-1)
 		}
 	}
 	return rules, nil
+}
+
+// longest is how long a token and what must stand around it can be, as far as they are
+// followed.
+func (r *rule) longest() int {
+	const around = 32
+	n := around
+	for _, p := range r.parts {
+		n += len(p.literal) + p.max
+	}
+	if n > maxToken || r.custom != nil {
+		return maxToken
+	}
+	return n
 }
 
 // literals are what to look for: the literal, or if it is one character too short, it

@@ -1,11 +1,11 @@
 package dlp
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math"
 	"math/bits"
 	"slices"
+	"unicode/utf8"
 )
 
 // alphabets are the encodings of whole bits. What stands between symbols is left out,
@@ -23,7 +23,7 @@ func newAlphabets() alphabets {
 		base64:    newAlphabet("base64", 6, even, upper+lower+digits+"+/", upper+lower+digits+"-_"),
 		base32:    newAlphabet("base32", 5, all, upper+"234567", lower+"234567"),
 		base32hex: newAlphabet("base32hex", 5, all, digits+upper[:22], digits+lower[:22]),
-		hex:       newAlphabet("hex", 4, []int{0, 4}, digits+"ABCDEF", digits+"abcdef"),
+		hex:       newHex(),
 		base58:    newAlphabet("base58", 0, nil, digits[1:]+"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz").values,
 		base85: [3][256]byte{
 			newAlphabet("base85", 0, nil, symbols85()).values,
@@ -33,20 +33,29 @@ func newAlphabets() alphabets {
 	}
 }
 
+// newHex is hex, also where each byte has a prefix of its own, 0x or \x.
+func newHex() *alphabet {
+	a := newAlphabet("hex", 4, []int{0, 4}, digits+"ABCDEF", digits+"abcdef")
+	a.prefix = true
+	a.values['x'], a.values['X'] = prefixMark, prefixMark
+	return a
+}
+
 // symbols decodes what is written in some alphabet.
 func (c *scan) symbols(v *view, depth int) {
 	if depth <= 0 || len(v.data) < c.least*4/3 {
 		return
 	}
 	c.packed(v, depth, c.base64, v.data, 0)
-	c.hexDigits(v, depth)
+	c.packed(v, depth, c.hex, v.data, 0)
 	c.base32Runs(v, depth)
 	c.base58Runs(v, depth)
 	c.base85Runs(v, depth)
 	c.numbers(v, depth)
 }
 
-// packed reads the symbols of a part of the view that begins at base.
+// packed reads the symbols of a part of the view that begins at base, at each alignment
+// at which they may be something.
 func (c *scan) packed(v *view, depth int, a *alphabet, part []byte, base int) {
 	if !c.work(len(part)) {
 		return
@@ -54,18 +63,76 @@ func (c *scan) packed(v *view, depth int, a *alphabet, part []byte, base int) {
 	symbols := a.squeeze(c.borrow(), part)
 	packed := a.pack(c.borrow(), symbols)
 	c.giveBack(symbols)
+	child := func(l late, data []byte, at int) *view {
+		return v.child(a.name, data, func(start, end int) (int, int) {
+			from, to := a.span(part, l.shift, at+start, at+end)
+			return base + from, base + to
+		})
+	}
+	telling := c.textLate(a, packed, depth-1, child)
+	if depth > 1 {
+		telling |= c.inflateLate(v, a, packed, depth-1)
+	}
 	for _, shift := range a.shifts {
+		l := late{packed, shift}
+		if telling&(0x80>>shift) == 0 && (v.turned || len(packed) < minWide || !l.hasWide()) {
+			continue
+		}
 		if !c.work(len(packed)) {
 			break
 		}
-		late := shifted(c.borrow(), packed, shift)
-		c.bytes(v.child(a.name, late, func(start, end int) (int, int) {
-			from, to := a.span(part, shift, start, end)
-			return base + from, base + to
-		}), depth-1)
-		c.giveBack(late)
+		data := l.part(c.borrow(), 0, l.len())
+		c.bytes(child(l, data, 0), depth-1)
+		c.giveBack(data)
 	}
 	c.giveBack(packed)
+}
+
+// textLate searches the short runs of text in packed symbols, and tells at which shifts
+// there are longer ones.
+func (c *scan) textLate(a *alphabet, packed []byte, depth int, child func(late, []byte, int) *view) (more byte) {
+	const reach = 64
+	eachText(packed, a.mask, c.least, func(l late, i int) (int, bool) {
+		from, to := max(0, i-reach), min(l.len(), i+reach)
+		near := l.part(c.borrow(), from, to)
+		defer c.giveBack(near)
+		start, end := around(near, i-from)
+		if start < utf8.UTFMax && from > 0 || end > len(near)-utf8.UTFMax && to < l.len() {
+			more |= 0x80 >> l.shift
+			return 0, false
+		}
+		if end-start >= c.least && c.decode(end-start) {
+			c.view(child(l, near, from).part(start, end), depth)
+		}
+		return from + end, true
+	})
+	return more
+}
+
+// trial is how much of what may be compressed is decompressed to see whether it is.
+const trial = 512
+
+// inflateLate searches what is compressed in packed symbols, where that is no more than
+// a trial shows, and tells at which shifts there may be more.
+func (c *scan) inflateLate(v *view, a *alphabet, packed []byte, depth int) (more byte) {
+	c.magics.each(packed, a, func(l late, i int) {
+		bit := byte(0x80) >> l.shift
+		if more&bit != 0 {
+			return
+		}
+		near := l.part(c.borrow(), i, min(l.len(), i+trial))
+		defer c.giveBack(near)
+		if body := zlibBody(near); body != nil {
+			ended := c.deflated(v.child(a.name, nil, nil).child("zlib", nil, nil), body, depth-1)
+			if ended || i+trial >= l.len() {
+				return
+			}
+		} else if near[0] == 'x' || !startsCompressed(near) {
+			return
+		}
+		more |= bit
+	})
+	return more
 }
 
 // bytes searches what was decoded, which may be text in places.
@@ -88,7 +155,10 @@ func (c *scan) bytes(v *view, depth int) {
 // promising reports whether something short that was decoded is worth a view.
 func (c *scan) promising(data []byte) bool {
 	text := false
-	textRuns(data, c.least, func(int, int) { text = true })
+	eachText(data, 0x80, c.least, func(late, int) (int, bool) {
+		text = true
+		return 0, false
+	})
 	return text || startsCompressed(data)
 }
 
@@ -103,30 +173,6 @@ func symbols85() string {
 		symbols = append(symbols, c)
 	}
 	return string(symbols)
-}
-
-// hexDigits decodes hex, also where each byte has a prefix of its own, 0x or \x.
-func (c *scan) hexDigits(v *view, depth int) {
-	if !hasPrefixes(v.data) {
-		c.packed(v, depth, c.hex, v.data, 0)
-		return
-	}
-	if !c.work(len(v.data)) {
-		return
-	}
-	bare := c.borrow()
-	bare = append(bare, v.data...)
-	for i := range bare[1:] {
-		if bare[i] == '0' && bare[i+1]|0x20 == 'x' {
-			bare[i] = '.'
-		}
-	}
-	c.packed(v, depth, c.hex, bare, 0)
-	c.giveBack(bare)
-}
-
-func hasPrefixes(data []byte) bool {
-	return bytes.Contains(data, []byte("0x")) || bytes.Contains(data, []byte("0X"))
 }
 
 // base32Runs decodes runs of letters of one case and digits, with short separators.
@@ -321,11 +367,10 @@ func (c *scan) base85Run(v *view, depth, start, end int) {
 }
 
 func (c *scan) base85Part(v *view, depth, start, end int) {
-	if end-start < c.least*5/4 || !c.work(3*(end-start)) {
+	if end-start < c.least*5/4 || !c.work(end-start) {
 		return
 	}
-	for i := range c.base85 {
-		phases := text85(&c.base85[i], v.data[start:end])
+	for i, phases := range c.text85(v.data[start:end], c.least) {
 		for phase := range 5 {
 			if phases&(1<<phase) != 0 {
 				c.base85From(v, depth, &c.base85[i], start+phase, end)
@@ -334,32 +379,66 @@ func (c *scan) base85Part(v *view, depth, start, end int) {
 	}
 }
 
-// text85 is the set of alignments at which ten symbols somewhere in run stand for text.
-func text85(values *[256]byte, run []byte) (phases uint8) {
-	const top = 85 * 85 * 85 * 85
-	var group uint64
-	have, recent := 0, uint32(0)
-	for i, ch := range run {
-		value := values[ch]
-		if value == noSymbol {
-			have, group, recent = 0, 0, 0
-			continue
-		}
-		if have == 5 {
-			group -= uint64(values[run[i-5]]) * top
-		} else {
-			have++
-		}
-		group = group*85 + uint64(value)
-		recent <<= 1
-		if have == 5 && group <= math.MaxUint32 && text32(uint32(group)) {
-			recent |= 1
-			if recent&(1<<5) != 0 {
-				phases |= 1 << ((i + 1) % 5)
+// text85 is, for each alphabet, the set of alignments at which as many groups on end
+// stand for text as the least text has whole. One of so many is looked at in any case,
+// those beside it if that is text.
+func (t *tables) text85(run []byte, least int) (phases [3]uint8) {
+	groups := 2
+	if least >= 16 {
+		groups = 3
+	}
+	for phase := range 5 {
+		for i := phase + 5*(groups-1); i+5 <= len(run); i += 5 * groups {
+			for maybe := t.first85[run[i]]; maybe != 0; maybe &= maybe - 1 {
+				if a := bits.TrailingZeros8(maybe); textGroups(&t.base85[a], run, i, groups) {
+					phases[a] |= 1 << phase
+				}
 			}
 		}
 	}
 	return phases
+}
+
+// textGroups reports whether the group at i and those beside it are so many of text.
+func textGroups(values *[256]byte, run []byte, i, need int) bool {
+	if !textGroup(values, run[i:]) {
+		return false
+	}
+	n := 1
+	for j := i + 5; n < need && j+5 <= len(run) && textGroup(values, run[j:]); j += 5 {
+		n++
+	}
+	for j := i - 5; n < need && j >= 0 && textGroup(values, run[j:]); j -= 5 {
+		n++
+	}
+	return n >= need
+}
+
+// textGroup reports whether the first five symbols stand for four bytes of text.
+func textGroup(values *[256]byte, run []byte) bool {
+	group := uint64(0)
+	for _, ch := range run[:5] {
+		value := values[ch]
+		if value == noSymbol {
+			return false
+		}
+		group = group*85 + uint64(value)
+	}
+	return group <= math.MaxUint32 && text32(uint32(group))
+}
+
+// newFirst85 has, for each character, the base85 alphabets in which a group of text may
+// begin with it.
+func newFirst85(values [3][256]byte) (first [256]byte) {
+	const highest = 0x7FFFFFFF / (85 * 85 * 85 * 85) // since text is ASCII
+	for a := range values {
+		for ch, value := range values[a] {
+			if value <= highest {
+				first[ch] |= 1 << a
+			}
+		}
+	}
+	return first
 }
 
 // text32 reports whether four bytes are all printable or blanks.
@@ -407,14 +486,8 @@ func (c *scan) numbers(v *view, depth int) {
 	const block = 64
 	start, end := 0, 0
 	for i := 0; i < len(v.data); i += block {
-		count := 0
 		part := v.data[i:min(i+block, len(v.data))]
-		for _, ch := range part {
-			if ch-'0' < 10 {
-				count++
-			}
-		}
-		if 25*count < 7*len(part) {
+		if 25*countDigits(part) < 7*len(part) {
 			continue
 		}
 		if i > end+block {
@@ -424,6 +497,23 @@ func (c *scan) numbers(v *view, depth int) {
 		end = min(i+2*block, len(v.data))
 	}
 	c.numbersIn(v, depth, start, end)
+}
+
+// countDigits counts them eight bytes at a time.
+func countDigits(text []byte) (n int) {
+	const high, low = 0x8080808080808080, 0x0101010101010101
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		digits := ((w | high) - '0'*low) &^ ((w | high) - ('9'+1)*low) &^ w & high
+		n += bits.OnesCount64(digits)
+	}
+	for _, ch := range text[i:] {
+		if isDigit(ch) {
+			n++
+		}
+	}
+	return n
 }
 
 func (c *scan) numbersIn(v *view, depth, start, end int) {

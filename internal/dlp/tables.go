@@ -15,6 +15,8 @@ type tables struct {
 	kinds   [256]byte // of base32
 	marks   [256]bool // what base64 has not
 	folds   [1 << 16]byte
+	magics  *magics
+	first85 [256]byte
 	seed    maphash.Seed
 }
 
@@ -27,7 +29,8 @@ func newTables() (*tables, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tables{rules: rules, grams: ruleGrams(rules), alphabets: newAlphabets(), seed: maphash.MakeSeed()}
+	t := &tables{rules: rules, grams: ruleGrams(rules), alphabets: newAlphabets(), magics: newMagics(), seed: maphash.MakeSeed()}
+	t.first85 = newFirst85(t.base85)
 	for i := range 256 {
 		t.rotated[i] = rot13Byte(byte(i))
 		t.kinds[i] = base32Kind(byte(i))

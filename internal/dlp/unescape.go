@@ -62,7 +62,7 @@ func kinds(src []byte) []kind {
 	if bytes.IndexByte(src, '\\') < 0 || bytes.IndexByte(src, '%') < 0 && bytes.IndexByte(src, '&') < 0 {
 		return list
 	}
-	list = append(list, kind{"escapes", unescapeMark, nextEscape})
+	list = append(list, kind{"escapes", unescapeMark, nextMark})
 	if len(src) <= smallView {
 		list = append(list, kind{"escapes", unslashOne, nextEscape})
 	}
@@ -177,6 +177,24 @@ func nextEscape(src []byte, i int) int {
 	}
 	for ; i < len(src); i++ {
 		if c := src[i]; c == '%' || c == '&' || c == '\\' {
+			return i
+		}
+	}
+	return i
+}
+
+// nextMark is where an escape may begin that is none of a backslash.
+func nextMark(src []byte, i int) int {
+	const high, low = 0x8080808080808080, 0x0101010101010101
+	for ; i+8 <= len(src); i += 8 {
+		w := binary.LittleEndian.Uint64(src[i:])
+		percent, ampersand := w^'%'*low, w^'&'*low
+		if found := ((percent-low)&^percent | (ampersand-low)&^ampersand) & high; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(src); i++ {
+		if c := src[i]; c == '%' || c == '&' {
 			return i
 		}
 	}

@@ -251,7 +251,7 @@ func (c *scan) turn(v *view, depth int) {
 		t.turned = true
 		if n > largeTurned {
 			c.packed(t, depth-1, c.base64, words, 0)
-			c.hexDigits(t, depth-1)
+			c.packed(t, depth-1, c.hex, words, 0)
 			return
 		}
 		c.unescape(t, depth-1)
