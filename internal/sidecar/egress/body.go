@@ -204,7 +204,7 @@ func (q *search) stream(ctx context.Context, where part, contentType string) (lo
 	t, failed := q.dlp.NewStream(q.bodyInput(contentType))
 	return func(p []byte) error {
 		if failed != nil {
-			return unsearchable(failed)
+			return unsearchable(ctx, failed)
 		}
 		done, err := q.turn(ctx)
 		if err != nil {
@@ -215,6 +215,6 @@ func (q *search) stream(ctx context.Context, where part, contentType string) (lo
 		if found := q.settle(where, findings); found != nil {
 			return found
 		}
-		return unsearchable(err)
+		return unsearchable(ctx, err)
 	}
 }

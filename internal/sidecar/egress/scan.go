@@ -111,7 +111,7 @@ func (q *search) scan(ctx context.Context, in dlp.Input) ([]dlp.Finding, error) 
 	}
 	defer done()
 	findings, err := q.dlp.Scan(ctx, in)
-	return findings, unsearchable(err)
+	return findings, unsearchable(ctx, err)
 }
 
 // decide gives each finding the action that the manifest or the defaults want, and
@@ -234,10 +234,14 @@ type errUnsearched struct {
 
 func (e *errUnsearched) Error() string { return e.reason }
 
-// unsearchable puts an error of the scanner's in words; nil stays nil.
-func unsearchable(err error) error {
+// unsearchable puts an error of the scanner's in words; nil stays nil. That a client went
+// away is no refusal.
+func unsearchable(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err() // nobody waits for it any more
 	}
 	return &errUnsearched{reason: "the request cannot be searched for secrets: " + err.Error()}
 }

@@ -1,8 +1,10 @@
 package egress
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -240,6 +242,21 @@ func TestActionsAreChecked(t *testing.T) {
 		c.CACert, c.CAKey = ca.CertPEM, ca.KeyPEM
 		if _, err := New(c, audit.NewWriter(io.Discard), nil); err == nil {
 			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// A client that goes away while its upload is searched has given up; it was not refused, and
+// the log must not say so.
+func TestAClientThatGoesAwayIsNotRefused(t *testing.T) {
+	l := newLab(t, policy.Route{Host: "api.example"})
+	now := l.server.rules.Load()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 { // it may notice before or after it begins
+		q := &search{scanner: now.scanner, host: "api.example", route: &now.routes[0].route}
+		if err := q.stream(ctx, inBody, "")([]byte("hello")); !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
 		}
 	}
 }
