@@ -36,8 +36,7 @@ func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *htt
 		return
 	}
 	t := &tunnel{takenOver: conn, protocol: d.Route.Protocol, host: d.Host, port: port}
-	asked := policy.Request{Host: d.Host, Port: port}
-	t.done = s.hold(now, &opening{allowed: func(then *rules) bool { return !now.set.Revoked(then.set, asked) }, end: func() { _ = t.takenOver.Close() }})
+	t.done = s.hold(&opening{used: now, asked: policy.Request{Host: d.Host, Port: port}, end: func() { _ = t.takenOver.Close() }})
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		_ = t.Close()
 		return

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
 // errRevoked ends what a change of the rules no longer allows.
@@ -20,17 +22,20 @@ type openings struct {
 
 // opening is one of them.
 type opening struct {
-	allowed func(*rules) bool
-	end     func() // may be called more than once, and must not wait
-	number  uint64 // in the order in which they were opened
+	used   *rules         // by which it was decided
+	asked  policy.Request // what was decided on; of a tunnel only host and port
+	end    func()         // may be called more than once, and must not wait
+	number uint64         // in the order in which they were opened
 }
+
+func (o *opening) revoked(now *rules) bool { return o.used.set.Revoked(now.set, o.asked) }
 
 func newOpenings() *openings { return &openings{all: make(map[*opening]struct{})} }
 
-// hold registers an opening that was decided by the rules used, until done is called.
-func (s *Server) hold(used *rules, o *opening) (done func()) {
+// hold registers an opening until done is called.
+func (s *Server) hold(o *opening) (done func()) {
 	s.openings.add(o)
-	if now := s.rules.Load(); now != used && !o.allowed(now) { // they changed meanwhile
+	if now := s.rules.Load(); now != o.used && o.revoked(now) { // they changed meanwhile
 		o.end()
 	}
 	return func() { s.openings.remove(o) }
@@ -56,7 +61,7 @@ func (o *openings) review(now *rules) {
 	o.mu.Lock()
 	var over []*opening
 	for one := range o.all {
-		if !one.allowed(now) {
+		if one.revoked(now) {
 			over = append(over, one)
 		}
 	}

@@ -177,10 +177,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 	counted := &countingWriter{ResponseWriter: w}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	defer s.hold(x.rules, &opening{
-		allowed: func(now *rules) bool { return !x.rules.set.Revoked(now.set, x.asked) },
-		end:     func() { cancel(errRevoked) },
-	})()
+	defer s.hold(&opening{used: x.rules, asked: x.asked, end: func() { cancel(errRevoked) }})()
 	r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		x.mu.Lock()
 		defer x.mu.Unlock()
