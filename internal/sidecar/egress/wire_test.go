@@ -166,6 +166,7 @@ func FuzzTunnel(f *testing.F) {
 	} {
 		f.Add([]byte(said))
 	}
+	f.Add(bytes.Repeat([]byte("x"), 4095))
 	w := newWireLab(f)
 	f.Fuzz(func(t *testing.T, said []byte) { w.say(t, said) })
 }
