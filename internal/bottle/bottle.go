@@ -18,8 +18,11 @@ const (
 // ErrNotRunning is Open's answer for a bottle that does not run.
 var ErrNotRunning = errors.New("no such bottle is running")
 
-// ErrRunning is Remove's answer for a bottle that runs.
+// ErrRunning is the answer of Remove, and of Prepare to a resume, for a bottle that runs.
 var ErrRunning = errors.New("the bottle is running")
+
+// ErrGone is Prepare's answer to a resume of what is not there any more.
+var ErrGone = errors.New("its home and workspace are gone")
 
 // Bottle is a running bottle. Its methods may be called concurrently.
 type Bottle interface {

@@ -24,7 +24,9 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// what to do about it.
 	Available(context.Context) error
 	// Prepare resolves names, images, runtime and files. It creates no remote or
-	// runtime resource of the bottle; building a missing image is Launch's work.
+	// runtime resource of the bottle; building a missing image is Launch's work. With
+	// Spec.Resume the error is ErrRunning when the bottle runs, and ErrGone when its home or
+	// workspace is not there any more; what a failed Launch leaves is then as it was before.
 	Prepare(context.Context, Spec) (P, error)
 	// Launch brings the bottle up with its agent running and hands it over. The
 	// caller closes the Bottle.

@@ -13,6 +13,7 @@ type Spec struct {
 	Manifest *manifest.Manifest
 	Agent    string
 	Identity string // empty: Use mints one
+	Resume   bool   // the bottle of Identity again: its home, its workspace, its conversation
 	Cwd      string // the operator's working directory
 
 	CopyCwd       bool // bring the repository at Cwd into the workspace

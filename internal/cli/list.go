@@ -184,7 +184,7 @@ func (a *App) recorded(identity string) (listed, error) {
 	l := listed{Identity: identity, Agent: m.Agent, Backend: m.Backend, StartedAt: m.StartedAt.Format(time.RFC3339), Status: "not running", ExitCode: m.ExitCode}
 	switch {
 	case m.EndedAt == nil:
-		l.Status = "interrupted (bot-bottle cleanup)"
+		l.Status = "interrupted (bot-bottle resume, or cleanup)"
 	case m.Remove:
 		l.Status = "removed, audit log kept"
 	case m.ExitCode != nil:

@@ -72,6 +72,11 @@ func (a *App) runStart(ctx context.Context, agent string, args []string, f start
 	if err != nil {
 		return err
 	}
+	return a.launch(ctx, backend, spec, f)
+}
+
+// launch starts what a Spec describes and stays with it, as start and resume do.
+func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Spec, f startFlags) error {
 	if f.dry {
 		return a.dryRun(ctx, backend, spec)
 	}
@@ -87,6 +92,9 @@ func (a *App) runStart(ctx context.Context, agent string, args []string, f start
 	if errors.Is(err, bottle.ErrDetached) {
 		_, _ = fmt.Fprintf(a.Stderr, "\nbot-bottle: left %s running; come back with: bot-bottle attach %s\n", person.identity, person.identity)
 		return nil
+	}
+	if err == nil && !f.detach && !spec.Remove && a.onTerminal() {
+		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s has ended; to go on with it: bot-bottle resume %s\n", person.identity, person.identity)
 	}
 	if err == nil && code != 0 {
 		return status(code)

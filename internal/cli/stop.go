@@ -13,7 +13,7 @@ func (a *App) stop() *cobra.Command {
 		Use:   "stop IDENTITY…",
 		Short: "Stop bottles; their home and workspace stay",
 		Long: `Stop asks each agent to end, ends it if it does not, and removes the bottle's containers.
-Home and workspace stay, unless the bottle was started with --rm.`,
+Home and workspace stay, unless the bottle was started with --rm: bot-bottle resume goes on.`,
 		Example:           "  bot-bottle stop implementer-k7x2m4",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeRunning,

@@ -48,6 +48,9 @@ func claudeSetup(in Input) Setup {
 		files = append(files, File{Path: claudeMCP, Mode: 0o644, Data: []byte(`{"mcpServers": {"operator": {"type": "http", "url": "` + SuperviseURL + `", "alwaysLoad": true}}}` + "\n")})
 	}
 	argv = append(argv, "--dangerously-skip-permissions")
+	if in.Continue {
+		argv = append(argv, "--continue")
+	}
 	if in.PromptFile != "" {
 		argv = append(argv, "--append-system-prompt-file", in.PromptFile)
 	}

@@ -50,6 +50,7 @@ type Input struct {
 	PromptFile    string            // path in the bottle, "" when the agent has no prompt
 	RemoteControl bool
 	Supervise     bool     // there is an MCP server at SuperviseURL
+	Continue      bool     // the agent's last conversation, if there is one, goes on
 	Interactive   bool     // a terminal is attached or may be attached later
 	Args          []string // the manifest's args, then the operator's
 }

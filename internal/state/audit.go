@@ -96,8 +96,8 @@ func (s Store) hasMore(identity, path string) (bool, error) {
 	return audit.Extends(old, fresh)
 }
 
-// auditHead is where the log ends, nil if that cannot be told.
-func (s Store) auditHead(identity string) *audit.Head {
+// AuditHead is where a bottle's log ends, nil if that cannot be told.
+func (s Store) AuditHead(identity string) *audit.Head {
 	f, err := os.Open(s.AuditFile(identity))
 	if err != nil {
 		return nil

@@ -49,6 +49,11 @@ type Metadata struct {
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 	ExitCode  *int       `json:"exit_code,omitempty"`
 
+	// What a resumed bottle finds as it left it: what stands for its secrets (worthless
+	// outside of it), and what the operator was shown, to be compared with.
+	Placeholders map[string]string `json:"placeholders,omitempty"`
+	Preflight    string            `json:"preflight,omitempty"`
+
 	// Audit is where the audit log ended: at EndedAt, or, while the bottle runs, before
 	// this run. It tells of a log that lost its end since, or was written anew.
 	Audit *audit.Head `json:"audit,omitempty"`
@@ -142,7 +147,7 @@ func (s Store) End(identity string, code *int, now time.Time) error {
 		return err
 	}
 	m.EndedAt, m.ExitCode = &now, code
-	if head := s.auditHead(identity); head != nil {
+	if head := s.AuditHead(identity); head != nil {
 		m.Audit = head
 	}
 	return s.Write(m)

@@ -48,6 +48,17 @@ func (d *Driver) Launch(ctx context.Context, p Plan, say bottle.Progress) (bottl
 
 // launch does it once, and leaves nothing behind on error.
 func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bottle, err error) {
+	undo := func() error { return d.discard(ctx, p.Identity) }
+	if p.Resume {
+		before, err := d.State.Read(p.Identity)
+		if err != nil {
+			return nil, err
+		}
+		if err := d.sweepBefore(ctx, p.Identity); err != nil {
+			return nil, err
+		}
+		undo = func() error { return d.retreat(ctx, before) }
+	}
 	log, err := d.continueLog(p.Identity)
 	if err != nil {
 		return nil, err
@@ -57,7 +68,7 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, d.discard(ctx, p.Identity))
+			err = errors.Join(err, undo())
 		}
 	}()
 	needs, err := d.supplies(ctx, p, say)
@@ -76,6 +87,7 @@ func (d *Driver) metadata(p Plan, log control.Log) state.Metadata {
 	m := state.Metadata{
 		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: p.Backend,
 		Image: p.Image, Runtime: p.Runtime, Remove: p.Remove, StartedAt: d.Now().UTC(),
+		Placeholders: p.Placeholders, Preflight: p.summary(),
 	}
 	if log.After.Lines > 0 {
 		m.Audit = &log.After
@@ -164,9 +176,7 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log contro
 // provision collects the bottle's files and environment, in the order of DESIGN §6.
 func (p Plan) provision(needs supplies) (*provision.Archive, error) {
 	a := &provision.Archive{}
-	for _, file := range p.Provider.Files {
-		a.Add(file)
-	}
+	p.addProviderFiles(a)
 	if err := provision.CA(a, needs.ca.CertPEM, needs.roots); err != nil {
 		return nil, err
 	}

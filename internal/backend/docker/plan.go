@@ -55,6 +55,10 @@ type Plan struct {
 	Withheld     []string // the provider's other credentials, which the agent does not see
 	Wanted       []string // credentials of which the agent needs one and has none
 
+	Resume bool   // home and workspace are there, as the bottle left them
+	Before string // the preflight of its last run
+	Settle bool   // of a resumed one: its credential is another one, so what the provider keeps at home is written anew
+
 	TTY, Stdin, Remove bool
 	Term               string
 	Repository         string // on the host, to be cloned into the workspace; "" for none
@@ -68,8 +72,63 @@ const (
 	defaultPIDs   = 1024
 )
 
-// WriteSummary writes the preflight.
+// WriteSummary writes the preflight; of a resumed bottle, also what has changed since.
 func (p Plan) WriteSummary(w io.Writer) error {
+	if !p.Resume {
+		return p.describe(w)
+	}
+	var now strings.Builder
+	if err := p.describe(&now); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, now.String()+changes(p.Before, now.String()))
+	return err
+}
+
+// summary is the preflight as it is recorded.
+func (p Plan) summary() string {
+	var b strings.Builder
+	_ = p.describe(&b) // into memory
+	return b.String()
+}
+
+// changes lists the lines that went and those that came, "" for none.
+func changes(before, now string) string {
+	if before == "" {
+		return ""
+	}
+	lines := func(s string) []string {
+		var all []string
+		group := ""
+		for line := range strings.Lines(s) {
+			words := strings.Fields(line)
+			if !strings.HasPrefix(line, "   ") && len(words) > 0 {
+				group, words = words[0], words[1:] // the first of a group carries its name, wherever it stands
+			}
+			all = append(all, group+" "+strings.Join(words, " "))
+		}
+		return all
+	}
+	was, is := lines(before), lines(now)
+	var b strings.Builder
+	for _, line := range was {
+		if !slices.Contains(is, line) {
+			b.WriteString("  - " + line + "\n")
+		}
+	}
+	for _, line := range is {
+		if !slices.Contains(was, line) {
+			b.WriteString("  + " + line + "\n")
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "  since its last run:\n" + b.String()
+}
+
+// describe writes what the bottle gets.
+func (p Plan) describe(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(key, format string, args ...any) {
 		_, _ = fmt.Fprintf(t, "  %s\t%s\n", key, printable(fmt.Sprintf(format, args...)))
@@ -167,6 +226,9 @@ func (p Plan) volumesLine() string {
 	names := []string{resource(p.Identity, roleHome) + " at " + provider.Home, resource(p.Identity, roleWorkspace) + " at " + provider.Workspace}
 	if p.Remove {
 		return strings.Join(names, ", ") + ", removed at the end"
+	}
+	if p.Resume {
+		return strings.Join(names, ", ") + ", as it left them"
 	}
 	return strings.Join(names, ", ") + ", kept"
 }

@@ -46,6 +46,11 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err := p.resolveRoutes(s.Resolved, cli); err != nil {
 		return Plan{}, err
 	}
+	if s.Resume {
+		if err := d.resolveResume(ctx, &p); err != nil {
+			return Plan{}, err
+		}
+	}
 	p.resolveAgent(s, cli)
 	return p, d.resolveImage(ctx, &p, cli, s)
 }
@@ -224,6 +229,7 @@ func (p *Plan) resolveAgent(s bottle.Spec, cli provider.Provider) {
 		PromptFile:    p.PromptFile,
 		RemoteControl: s.RemoteControl,
 		Supervise:     p.Supervise,
+		Continue:      p.Resume,
 		Interactive:   s.TTY,
 		Args:          slices.Concat(s.Resolved.Agent.Args, s.Args),
 	})

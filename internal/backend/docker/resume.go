@@ -1,0 +1,72 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+// resolveResume looks for what a bottle left, and makes the plan one for the same bottle:
+// it knows its placeholders, of which the agent's files at home are full.
+func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
+	record, err := d.State.Read(p.Identity)
+	if err != nil {
+		return fmt.Errorf("cannot read the record of %s: %w", p.Identity, err)
+	}
+	if open, err := d.Open(ctx, p.Identity); err == nil {
+		return errors.Join(fmt.Errorf("%s: %w", p.Identity, bottle.ErrRunning), open.Detach())
+	}
+	for _, r := range []role{roleHome, roleWorkspace} {
+		if _, err := d.Client.VolumeInspect(ctx, resource(p.Identity, r), client.VolumeInspectOptions{}); errdefs.IsNotFound(err) {
+			return fmt.Errorf("%s: %w", p.Identity, bottle.ErrGone)
+		} else if err != nil {
+			return err
+		}
+	}
+	p.Resume, p.Remove, p.Before = true, record.Remove, record.Preflight
+	for name := range p.Placeholders {
+		if known := record.Placeholders[name]; known != "" {
+			p.Placeholders[name] = known
+		} else {
+			p.Settle = true
+		}
+	}
+	return nil
+}
+
+// addProviderFiles gives a bottle what its agent needs; a resumed one has what is at home.
+func (p Plan) addProviderFiles(a *provision.Archive) {
+	for _, file := range p.Provider.Files {
+		if !p.Resume || p.Settle || !strings.HasPrefix(file.Path, provider.Home+"/") {
+			a.Add(file)
+		}
+	}
+}
+
+// sweepBefore removes what a crash has left of a bottle's last run, but for its home and
+// workspace, and keeps what its bundle has to tell.
+func (d *Driver) sweepBefore(ctx context.Context, identity string) error {
+	return errors.Join(
+		d.removeContainer(ctx, resource(identity, roleAgent)), d.harvest(ctx, identity),
+		d.removeVolumes(ctx, identity, []role{roleSockets}),
+	)
+}
+
+// retreat takes down what a failed resume made. What was there before stays, and so does
+// the record of it.
+func (d *Driver) retreat(ctx context.Context, before state.Metadata) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
+	defer cancel()
+	err := d.sweepBefore(ctx, before.Identity)
+	before.Audit = d.State.AuditHead(before.Identity)
+	return errors.Join(err, d.State.Write(before))
+}

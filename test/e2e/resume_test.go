@@ -1,0 +1,181 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// identityOf takes the identity out of what start says.
+func identityOf(t *testing.T, stderr string) string {
+	t.Helper()
+	found := regexp.MustCompile(`([a-z0-9-]+-[a-z2-7]{6}) is up`).FindStringSubmatch(stderr)
+	if found == nil {
+		t.Fatalf("nothing is up: %s", stderr)
+	}
+	return found[1]
+}
+
+// The real Claude Code ends; resumed, it knows what was said, its files are there, its key
+// is still worth nothing, and the log goes on where it was.
+func TestResumeContinuesTheConversation(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "noted", Tool: "echo kept > /workspace/file; echo kept > ~/file"})
+	identity := identityOf(t, h.run(0, "", "start", "-y", "claude", "--", "-p", "remember the word xylophone").Stderr)
+	h.removeAtEnd(identity)
+	before := len(h.Standin.Requests())
+	if err := h.Write("bottles/dev.md", strings.Replace(h.read("bottles/dev.md"), "secrets:", "env: {EDITOR: ed}\nresources: {pids: 333}\nsecrets:", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.run(0, "", "resume", "--dry-run", identity); !strings.Contains(r.Stdout, "since its last run:") || !strings.Contains(r.Stdout, "+ limits cpus all, memory 4096 MiB, processes 333") {
+		t.Errorf("the preflight does not say what changed: %s", r.Stdout)
+	}
+	r := h.run(0, "", "resume", "-y", identity, "--", "-p", "which word?")
+	if strings.TrimSpace(r.Stdout) != "noted" {
+		t.Errorf("got %q %q", r.Stdout, r.Stderr)
+	}
+	remembered := false
+	for _, request := range h.Standin.Requests()[before:] {
+		remembered = remembered || strings.Contains(request.Body, "xylophone") && strings.Contains(request.Body, "which word?")
+		if key := request.Header.Get("X-Api-Key"); key != "" && key != h.Key {
+			t.Errorf("the upstream got %q", key)
+		}
+	}
+	if !remembered {
+		t.Error("the conversation did not go on")
+	}
+	if log := h.run(0, "", "logs", identity, "--json"); strings.Count(log.Stdout, `"event":"begin"`) != 2 {
+		t.Errorf("got %s", log.Stdout)
+	}
+	h.run(0, "", "logs", identity, "--verify")
+}
+
+func (h house) read(name string) string {
+	h.t.Helper()
+	data, err := os.ReadFile(filepath.Join(h.Home, name))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(data)
+}
+
+// The CLI, the agent's container and the bundle die at once, as with the machine. What was
+// done is there, the log is whole, and what was left behind is gone.
+func TestResumeAfterACrash(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "noted"})
+	h.sleeper()
+	var out, said bytes.Buffer
+	start := h.Command(t.Context(), "start", "-y", "sleeper")
+	start.Stdout, start.Stderr = &out, &said
+	if err := start.Start(); err != nil {
+		t.Fatal(err)
+	}
+	identity := h.awaitOne()
+	h.removeAtEnd(identity)
+	if r := h.run(0, "", "exec", identity, "--", "sh", "-c", "echo work > /workspace/file; sync; cat /workspace/file"); r.Stdout != "work\n" {
+		t.Fatalf("got %+v", r)
+	}
+	placeholder := strings.TrimSpace(h.inside(identity, "echo $ANTHROPIC_API_KEY").Stdout)
+	_ = start.Process.Signal(syscall.SIGKILL)
+	_ = start.Wait()
+	for _, container := range []string{"agent", "sidecar"} {
+		if _, err := h.Engine.ContainerKill(t.Context(), "bot-bottle-"+identity+"-"+container, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+			t.Error(err)
+		}
+	}
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if got := h.inside(identity, "cat /workspace/file; env").Stdout; !strings.HasPrefix(got, "work\n") || strings.Contains(got, h.Key) || !strings.Contains(got, "ANTHROPIC_API_KEY="+placeholder) {
+		t.Errorf("got %s", got)
+	}
+	if again := h.run(2, "", "resume", "-y", identity); !strings.Contains(again.Stderr, "attach "+identity) {
+		t.Errorf("running: got %s", again.Stderr)
+	}
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "logs", identity, "--verify")
+	if log := h.read("state/" + identity + "/audit.jsonl"); strings.Count(log, `"event":"`+audit.Begin+`"`) != 2 {
+		t.Errorf("got %s", log)
+	}
+}
+
+// A resume that fails takes nothing with it: neither home nor workspace nor the record.
+func TestAFailedResumeLosesNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	identity := h.kept()
+	h.removeAtEnd(identity)
+	h.run(2, "", "resume", "-y", "nobody-aaaaaa")
+	h.run(2, "", "resume", "-y", "../"+identity)
+	good := h.read("sleeper/Dockerfile")
+	if err := h.Write("sleeper/Dockerfile", good+"RUN false\n"); err != nil {
+		t.Fatal(err)
+	}
+	h.run(125, "", "resume", "-y", "--detach", identity)
+	if err := h.Write("sleeper/Dockerfile", good); err != nil {
+		t.Fatal(err)
+	}
+	// and one that the engine refuses, with the bundle on its way
+	modest := h.read("bottles/dev.md")
+	if err := h.Write("bottles/dev.md", strings.Replace(modest, "secrets:", "resources: {cpus: 900}\nsecrets:", 1)); err != nil {
+		t.Fatal(err)
+	}
+	h.run(125, "", "resume", "-y", "--detach", identity)
+	if err := h.Write("bottles/dev.md", modest); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.run(0, "", "list", "all"); !strings.Contains(r.Stdout, identity) {
+		t.Errorf("the record is gone: %s", r.Stdout)
+	}
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if got := h.inside(identity, "cat /workspace/file").Stdout; got != "work\n" {
+		t.Errorf("got %q", got)
+	}
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "logs", identity, "--verify")
+	h.run(0, "", "rm", identity)
+	h.run(2, "", "resume", "-y", identity)
+}
+
+// removeAtEnd stops and removes a bottle when the test ends.
+func (h house) removeAtEnd(identity string) {
+	h.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		_, _ = h.Run(ctx, nil, "stop", identity)
+		_, _ = h.Run(ctx, nil, "rm", identity)
+	})
+}
+
+// awaitOne waits until a bottle is up, and returns its identity.
+func (h house) awaitOne() string {
+	h.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		logs, _ := filepath.Glob(filepath.Join(h.Home, "state", "*-*", "audit.jsonl"))
+		if len(logs) == 1 && strings.Contains(h.read(strings.TrimPrefix(logs[0], h.Home)), `"event":"`+audit.Begin+`"`) {
+			return filepath.Base(filepath.Dir(logs[0]))
+		}
+	}
+	h.t.Fatal("no bottle runs")
+	return ""
+}
+
+// kept is a stopped bottle with a file in its workspace.
+func (h house) kept() string {
+	h.t.Helper()
+	h.sleeper()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	h.run(0, "", "exec", identity, "--", "sh", "-c", "echo work > /workspace/file")
+	h.run(0, "", "stop", identity)
+	return identity
+}
