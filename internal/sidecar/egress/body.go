@@ -109,6 +109,9 @@ func (s *Server) searchBody(r *http.Request, x *exchange, a ahead) error {
 // whole searches a body and returns what may go: data itself, or another one with what is
 // to be taken out taken out.
 func (q *search) whole(ctx context.Context, h http.Header, data []byte) ([]byte, error) {
+	if err := formFields(h).look(data); err != nil {
+		return nil, err
+	}
 	in := q.bodyInput(h.Get("Content-Type"))
 	in.Data = data
 	findings, err := q.scan(ctx, in)

@@ -78,7 +78,8 @@ func (s *Server) searchCoded(r *http.Request, x *exchange, a ahead) error {
 // through searches a body that decodes to more than is held at a time.
 func (q *search) through(ctx context.Context, h http.Header, plain io.Reader) error {
 	look := q.stream(ctx, inBody, h.Get("Content-Type"))
-	n, err := io.Copy(io.Discard, &searched{io.NopCloser(io.LimitReader(plain, maxDecoded+1)), look})
+	named := &searched{io.NopCloser(io.LimitReader(plain, maxDecoded+1)), formFields(h).look}
+	n, err := io.Copy(io.Discard, &searched{named, look})
 	switch {
 	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)):
 		return err

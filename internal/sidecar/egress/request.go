@@ -128,12 +128,6 @@ func (x *exchange) refused(err error) refusal {
 	return no
 }
 
-// overrides are headers by which servers take a request for one of another method than
-// was decided on.
-func overrides() []string {
-	return []string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
-}
-
 // unfit names what would make a request escape inspection, "" if nothing does.
 func unfit(r *http.Request) string {
 	upgrade := r.Header.Values("Upgrade")
@@ -142,8 +136,8 @@ func unfit(r *http.Request) string {
 		return "method " + r.Method + " is not carried"
 	case len(upgrade) > 1 || len(upgrade) == 1 && !strings.EqualFold(upgrade[0], "websocket"):
 		return "only an upgrade to websocket is carried" // not h2c (ATTACKS B7)
-	case slices.ContainsFunc(overrides(), func(name string) bool { return r.Header.Get(name) != "" }):
-		return "a header that names another method is not carried"
+	case otherMethodIn(r) != "":
+		return otherMethodIn(r) + otherMethod
 	case r.Header.Get("Http2-Settings") != "":
 		return "an upgrade to h2c is not carried"
 	case !strings.HasPrefix(r.URL.EscapedPath(), "/") && r.URL.EscapedPath() != "":
@@ -227,7 +221,8 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	if out.Body != nil && out.Body != http.NoBody {
 		x.out.ReadCloser = out.Body
 		if x.streamed {
-			x.out.ReadCloser = &searched{out.Body, x.search.stream(out.Context(), inBody, out.Header.Get("Content-Type"))}
+			named := &searched{out.Body, formFields(out.Header).look}
+			x.out.ReadCloser = &searched{named, x.search.stream(out.Context(), inBody, out.Header.Get("Content-Type"))}
 		}
 		if x.rules.limits(x.decision.Rule) {
 			x.out.ReadCloser = x.meter(x.out.ReadCloser, s.up(x.rules, x.decision.Rule))
