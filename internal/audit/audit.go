@@ -40,6 +40,10 @@ const Bundle = "bundle"
 // be killed on the way, that it began is known.
 const Open = "open"
 
+// Ahead is the same of a request without a body, whose end follows soon: who reads the log
+// wants to hear of it only if that is missing.
+const Ahead = "ahead"
+
 // Decisions.
 const (
 	Allow = "allow"
@@ -54,7 +58,7 @@ type Event struct {
 	Bottle   string          `json:"bottle"`
 	Service  string          `json:"service"`
 	Kind     string          `json:"event"`
-	Phase    string          `json:"phase,omitempty"` // Open: a second event tells of the end
+	Phase    string          `json:"phase,omitempty"` // Open or Ahead: a second event, of the same time, tells of the end
 	Decision string          `json:"decision,omitempty"`
 	Reason   string          `json:"reason,omitempty"`
 	Protocol policy.Protocol `json:"protocol,omitempty"`

@@ -203,8 +203,8 @@ func (e *logError) Hint() string { return e.hint }
 // place is shown, and is an error in the end.
 func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time.Time) (err error) {
 	out := bufio.NewWriter(a.Stdout)
-	defer func() { err = errors.Join(err, out.Flush()) }()
-	show := a.shower(out, o.json)
+	show, end := a.shower(out, o.json)
+	defer func() { err = errors.Join(err, end(), out.Flush()) }()
 	reader := audit.NewReader(log, m.Identity)
 	var wrong error
 	for n := 0; ; n++ {
@@ -238,14 +238,15 @@ func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time
 	}
 }
 
-// shower prints one event after the other: as they are, or for people.
-func (a *App) shower(out io.Writer, asJSON bool) func(audit.Event, []byte) error {
+// shower prints one event after the other, and what is left at the end: as they are, or for
+// people.
+func (a *App) shower(out io.Writer, asJSON bool) (show func(audit.Event, []byte) error, end func() error) {
 	width := a.width()
 	if !asJSON {
 		t := &timeline{out: out, width: width, local: time.Local}
-		return func(e audit.Event, _ []byte) error { return t.show(e) }
+		return func(e audit.Event, _ []byte) error { return t.show(e) }, t.end
 	}
-	return func(_ audit.Event, line []byte) error {
+	show = func(_ audit.Event, line []byte) error {
 		text := string(line)
 		if width > 0 { // a log that somebody edited must not speak to the terminal
 			text = printable(strings.TrimSuffix(text, "\n")) + "\n"
@@ -253,6 +254,7 @@ func (a *App) shower(out io.Writer, asJSON bool) func(audit.Event, []byte) error
 		_, err := io.WriteString(out, text)
 		return err
 	}
+	return show, func() error { return nil }
 }
 
 // width of the terminal that results go to, 0 if they go elsewhere.

@@ -371,3 +371,27 @@ func TestAttackH1_TheTimelineIsPlain(t *testing.T) {
 		}
 	}
 }
+
+// Invariant 3: of a request that egress was killed over only its beginning is on record;
+// whoever reads the table hears of it, and of no other's.
+func TestTheTimelineShowsWhatHasNoEnd(t *testing.T) {
+	begun := func(path string) audit.Event {
+		return audit.Event{Time: noon, Kind: audit.Request, Decision: audit.Allow, Phase: audit.Ahead, Host: "api.example", Method: "GET", Path: path}
+	}
+	ended := begun("/ended")
+	ended.Phase, ended.Status = "", 200
+	var out strings.Builder
+	tl := &timeline{out: &out, local: time.UTC}
+	for _, e := range []audit.Event{begun("/ended"), begun("/killed"), ended} {
+		if err := tl.show(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tl.end(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 4 || !strings.Contains(lines[2], "allow") || !strings.Contains(lines[2], "/ended") || !strings.Contains(lines[3], "/killed") || !strings.Contains(lines[3], "its end is not on record") {
+		t.Errorf("got %s", out.String())
+	}
+}

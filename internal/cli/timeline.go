@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +23,14 @@ type timeline struct {
 	local  *time.Location
 	day    string
 	headed bool
+	ahead  map[begun]audit.Event // those whose end has not come
+}
+
+// begun is what both events of one have in common.
+type begun struct{ time, host, method, path string }
+
+func beginningOf(e audit.Event) begun {
+	return begun{e.Time.Format(time.RFC3339Nano), e.Host, e.Method, e.Path}
 }
 
 // Widths of the columns but the target's and the reason's, and of the spaces between them.
@@ -31,6 +41,14 @@ const (
 )
 
 func (t *timeline) show(e audit.Event) error {
+	if e.Phase == audit.Ahead {
+		if t.ahead == nil {
+			t.ahead = make(map[begun]audit.Event)
+		}
+		t.ahead[beginningOf(e)] = e
+		return nil
+	}
+	delete(t.ahead, beginningOf(e))
 	var text string
 	if !t.headed {
 		t.headed = true
@@ -44,6 +62,18 @@ func (t *timeline) show(e audit.Event) error {
 	text += t.row(at.Format(time.TimeOnly), verdict(e), method(e), t.target(e), number(e.Status), traffic(e), took(e), reason(e))
 	_, err := io.WriteString(t.out, text)
 	return err
+}
+
+// end shows the requests of which only the beginning is on record.
+func (t *timeline) end() error {
+	left := slices.SortedFunc(maps.Values(t.ahead), func(a, b audit.Event) int { return a.Time.Compare(b.Time) })
+	for _, e := range left {
+		e.Phase, e.Reason = audit.Open, "its end is not on record"
+		if err := t.show(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // row is one line, and the reason on a line of its own where there is no room beside.

@@ -404,13 +404,13 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 	s.record(e)
 }
 
-// recordOpening writes an event ahead for a request with which much may go out.
+// recordOpening writes an event before the first byte of a request goes out.
 func (s *Server) recordOpening(r *http.Request, x *exchange) {
-	if r.ContentLength == 0 && r.Header.Get("Upgrade") == "" {
-		return
-	}
 	e := s.event(r, x)
 	e.Phase = audit.Open
+	if r.ContentLength == 0 && r.Header.Get("Upgrade") == "" {
+		e.Phase = audit.Ahead
+	}
 	s.record(e)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,27 +118,35 @@ func TestAttackJ4_AFloodOfRefusalsIsCounted(t *testing.T) {
 	})
 }
 
-// Invariant 3: an upload is on record before its first byte reaches the upstream, so a
+// Invariant 3: a request is on record before its first byte reaches the upstream, so a
 // bottle that gets egress killed on the way hides nothing by it.
-func TestAttackH5_AnUploadIsOnRecordBeforeItLeaves(t *testing.T) {
+func TestAttackH5_ARequestIsOnRecordBeforeItLeaves(t *testing.T) {
 	var log func() []audit.Event
-	recorded := make(chan bool, 1)
+	recorded := make(chan string, 1)
 	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) {
-		before := false
+		before := "nothing"
 		for _, e := range log() {
-			before = before || e.Phase == audit.Open && e.Method == "POST" && e.Path == "/upload"
+			if e.Method == r.Method && e.Path == r.URL.Path && e.Phase != "" {
+				before = e.Phase
+			}
 		}
 		recorded <- before
 		_, _ = io.Copy(io.Discard, r.Body)
 	})
 	l := newLab(t, up.route("api.example", keyAuth()))
 	log = func() []audit.Event { return l.eventsOf(t) }
-	response, err := l.client(t, false).Do(request(t, "POST", "https://api.example/upload", strings.NewReader("data")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = response.Body.Close()
-	if !<-recorded {
-		t.Error("the upstream had it before the log did")
+	for _, c := range []struct{ method, body, want string }{{"POST", "data", audit.Open}, {"GET", "", audit.Ahead}, {"DELETE", "", audit.Ahead}} {
+		response, err := l.client(t, false).Do(request(t, c.method, "https://api.example/"+c.method, strings.NewReader(c.body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if got := <-recorded; got != c.want {
+			t.Errorf("%s: when the upstream had it, %s was on record", c.method, got)
+		}
+		end := l.awaitEvent(t, c.method, func(e audit.Event) bool { return e.Method == c.method })
+		if n := len(slices.DeleteFunc(l.eventsOf(t), func(e audit.Event) bool { return !e.Time.Equal(end.Time) })); n != 2 {
+			t.Errorf("%s: %d events of its time", c.method, n)
+		}
 	}
 }
