@@ -155,7 +155,8 @@ type exchange struct {
 	decision policy.Decision
 	model    bool // a conversation with a language model
 	search   *search
-	streamed bool // the body is searched as it goes out
+	streamed bool  // the body is searched as it goes out
+	unsent   error // why it could not be made ours; it must not be sent then (ATTACKS C6)
 	started  time.Time
 
 	mu      sync.Mutex
@@ -179,7 +180,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 	}}))
 	var failed error
 	proxy := &httputil.ReverseProxy{
-		Transport:      x.rules.routes[x.decision.Rule].transport,
+		Transport:      &way{x, x.rules.routes[x.decision.Rule].transport},
 		Rewrite:        func(p *httputil.ProxyRequest) { s.rewrite(p, x) },
 		FlushInterval:  -1,
 		BufferPool:     &s.buffers,
@@ -198,6 +199,23 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 	proxy.ServeHTTP(counted, r)
 }
 
+// way is how an exchange leaves, if it may.
+type way struct {
+	x         *exchange
+	transport http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
+	if w.x.unsent == nil {
+		return w.transport.RoundTrip(r)
+	}
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+	return nil, w.x.unsent
+}
+
 // rewrite turns the bottle's request into ours: strip, then inject.
 func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	out, route := p.Out, x.decision.Route
@@ -211,8 +229,8 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	}
 	out.Header.Del("Sec-WebSocket-Extensions") // compression, through which nobody can look
 	if route.Auth != nil {
-		if err := x.rules.secrets.authorize(out, route.Auth); err != nil {
-			panic(http.ErrAbortHandler) // search.head has seen to that
+		if x.unsent = x.rules.secrets.authorize(out, route.Auth); x.unsent != nil {
+			return
 		}
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
 		out.Header.Del("Range")                       // nor in pieces, each too short to know
@@ -348,7 +366,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 		no.code, no.reason, no.status = "upstream_proxy_failed", x.rules.secrets.maskText(refused.Error()), http.StatusBadGateway
 	case x.over.Load() != nil:
 		no = x.refused(x.over.Load())
-	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)):
+	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)), errors.As(err, new(*errUnreplaced)):
 		no = x.refused(err)
 	case errors.Is(context.Cause(r.Context()), errRevoked):
 		no.code, no.reason = "egress_denied", errRevoked.Error()

@@ -147,7 +147,7 @@ func (w *swap) path(u *url.URL) error {
 	raw = strings.ReplaceAll(raw, w.placeholder, url.PathEscape(w.value))
 	plain, err := url.PathUnescape(raw)
 	if err != nil {
-		return err
+		return &errUnreplaced{"the placeholder of the route's secret stands in a path that cannot be read"}
 	}
 	u.Path, u.RawPath = plain, raw
 	return nil

@@ -3,8 +3,12 @@ package egress
 import (
 	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -59,4 +63,24 @@ func TestPlaceholderIsSwapped(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Attack C6: a credential that turns out not to be replaceable when the request is already
+// on its way. It must not leave, and who asks why must find it.
+func TestAttackC6_WhatCannotBeReplacedAfterAllIsToldWhy(t *testing.T) {
+	l := newLab(t, unreachable(t).route("api.example", &policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"}))
+	now := l.server.rules.Load()
+	asked := policy.Request{Protocol: policy.HTTPS, Host: "api.example", Port: 443, Method: "POST", Target: "/"}
+	x := &exchange{
+		refusal: refusal{protocol: policy.HTTPS, host: "api.example", port: 443}, rules: now, asked: asked, decision: now.set.Request(asked), started: time.Now(),
+		search: &search{scanner: now.scanner, host: "api.example"},
+	}
+	answer := httptest.NewRecorder()
+	l.server.send(answer, httptest.NewRequest("POST", "https://api.example/", strings.NewReader("data")), x)
+	if answer.Code != 403 || !strings.Contains(answer.Body.String(), "placeholder_not_replaced") {
+		t.Errorf("got %d %s", answer.Code, answer.Body)
+	}
+	l.awaitEvent(t, "the refusal", func(e audit.Event) bool {
+		return e.Decision == audit.Deny && strings.Contains(e.Reason, "the placeholder of secret KEY does not stand in the request's head")
+	})
 }
