@@ -238,6 +238,7 @@ func (l *loader) routes(v, secrets *value) []policy.Route {
 			Methods: texts(item.get("methods")), Paths: texts(item.get("paths")), Query: table(item.get("query")), Body: table(item.get("body")),
 			Deny: l.deny(item.get("deny")), Limits: l.limits(item.get("limits"), "limits"), Scan: l.scan(item.get("scan")), Auth: l.auth(item.get("auth"), secrets),
 			CA: l.path(item.get("ca")), Address: text(item.get("address")), Private: truth(item.get("private")),
+			LogPath: policy.LogPath(text(item.get("log_path"))),
 		}
 		l.conditions(item)
 		_, wrong := r.Check()

@@ -148,7 +148,7 @@ func TestRules(t *testing.T) {
 			Deny:   []policy.Deny{{Paths: []string{"/repos/acme/secret/**"}}, {Methods: []string{"POST"}, Body: map[string]string{"query": "*mutation*"}}},
 			Limits: &policy.Limits{Requests: 100, BytesUp: 10 << 20, BytesDown: 1 << 20, Window: time.Hour}, Scan: map[string]dlp.Action{"github-token": dlp.Alert}, Auth: &policy.Auth{Scheme: policy.Placeholder, Secret: "GH_TOKEN"},
 		},
-		{Host: "maps.example", Auth: &policy.Auth{Scheme: policy.Query, Parameter: "key", Secret: "MAPS_KEY"}},
+		{Host: "maps.example", LogPath: policy.LogNone, Auth: &policy.Auth{Scheme: policy.Query, Parameter: "key", Secret: "MAPS_KEY"}},
 	}
 	deny := []policy.Deny{{Host: "api.github.com", Methods: []string{"DELETE"}}, {Host: "**.github.com", Paths: []string{"/gists/**"}}, {Host: "uploads.github.com"}}
 	limits := &policy.Limits{Requests: 1000, BytesUp: 1 << 30, Window: 12 * time.Hour}

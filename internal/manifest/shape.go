@@ -122,6 +122,7 @@ func routeShape() *shape {
 		one("ca", "PEM file with certificates to trust for this route as well.", word),
 		one("address", "host:port to dial instead of resolving the host.", word),
 		one("private", "Whether the address may be private, loopback or link-local.", yesNo),
+		choice("log_path", "What the log tells of paths: redacted (by default), full, or none.", "redacted", "full", "none"),
 	}}
 }
 

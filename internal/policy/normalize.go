@@ -58,7 +58,7 @@ func (r Route) Check() (Route, []FieldError) {
 		{"query", func(r *Route) error { return checkConditions(r.Query, checkParameter) }},
 		{"body", func(r *Route) error { return checkConditions(r.Body, checkField) }},
 		{"deny", normalizeDeny}, {"limits", checkLimits},
-		{"auth", normalizeAuth}, {"address", checkAddress},
+		{"auth", normalizeAuth}, {"address", checkAddress}, {"log_path", checkLogPath},
 	})
 	return r, wrong
 }
@@ -282,6 +282,14 @@ func checkAddress(r *Route) error {
 		}
 	}
 	return nil
+}
+
+func checkLogPath(r *Route) error {
+	switch r.LogPath {
+	case "", LogRedacted, LogFull, LogNone:
+		return nil
+	}
+	return fmt.Errorf("log_path %q is none of redacted, full, none", r.LogPath)
 }
 
 // token reports whether s is one (RFC 9110 §5.6.2).

@@ -21,14 +21,14 @@ func digest(v any) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// account is what a Meter knows a route by: all of it but its limits, deny rules and
-// what is done about findings, so that changing those is no refill. The routes of one
-// grant are counted together.
+// account is what a Meter knows a route by: all of it but its limits, deny rules, what is
+// done about findings and what is logged, so that changing those is no refill. The routes
+// of one grant are counted together.
 func (r Route) account() string {
 	if r.Grant != "" {
 		return "grant " + r.Grant
 	}
-	r.Limits, r.Deny, r.Scan = nil, nil, nil
+	r.Limits, r.Deny, r.Scan, r.LogPath = nil, nil, nil, ""
 	return digest(r)
 }
 

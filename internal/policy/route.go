@@ -36,12 +36,23 @@ type Route struct {
 	Deny     []Deny                `json:"deny,omitempty"`     // for this route's host and port; they win over every route
 	Limits   *Limits               `json:"limits,omitempty"`
 	Auth     *Auth                 `json:"auth,omitempty"`
-	Scan     map[string]dlp.Action `json:"scan,omitempty"`    // by rule of the scanner; before those of the bottle
+	Scan     map[string]dlp.Action `json:"scan,omitempty"` // by rule of the scanner; before those of the bottle
+	LogPath  LogPath               `json:"log_path,omitempty"`
 	CA       string                `json:"ca,omitempty"`      // PEM, extra trust for this route
 	Address  string                `json:"address,omitempty"` // dial host:port here instead of resolving Host
 	Private  bool                  `json:"private,omitempty"` // may dial private, loopback and link-local addresses (never metadata)
 	Grant    string                `json:"grant,omitempty"`   // the request that it was granted by; "" for one of the manifest
 }
+
+// LogPath is what the log tells of the paths of a route's requests. A refusal that no route
+// decided is logged with its path redacted.
+type LogPath string
+
+const (
+	LogRedacted LogPath = "redacted" // without what looks like a key, a person, an identifier; the default, also ""
+	LogFull     LogPath = "full"
+	LogNone     LogPath = "none"
+)
 
 // Deny is what a bottle may not do, whatever a route allows. All conditions that it
 // names must hold; what could be read as meeting them is refused as well. One without

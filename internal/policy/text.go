@@ -24,6 +24,9 @@ func (r Route) String() string {
 	if r.Limits != nil {
 		fmt.Fprintf(&b, " up to %s", r.Limits)
 	}
+	if r.LogPath == LogFull || r.LogPath == LogNone {
+		fmt.Fprintf(&b, " (paths in the log: %s)", r.LogPath)
+	}
 	if len(r.Scan) > 0 {
 		fmt.Fprintf(&b, " (secrets: %s)", dlp.ActionText(r.Scan))
 	}

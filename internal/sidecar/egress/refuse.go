@@ -19,6 +19,7 @@ type refusal struct {
 	status   int    // 403 unless set
 	retry    string // Retry-After; "" where waiting does not help
 	found    []audit.Finding
+	route    *policy.Route // that allowed it; nil for none
 	protocol policy.Protocol
 	host     string
 	port     int
@@ -29,7 +30,7 @@ func (r refusal) Error() string { return r.reason }
 // refuse answers with JSON that an agent can read, and records it.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	status := cmp.Or(no.status, http.StatusForbidden)
-	s.record(audit.Event{
+	s.recordFor(no.route, audit.Event{
 		Kind: kindOf(r), Decision: audit.Deny, Reason: no.reason, Protocol: no.protocol,
 		Host: cmp.Or(no.host, r.Host), Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: status, Findings: no.found,
 	})

@@ -110,7 +110,7 @@ func (e *errDenied) Error() string { return e.reason }
 // refused tells the bottle why its request is not sent, or not to its end.
 func (x *exchange) refused(err error) refusal {
 	no := x.refusal
-	no.code, no.reason, no.found = "egress_denied", err.Error(), x.search.found()
+	no.code, no.reason, no.found, no.route = "egress_denied", err.Error(), x.search.found(), x.decision.Route
 	var unsearched *errUnsearched
 	var over *errLimit
 	switch {
@@ -419,7 +419,7 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 			e.Decision = audit.Deny
 		}
 	}
-	s.record(e)
+	s.recordFor(x.decision.Route, e)
 }
 
 // recordOpening writes an event before the first byte of a request goes out.
@@ -429,7 +429,7 @@ func (s *Server) recordOpening(r *http.Request, x *exchange) {
 	if r.ContentLength == 0 && r.Header.Get("Upgrade") == "" {
 		e.Phase = audit.Ahead
 	}
-	s.record(e)
+	s.recordFor(x.decision.Route, e)
 }
 
 // event is what is known of a request from the start.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
 // Attack C3: the upstream's echo comes where an answer is not looked into: in an
@@ -147,6 +148,30 @@ func TestAttackH5_ARequestIsOnRecordBeforeItLeaves(t *testing.T) {
 		end := l.awaitEvent(t, c.method, func(e audit.Event) bool { return e.Method == c.method })
 		if n := len(slices.DeleteFunc(l.eventsOf(t), func(e audit.Event) bool { return !e.Time.Equal(end.Time) })); n != 2 {
 			t.Errorf("%s: %d events of its time", c.method, n)
+		}
+	}
+}
+
+// A route says what the log tells of its paths; a secret stays out of it in any case, and
+// what no route decided is redacted.
+func TestLogPath(t *testing.T) {
+	up := newOrigin(t, func(http.ResponseWriter, *http.Request) {})
+	long := "/people/alice@corp.example/9f86d081884c7d659a2feaa0c55ad015"
+	for how, want := range map[policy.LogPath]string{"": "/people/…(18)/…(32)", policy.LogRedacted: "/people/…(18)/…(32)", policy.LogFull: long, policy.LogNone: ""} {
+		route := up.route("api.example", nil)
+		route.LogPath, route.Methods = how, []string{"GET"}
+		l := newLab(t, route)
+		_, _ = get(t, l.client(t, false), request(t, "GET", "https://api.example"+long, nil))
+		_, _ = get(t, l.client(t, false), request(t, "DELETE", "https://api.example"+long, nil))
+		_, _ = get(t, l.client(t, false), request(t, "GET", "https://api.example/"+realKey, nil))
+		if e := l.awaitEvent(t, "GET", func(e audit.Event) bool { return e.Method == "GET" && e.Status == 200 }); e.Path != want {
+			t.Errorf("%q: got %q", how, e.Path)
+		}
+		if e := l.awaitEvent(t, "DELETE", func(e audit.Event) bool { return e.Method == "DELETE" }); e.Path != "/people/…(18)/…(32)" {
+			t.Errorf("%q, refused: got %q", how, e.Path)
+		}
+		if strings.Contains(l.events.String(), realKey) {
+			t.Errorf("%q: the key is in the log", how)
 		}
 	}
 }

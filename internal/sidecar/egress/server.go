@@ -161,9 +161,20 @@ type auditError struct{ err error }
 func (e *auditError) Error() string { return "cannot write the audit log: " + e.err.Error() }
 func (e *auditError) Unwrap() error { return e.err }
 
-// record writes one event. What a bottle put in it may be a secret that it should not
+// record writes one event that no route decided.
+func (s *Server) record(e audit.Event) { s.recordFor(nil, e) }
+
+// logPath is what a route's manifest lets the log tell of a path.
+func logPath(route *policy.Route, path string) string {
+	if route != nil && route.LogPath == policy.LogNone {
+		return ""
+	}
+	return audit.RedactPath(path, route != nil && route.LogPath == policy.LogFull)
+}
+
+// recordFor writes one event. What a bottle put in it may be a secret that it should not
 // have; the log must not have it either.
-func (s *Server) record(e audit.Event) {
+func (s *Server) recordFor(route *policy.Route, e audit.Event) {
 	if e.Decision == audit.Deny {
 		unlisted, ok := s.denials.take(time.Now())
 		if !ok {
@@ -173,7 +184,7 @@ func (s *Server) record(e audit.Event) {
 			e.Reason += fmt.Sprintf(" (and %d refusals before it that came too fast to list)", unlisted)
 		}
 	}
-	e.Path = audit.RedactPath(e.Path, false)
+	e.Path = logPath(route, e.Path)
 	secrets := s.rules.Load().secrets
 	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path} {
 		*field = secrets.maskText(*field)
