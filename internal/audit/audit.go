@@ -77,6 +77,10 @@ type Event struct {
 	BytesIn  int64           `json:"bytes_in,omitempty"`  // towards the bottle
 	Millis   float64         `json:"duration_ms,omitempty"`
 	Findings []Finding       `json:"findings,omitempty"`
+
+	// Snapshot is what a request had become, for a bottle that is resumed: the parent alone
+	// writes it (see Decode). It is valid JSON of clean strings.
+	Snapshot json.RawMessage `json:"snapshot,omitempty"`
 	Usage
 }
 

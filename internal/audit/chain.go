@@ -73,6 +73,8 @@ func Decode(line []byte) (Event, error) {
 	switch {
 	case slices.Contains([]string{Begin, End, Lifecycle, Ask, Edit, Decision, GrantEnd}, e.Kind):
 		return Event{}, fmt.Errorf("%s is not for a service to say", e.Kind)
+	case e.Snapshot != nil:
+		return Event{}, errors.New("a snapshot is not for a service to say")
 	case e.Kind == "" || !word(e.Kind) || !word(e.Decision) || !word(e.Phase) || !word(string(e.Protocol)):
 		return Event{}, errors.New("its kind, decision, phase or protocol is no word")
 	}

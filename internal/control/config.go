@@ -10,6 +10,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // Service is a sidecar daemon of a bottle.
@@ -46,7 +47,8 @@ type BundleConfig struct {
 	Log    Log           `json:"log"`
 	Egress *EgressConfig `json:"egress,omitempty"`
 
-	Supervise bool `json:"supervise,omitempty"` // whether the agent may ask for more; the service needs no configuration
+	Requests  []requests.Request `json:"requests,omitempty"`  // of a bottle that is resumed
+	Supervise bool               `json:"supervise,omitempty"` // whether the agent may ask for more; the service needs no configuration
 }
 
 // Log is what the bottle's audit log holds already: a bottle that is resumed continues it.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -31,6 +33,27 @@ type Ledger struct {
 // New returns an empty ledger. The requests' names begin with prefix, so that they are
 // unique where several bottles are looked at.
 func New(prefix string) *Ledger { return &Ledger{prefix: prefix, tokens: burst} }
+
+// Load takes over the requests of a bottle's earlier runs, into a new ledger. Grants that
+// were for as long as the bottle ran have ended with that, and so have those with a credential,
+// which nobody kept; they are returned.
+func (l *Ledger) Load(now time.Time, known []Request) (ended []Request) {
+	for _, r := range known {
+		c := r.copy()
+		if c.Grant.live() && (c.Grant.Scope == Scope{} || c.Kind == Secret) {
+			c.Grant.Ended, c.Grant.Why = now, "the bottle was started again"
+			ended = append(ended, c.copy())
+		}
+		l.requests = append(l.requests, &c)
+		if _, n, ok := strings.Cut(c.ID, "-"); ok {
+			if n, err := strconv.Atoi(n); err == nil {
+				l.next = max(l.next, n)
+			}
+		}
+	}
+	l.forget()
+	return append(ended, l.Expire(now)...)
+}
 
 // Errors that the operator's side tells apart.
 var (

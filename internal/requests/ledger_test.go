@@ -625,3 +625,47 @@ func FuzzClean(f *testing.F) {
 		}
 	})
 }
+
+// Invariant 6, 7: what a bottle's earlier run left. What waits, waits on; a grant with time or
+// uses left has those left; one for as long as the bottle ran has ended, and one whose
+// credential nobody kept.
+func TestLoad(t *testing.T) {
+	l := New("k")
+	now := t0
+	ask := func(a Ask) string {
+		now = now.Add(time.Second)
+		return mustAsk(t, l, now, a).ID
+	}
+	waits, session, hour, uses, over := ask(egress("a.example", nil, nil)), ask(egress("b.example", nil, nil)), ask(egress("c.example", nil, nil)), ask(egress("d.example", nil, nil)), ask(egress("e.example", nil, nil))
+	secret := ask(Ask{Kind: Secret, Route: &policy.Route{Host: "f.example"}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: "K"}})
+	approve(t, l, now, session, Scope{})
+	approve(t, l, now, hour, Scope{For: time.Hour})
+	approve(t, l, now, uses, Scope{Uses: 3})
+	l.Use(now, uses, 2)
+	approve(t, l, now, over, Scope{For: time.Minute})
+	r, _ := l.Get(secret)
+	if _, err := l.Decide(now, secret, base(), Decision{Approve: true, Digest: Show(r, l.Effective(base())).Digest, Scope: Scope{For: time.Hour}, Secret: "v"}); err != nil {
+		t.Fatal(err)
+	}
+	again := New("k")
+	var ended []string
+	for _, r := range again.Load(now.Add(10*time.Minute), l.All()) {
+		ended = append(ended, r.ID)
+	}
+	slices.Sort(ended)
+	if want := []string{session, over, secret}; !slices.Equal(ended, want) {
+		t.Errorf("ended %v, want %v", ended, want)
+	}
+	for host, want := range map[string]bool{"a.example": false, "b.example": false, "c.example": true, "d.example": true, "e.example": false, "f.example": false} {
+		if got := reaches(t, again, host, "/"); got != want {
+			t.Errorf("%s: reachable %v, want %v", host, got, want)
+		}
+	}
+	if again.Use(now, uses, 1) == nil {
+		t.Error("uses began anew")
+	}
+	approve(t, again, now, waits, Scope{})
+	if id := mustAsk(t, again, now.Add(time.Hour), egress("g.example", nil, nil)).ID; id != "k-7" {
+		t.Errorf("got %s: a name was given twice", id)
+	}
+}

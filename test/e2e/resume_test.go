@@ -179,3 +179,45 @@ func (h house) kept() string {
 	h.run(0, "", "stop", identity)
 	return identity
 }
+
+// Everything dies while a request waits and a grant has time left. The bottle that is
+// resumed has both, and not the grant that was for as long as it ran.
+func TestRequestsOutliveACrash(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	for name, content := range map[string]string{"bottles/sleeper2.md": "---\nextends: sleeper\nsupervise: true\n---\n", "agents/sleeper.md": "---\nbottle: sleeper2\n---\n"} {
+		if err := h.Write(name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	h.removeAtEnd(identity)
+	ask := func(host string) string {
+		return h.asked(h.tool(identity, "request_egress", `{"host":"`+host+`","methods":["GET"],"why":"x"}`))
+	}
+	session, hour, waits := ask("session.example"), ask("hour.example"), ask("waits.example")
+	h.run(0, "", "approve", session, "-y", "--session")
+	h.run(0, "", "approve", hour, "-y", "--for", "1h")
+	for _, container := range []string{"agent", "sidecar"} {
+		if _, err := h.Engine.ContainerKill(t.Context(), "bot-bottle-"+identity+"-"+container, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
+			t.Error(err)
+		}
+	}
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if found := h.requests(); len(found) != 1 || found[0].ID != waits {
+		t.Errorf("got %+v", found)
+	}
+	if got := h.inside(identity, "getent hosts hour.example session.example waits.example; true").Stdout; !strings.Contains(got, "hour.example") || strings.Contains(got, "session") || strings.Contains(got, "waits") {
+		t.Errorf("got %q", got)
+	}
+	h.run(0, "", "approve", waits, "-y")
+	if got := h.tool(identity, "check_request", `{"id":"`+waits+`"}`); !strings.Contains(got, "is approved") {
+		t.Errorf("got %s", got)
+	}
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "logs", identity, "--verify")
+	if log := h.run(0, "", "logs", identity).Stdout; !strings.Contains(log, "the bottle was started again") {
+		t.Errorf("got %s", log)
+	}
+}

@@ -23,5 +23,11 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.Bundl
 			Name: name, Value: p.Secrets[name].Reveal(), Placeholder: p.Placeholders[name],
 		})
 	}
-	return control.BundleConfig{Bottle: p.Identity, Log: log, Egress: egress, Supervise: p.Supervise}, nil
+	config := control.BundleConfig{Bottle: p.Identity, Log: log, Egress: egress, Supervise: p.Supervise}
+	if p.Resume {
+		if config.Requests, err = d.State.Requests(p.Identity); err != nil {
+			return config, err
+		}
+	}
+	return config, nil
 }

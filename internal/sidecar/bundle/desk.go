@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -24,6 +25,14 @@ func (o *operator) tell() {
 	o.changed = make(chan struct{})
 }
 
+// record writes what became of a request. The log is all that is kept of it: a bottle that
+// is resumed learns it from there (state.Requests).
+func (o *operator) record(r requests.Request, e audit.Event) {
+	e.Request = r.ID
+	e.Snapshot, _ = json.Marshal(r) // of strings, numbers and times
+	o.log.record(string(control.Supervise), e)
+}
+
 // Ask implements control.Counter.
 func (o *operator) Ask(_ context.Context, a requests.Ask) (requests.Request, error) {
 	o.mu.Lock()
@@ -36,7 +45,7 @@ func (o *operator) Ask(_ context.Context, a requests.Ask) (requests.Request, err
 		return r, err
 	}
 	o.tell()
-	o.log.record(string(control.Supervise), audit.Event{Kind: audit.Ask, Request: r.ID, Reason: o.shown(r).Summary()})
+	o.record(r, audit.Event{Kind: audit.Ask, Reason: o.shown(r).Summary()})
 	return r, nil
 }
 
@@ -86,7 +95,7 @@ func (o *operator) Cancel(_ context.Context, id string) (requests.Request, error
 		return r, unknown(err)
 	}
 	o.tell()
-	o.log.record(string(control.Supervise), audit.Event{Kind: audit.Decision, Request: r.ID, Reason: "the agent took it back"})
+	o.record(r, audit.Event{Kind: audit.Decision, Reason: "the agent took it back"})
 	return r, nil
 }
 
@@ -161,7 +170,7 @@ func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error
 		o.poke() // its end may be the next
 	}
 	o.tell()
-	o.log.record(string(control.Supervise), decided(seen, r))
+	o.record(r, decided(seen, r))
 	return o.shown(r), nil
 }
 
@@ -176,7 +185,7 @@ func (o *operator) enforce() error {
 
 // decided is a decision for the log: who, what, and after how long.
 func decided(seen requests.Shown, r requests.Request) audit.Event {
-	e := audit.Event{Kind: audit.Decision, Request: r.ID, Decision: audit.Deny}
+	e := audit.Event{Kind: audit.Decision, Decision: audit.Deny}
 	var what string
 	switch r.State {
 	case requests.Approved:
@@ -213,7 +222,7 @@ func (o *operator) Edit(id, digest string, routes []policy.Route) (requests.Show
 	}
 	o.tell()
 	seen := o.shown(r)
-	o.log.record(string(control.Supervise), audit.Event{Kind: audit.Edit, Request: id, Reason: seen.Summary()})
+	o.record(r, audit.Event{Kind: audit.Edit, Reason: seen.Summary()})
 	return seen, nil
 }
 
@@ -252,7 +261,7 @@ func (o *operator) end(ended ...requests.Request) {
 	}
 	o.tell()
 	for _, r := range ended {
-		o.log.record(string(control.Supervise), audit.Event{Kind: audit.GrantEnd, Request: r.ID, Reason: r.Grant.Why + ": " + o.shown(r).Summary()})
+		o.record(r, audit.Event{Kind: audit.GrantEnd, Reason: r.Grant.Why + ": " + o.shown(r).Summary()})
 	}
 }
 
@@ -277,6 +286,9 @@ func (o *operator) poke() {
 
 // keep ends grants when they have to end, until ctx does.
 func (o *operator) keep(ctx context.Context) {
+	for _, r := range o.over {
+		o.record(r, audit.Event{Kind: audit.GrantEnd, Reason: r.Grant.Why})
+	}
 	for {
 		next := o.settle()
 		timer := time.NewTimer(next)

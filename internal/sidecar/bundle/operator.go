@@ -37,6 +37,8 @@ type operator struct {
 	asked    int                       // revision of the ledger
 	changed  chan struct{}             // closed when asked goes up
 
+	over []requests.Request // grants that ended between two runs, to be recorded
+
 	counting sync.Mutex
 	used     map[string]int64 // grants' uses that have not been counted yet
 	wake     chan struct{}    // something is to be done about the grants
@@ -58,6 +60,10 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 		case control.Supervise:
 			s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
 		}
+	}
+	o.over = o.ledger.Load(time.Now(), c.Requests)
+	if data, err := o.document(o.config); err == nil && o.egress != nil && len(o.grants()) > 0 {
+		o.egress.config = data // it has not started
 	}
 	return o
 }

@@ -1,0 +1,58 @@
+package state
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// Requests reads out of a bottle's audit log what its agent asked for and what became of
+// it, in the order in which it was asked. Nothing else records it: what is not in the log has not
+// happened.
+func (s Store) Requests(identity string) (_ []requests.Request, err error) {
+	log, err := s.AuditLog(identity)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the requests of %s: %w", identity, err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	var order []string
+	last, used := map[string]requests.Request{}, map[string]int64{}
+	for lines := bufio.NewReader(log); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			break // a line without an end was cut short by a crash
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the requests of %s: %w", identity, err)
+		}
+		var e audit.Event
+		if json.Unmarshal(line, &e) != nil {
+			continue // logs --verify tells of it
+		}
+		if e.Grant != "" && e.Phase != audit.Open && e.Decision == audit.Allow {
+			used[e.Grant]++
+		}
+		var r requests.Request
+		if e.Snapshot == nil || json.Unmarshal(e.Snapshot, &r) != nil {
+			continue
+		}
+		if _, known := last[r.ID]; !known {
+			order = append(order, r.ID)
+		}
+		last[r.ID] = r
+	}
+	all := make([]requests.Request, 0, len(order))
+	for _, id := range order {
+		r := last[id]
+		if r.Grant != nil {
+			r.Grant.Used = max(r.Grant.Used, used[id])
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
