@@ -131,7 +131,7 @@ func (w *Writer) Write(e Event) error {
 
 func encode(e Event) ([]byte, error) {
 	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Grant, &e.Request, &e.Secret, &e.Address, &e.Via, &e.Model} {
-		*field = clean(*field)
+		*field = Clean(*field)
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -140,9 +140,10 @@ func encode(e Event) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// clean cuts s and replaces what a terminal would interpret: controls, also the C1
-// ones, and the characters that change the direction of text.
-func clean(s string) string {
+// Clean cuts s to what an event holds of a text, and replaces what a terminal would
+// interpret: controls, also the C1 ones, and the characters that change the direction of
+// text.
+func Clean(s string) string {
 	if len(s) > maxField {
 		cut := maxField
 		for cut > 0 && !utf8.RuneStart(s[cut]) {

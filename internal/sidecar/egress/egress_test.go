@@ -45,12 +45,17 @@ func TestRefusalSaysWhyAndWhatToDo(t *testing.T) {
 	route.Methods, route.Paths = []string{"GET"}, []string{"/v1/**"}
 	l := newLab(t, route)
 	response, body := get(t, l.client(t, false), request(t, "GET", "https://api.example/v2/x?q=1", nil))
-	var said map[string]any
+	var said notice
 	if err := json.Unmarshal([]byte(body), &said); err != nil {
 		t.Fatal(err)
 	}
-	if response.StatusCode != 403 || said["error"] != "egress_denied" || said["host"] != "api.example" || said["path"] != "/v2/x" || said["bottle"] != "dev-abcdef" ||
-		said["reason"] != "the route to api.example allows only the paths /v1/**" || said["hint"] == "" || said["port"] != 443.0 {
+	want := notice{
+		Error: "egress_denied", Reason: "the route to api.example allows only the paths /v1/**", Bottle: "dev-abcdef",
+		Request: noticeRequest{Method: "GET", Host: "api.example", Port: 443, Path: "/v2/x"},
+		Hint: "If you need it, ask the operator. On the host, this allows it while the bottle runs: bot-bottle egress dev-abcdef allow api.example --method GET. " +
+			"For good: {host: api.example, methods: [GET]} under egress.routes in the bottle's manifest. Deny rules win over both.",
+	}
+	if response.StatusCode != 403 || said != want {
 		t.Errorf("got %d %s", response.StatusCode, body)
 	}
 	e := l.awaitEvent(t, "the refusal", func(e audit.Event) bool { return e.Decision == audit.Deny })

@@ -29,40 +29,34 @@ func (r refusal) Error() string { return r.reason }
 
 // refuse answers with JSON that an agent can read, and records it.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
-	status := cmp.Or(no.status, http.StatusForbidden)
+	no.status, no.code, no.host = cmp.Or(no.status, http.StatusForbidden), cmp.Or(no.code, "egress_denied"), cmp.Or(no.host, r.Host)
 	s.recordFor(no.route, audit.Event{
 		Kind: kindOf(r), Decision: audit.Deny, Reason: no.reason, Protocol: no.protocol,
-		Host: cmp.Or(no.host, r.Host), Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: status, Findings: no.found,
+		Host: no.host, Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: no.status, Findings: no.found,
 	})
-	body := map[string]any{
-		"error": cmp.Or(no.code, "egress_denied"), "reason": no.reason, "bottle": s.bottle,
-		"host": cmp.Or(no.host, r.Host), "method": r.Method,
-		"hint": "This bottle reaches only what its operator allows. Ask the operator to add a route for it.",
-	}
-	if no.port != 0 {
-		body["port"] = no.port
-	}
-	if r.Method != http.MethodConnect {
-		body["path"] = r.URL.EscapedPath()
-	}
-	if status == http.StatusForbidden && r.Method == http.MethodConnect && refuseTunnel(w, body) == nil {
+	if no.status == http.StatusForbidden && r.Method == http.MethodConnect && refuseTunnel(w, s.notice(r, no)) == nil {
 		return
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	if no.retry != "" {
-		w.Header().Set("Retry-After", no.retry)
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		w.Header().Set("Connection", "close") // the body is not read
 	}
-	writeJSON(w, status, body)
+	s.tell(w, r, no)
+}
+
+// tell answers with a notice.
+func (s *Server) tell(w http.ResponseWriter, r *http.Request, no refusal) {
+	w.Header().Set("Cache-Control", "no-store")
+	if no.retry != "" {
+		w.Header().Set("Retry-After", no.retry)
+	}
+	writeJSON(w, no.status, s.notice(r, no))
 }
 
 // refuseTunnel answers a CONNECT under a reason phrase of our own, the connection's last
 // answer: the phrase is all that most clients show, and "Forbidden" does not say by whom.
 // Nothing was written when it returns an error.
-func refuseTunnel(w http.ResponseWriter, body map[string]any) error {
-	text, err := json.Marshal(body)
+func refuseTunnel(w http.ResponseWriter, n notice) error {
+	text, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}

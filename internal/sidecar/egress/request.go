@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -376,15 +377,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 		no.code, no.reason, no.status = "upstream_unreachable", "the upstream did not answer: "+x.rules.secrets.maskText(err.Error()), http.StatusBadGateway
 	}
 	x.refusal = no
-	body := map[string]any{"error": no.code, "reason": no.reason, "bottle": s.bottle, "host": no.host, "port": no.port, "method": r.Method, "path": r.URL.EscapedPath()}
-	status := no.status
-	if status == 0 {
-		status = http.StatusForbidden
-	}
-	if no.retry != "" {
-		w.Header().Set("Retry-After", no.retry)
-	}
-	writeJSON(w, status, body)
+	no.status = cmp.Or(no.status, http.StatusForbidden)
+	s.tell(w, r, no)
 }
 
 func (s secrets) maskText(text string) string {

@@ -1,0 +1,85 @@
+package egress
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"unicode"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Every refusal that an agent can do something about says what.
+func TestRefusalsHaveHints(t *testing.T) {
+	up := newOrigin(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	swapped := up.route("swap.example", &policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"})
+	counted := up.route("counted.example", nil)
+	counted.Limits = &policy.Limits{BytesUp: 1}
+	near := up.route("near.example", nil)
+	near.Private = false
+	l := newLabOf(t, func(cfg *control.EgressConfig) {
+		cfg.Proxy = &policy.Proxy{URL: rawProxy(t, func(net.Conn) {})}
+	}, func(*Server) {}, up.route("api.example", nil), swapped, counted, near, policy.Route{Host: "far.example"})
+	for code, c := range map[string]struct{ method, target, body, hint string }{
+		"egress_denied":            {"GET", "http://evil.example:8080/x", "", "bot-bottle egress dev-abcdef allow evil.example:8080 --protocol http --method GET"},
+		"address_denied":           {"GET", "https://near.example/", "", "private: true"},
+		"secret_leak":              {"POST", "https://api.example/", otherReal, "scan: on the route"},
+		"placeholder_not_replaced": {"GET", "https://swap.example/", "", "auth: on the route"},
+		"not_inspectable":          {"POST", "https://api.example/?_method=x", "", "no rule can allow it"},
+		"limit_reached":            {"POST", "https://counted.example/", "much", "limits:"},
+		"upstream_unreachable":     {"GET", "https://api.example/", "", "The policy allows this"},
+		"upstream_proxy_failed":    {"GET", "https://far.example/", "", "egress.upstream_proxy"},
+		"bad_target":               {"GET", "http://10.0.0.1/", "", "as a name"},
+	} {
+		var said notice
+		response, body := get(t, l.client(t, false), request(t, c.method, c.target, strings.NewReader(c.body)))
+		if err := json.Unmarshal([]byte(body), &said); err != nil || said.Error != code || !strings.Contains(said.Hint, c.hint) || said.Reason == "" || said.Request.Method != c.method || said.Request.Host == "" {
+			t.Errorf("%s: got %s %s", code, response.Status, body)
+		}
+	}
+}
+
+// Attack H1, J2: a host, a method or a path that an agent shows to the operator, in the
+// answer to its refused request: words for the shell or for the terminal, or very long.
+func TestAttackH1_ARefusalIsPlain(t *testing.T) {
+	l := newLab(t, policy.Route{Host: "api.example", Methods: []string{"GET"}})
+	hostile := []string{"$(reboot)", "`id`", "a;reboot", "a b", "--private", "-h", "'x'", "\x1b]0;x\x07", "\u202e", "a\nb", "é", strings.Repeat("x", 60_000), "evil.example --private"}
+	for _, text := range hostile {
+		for _, no := range []refusal{
+			{code: "egress_denied", status: 403, reason: "no " + text, host: text, port: 443},
+			{code: "egress_denied", status: 403, reason: text, host: "evil.example", port: 443, protocol: policy.HTTPS},
+			{code: "secret_leak", status: 403, reason: text, host: text},
+		} {
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Method, r.URL.Path, r.Host = text, "/"+text, text
+			answer := httptest.NewRecorder()
+			l.server.tell(answer, r, no)
+			var said notice
+			if err := json.Unmarshal(answer.Body.Bytes(), &said); err != nil || answer.Body.Len() > 8<<10 {
+				t.Fatalf("%.40q: %d bytes, %v", text, answer.Body.Len(), err)
+			}
+			for _, field := range []string{said.Reason, said.Hint, said.Request.Method, said.Request.Host, said.Request.Path} {
+				if i := strings.IndexFunc(field, func(c rune) bool { return !unicode.IsPrint(c) && c != '\uFFFD' }); i >= 0 {
+					t.Errorf("%.40q: %q holds %q", text, field, field[i:])
+				}
+			}
+			_, command, _ := strings.Cut(said.Hint, "bot-bottle egress ")
+			if command, _, _ = strings.Cut(command, ". For good"); command != "" && command != "dev-abcdef allow evil.example" {
+				t.Errorf("%.40q: the operator is asked to run %q", text, command)
+			}
+			if _, route, ok := strings.Cut(said.Hint, "For good: {"); ok && !strings.HasPrefix(route, "host: evil.example} under") {
+				t.Errorf("%.40q: the operator is asked to write %q", text, route)
+			}
+		}
+	}
+	for _, said := range []string{"CONNECT $(reboot):443 HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT evil.example:443 HTTP/1.1\r\nHost: x\r\nX-Y: " + strings.Repeat("z", 30_000) + "\r\n\r\n"} {
+		if status, body := say(t, l.dial(t), said); status < 400 || len(body) > 4<<10 || strings.Contains(body, "allow $") {
+			t.Errorf("got %d %s", status, fmt.Sprintf("%.300s", body))
+		}
+	}
+}
