@@ -26,16 +26,20 @@ func (c *scan) inflate(v *view, depth int) {
 			return
 		}
 		for at := f.next(v.data, 0); at >= 0 && c.err == nil; at = f.next(v.data, at+1) {
+			ended := false
 			if body := f.deflated(v.data[at:]); body != nil {
-				c.deflated(v.child(f.name, nil, nil), body, depth-1)
+				ended = c.deflated(v.child(f.name, nil, nil), body, depth-1)
 			} else if f.name == "zstd" {
 				c.zstd(v.child(f.name, nil, nil), v.data[at:], depth-1)
+			}
+			if !ended {
+				c.watched(v, at, len(v.data))
 			}
 		}
 	}
 	if len(v.data) > 2 && v.data[0] != 'x' {
-		if body := zlibBody(v.data); body != nil {
-			c.deflated(v.child("zlib", nil, nil), body, depth-1)
+		if body := zlibBody(v.data); body != nil && !c.deflated(v.child("zlib", nil, nil), body, depth-1) {
+			c.watched(v, 0, len(v.data))
 		}
 	}
 }

@@ -80,6 +80,7 @@ const (
 	defaultCache  = 4096
 	maxFindings   = 1000
 	maxLeast      = 16
+	minReach      = 1 << 10
 )
 
 // Kind is the part of a request that data is.
@@ -134,6 +135,7 @@ type engine struct {
 	budget  int
 	depth   int
 	least   int    // bytes that something to be found in an encoding has
+	reach   int    // letters and digits before what is new in a stream that are searched again
 	text    *grams // what is looked for in every view
 	letters *grams // known values, in views of letters and digits only
 }
@@ -167,11 +169,12 @@ func New(o Options) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{tables: t, actions: o.Actions, budget: or(o.Budget, defaultBudget), depth: or(o.Depth, defaultDepth), least: maxLeast}
+	e := &engine{tables: t, actions: o.Actions, budget: or(o.Budget, defaultBudget), depth: or(o.Depth, defaultDepth), least: maxLeast, reach: minReach}
 	for _, v := range o.Known {
 		if len(v.Secret) >= MinKnown {
 			e.known = append(e.known, e.newKnown(v))
 			e.least = min(e.least, len(v.Secret))
+			e.reach = max(e.reach, 2*len(v.Secret))
 		}
 	}
 	e.text, e.letters = e.textGrams(), e.letterGrams()

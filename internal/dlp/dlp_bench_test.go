@@ -135,6 +135,26 @@ func BenchmarkOneLetter(b *testing.B) {
 	benchmark(b, data, noCache)
 }
 
+// BenchmarkSmallWrites is a connection on which 100 bytes are sent at a time.
+func BenchmarkSmallWrites(b *testing.B) {
+	s := benchScanner(b, noCache)
+	data := chat(b, 50_000)
+	b.SetBytes(int64(len(data)))
+	before := cpuTime()
+	for b.Loop() {
+		stream, err := s.NewStream(Input{Kind: Body})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for sent := 0; sent < len(data); sent += 100 {
+			if _, err := stream.Write(context.Background(), data[sent:min(sent+100, len(data))]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(cpuTime()-before)/float64(b.N)/float64(len(data)/100), "cpu-ns/write")
+}
+
 var noCache = Options{CacheSize: -1}
 
 // BenchmarkCacheHit is the same body once more, BenchmarkHistory one with a new message.

@@ -243,6 +243,120 @@ func TestStreamsTellInTime(t *testing.T) {
 	}
 }
 
+// A body is sent a few bytes at a time, so that no write and none of the last ones holds
+// the whole secret in its encoding: it is long, or far apart, or both.
+func TestSecretsSplitOverManySmallWrites(t *testing.T) {
+	s := newScanner(t, Options{})
+	text := string(chat(t, 60_000))
+	base64Of := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	each := func(format, s string) string {
+		var out strings.Builder
+		for _, c := range []byte(s) {
+			fmt.Fprintf(&out, format, c)
+		}
+		return out.String()
+	}
+	jwt := base64Of(`{"alg":"HS256","typ":"JWT"}`) + "." + strings.TrimRight(base64Of(`{"sub":"`+randomToken(1400, 6)+`"}`), "=") + "." + randomToken(43, 7)
+	for name, form := range map[string]string{
+		"as it is":                   canary,
+		"apart by blanks":            between(canary, strings.Repeat(" ", 300)),
+		"apart by marks":             between(canary, strings.Repeat(".-", 100)),
+		"apart by zero-width spaces": between(canary, strings.Repeat("\u200b", 40)),
+		"base64":                     base64Of("x" + canary),
+		"base64 of much":             base64Of(text[:6000] + canary),
+		"base64 of much, in lines":   wrap(base64Of(text[:6000]+canary), 20),
+		"base64 apart by blanks":     between(base64Of(canary), strings.Repeat(" ", 200)),
+		"hex of much":                hex.EncodeToString([]byte(text[:4000] + canary)),
+		"decimal numbers of much":    each("%d, ", "some text before "+strings.Repeat("and more ", 300)+canary),
+		"reversed base64 of much":    string(reversed([]byte(base64Of(canary + text[:4000])))),
+		"escapes of decimal numbers": each(`\u%04x`, each("%d,", canary)),
+		"escapes of escapes":         each(`\u%04x`, each(`\u%04x`, each(`\u%04x`, canary))),
+		"percent signs, base64":      each("%%%02X", base64Of(text[:2000]+canary)),
+		"gzip":                       codingNamed("gzip").encode(string(randomBytes(5000)) + canary + string(randomBytes(100))),
+		"base64 of gzip":             base64Of(codingNamed("gzip").encode(string(randomBytes(5000)) + canary + string(randomBytes(100)))),
+		"a long JWT":                 strings.ReplaceAll(jwt, "=", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, before := range []string{"", text[:20_000/slower] + " "} {
+				r := rand.New(rand.NewPCG(9, uint64(len(before))))
+				stream, err := s.NewStream(Input{Kind: Body})
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, told := before+form, 0
+				for sent := 0; sent < len(body) && told == 0; {
+					n := min(1+r.IntN(300*min(slower, 5)), len(body)-sent)
+					if sent < len(before) {
+						n = min(4000, len(before)-sent)
+					}
+					findings, err := stream.Write(context.Background(), []byte(body[sent:sent+n]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					sent += n
+					told += len(findings)
+				}
+				if told == 0 {
+					t.Errorf("behind %d bytes: not found in %d, of %.60q", len(before), len(form), form)
+				}
+			}
+		})
+	}
+}
+
+// Chains of encodings are seen through however they are cut. Of what is long only long
+// words are read backwards, so that chains which need more are left out.
+func TestChainsSplitOverSmallWrites(t *testing.T) {
+	s := newScanner(t, Options{})
+	text := chat(t, 40_000)
+	r := rand.New(rand.NewPCG(10, 11))
+	for range 120 / slower {
+		data, names := randomChain(r, 1+r.IntN(4))
+		if len(data) > 8000 || slices.Contains(names, "reversed") || slices.Contains(names, "rot13") {
+			continue
+		}
+		at := r.IntN(12_000)
+		body := slices.Concat(text[:at], []byte(" "+data))
+		stream, err := s.NewStream(Input{Kind: Body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var findings []Finding
+		for sent, n := 0, 0; sent < len(body) && !found(findings); sent += n {
+			n = min(1+r.IntN(400), len(body)-sent)
+			if findings, err = stream.Write(context.Background(), body[sent:sent+n]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !found(findings) {
+			t.Errorf("behind %d bytes: missed %v in %d bytes", at, names, len(data))
+		}
+	}
+}
+
+// What small writes cost goes with what they bring.
+func TestSmallWritesAreCheap(t *testing.T) {
+	s := newScanner(t, Options{})
+	text := chat(t, 100_000/slower)
+	work := func(size int) int {
+		stream, err := s.NewStream(Input{Kind: Body})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for sent := 0; sent < len(text); sent += size {
+			if _, err := stream.Write(context.Background(), text[sent:min(sent+size, len(text))]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return stream.stream().worked / len(text)
+	}
+	whole, small, tiny := work(100_000), work(1000), work(100)
+	t.Logf("passes over the data: %d in large writes, %d in writes of 1000 bytes, %d of 100", whole, small, tiny)
+	if small > 12*whole || tiny > 50*whole {
+		t.Errorf("%d passes in large writes, %d in writes of 1000 bytes, %d of 100", whole, small, tiny)
+	}
+}
+
 func TestStreamRefusesEncodings(t *testing.T) {
 	if _, err := newScanner(t, Options{}).NewStream(Input{ContentEncoding: "gzip"}); !errors.Is(err, ErrEncoding) {
 		t.Errorf("got %v, want %v", err, ErrEncoding)

@@ -3,12 +3,15 @@ package dlp
 import (
 	"context"
 	"fmt"
+	"strings"
 )
 
 // Stream searches a body as it comes. What a call to Write is given must not go on
 // before that call has returned without a finding: then no secret has left whole,
 // however the body is cut. It is used by one goroutine at a time. Of compressed data
-// inside the body only what one window holds is seen.
+// inside the body only what one window holds is seen. Where writes are small, a secret in
+// more than a thousand letters and digits of which no decoding shows a part before its
+// end (escapes of escapes of escapes) may be told up to four kilobytes late.
 type Stream struct{ stream func() *stream }
 
 // Format prints nothing of the body.
@@ -19,6 +22,9 @@ type stream struct {
 	in     Input
 	window []byte // the end of what was searched, and room for more
 	before int    // bytes of the body that are no more in the window
+	open   int    // where in the body begins what was not at its end
+	whole  int    // bytes of the body when the whole window was searched last
+	worked int    // bytes that some pass went over
 	pieces []piece
 	told   []Finding
 }
@@ -52,11 +58,18 @@ func (s *Stream) Write(ctx context.Context, p []byte) ([]Finding, error) {
 }
 
 func (t *stream) next(ctx context.Context, p []byte) ([]Finding, error) {
+	from := t.context(len(p))
 	t.window = append(t.window, p...)
+	if from == 0 {
+		t.whole = t.before + len(t.window)
+	}
 	in := t.in
-	in.Data = t.window
+	in.Data = t.window[from:]
+	from += t.before
 	c := t.engine.newScan(ctx, in)
-	c.plain(&view{data: t.window})
+	c.watch()
+	c.plain(&view{data: in.Data, cutOut: t.before+len(t.window) > smallView})
+	t.open, t.worked = from+c.open, t.worked+c.worked
 	if before := len(t.pieces); t.remember(c.pieces) > before {
 		c.together(t.pieces)
 	}
@@ -64,7 +77,7 @@ func (t *stream) next(ctx context.Context, p []byte) ([]Finding, error) {
 	var fresh []Finding
 	for _, f := range findings {
 		if f.Start >= 0 {
-			f.Start, f.End = f.Start+t.before, f.End+t.before
+			f.Start, f.End = f.Start+from, f.End+from
 		}
 		if !t.knows(f) {
 			fresh = append(fresh, f)
@@ -80,6 +93,39 @@ func (t *stream) next(ctx context.Context, p []byte) ([]Finding, error) {
 	}
 	return fresh, err
 }
+
+// context is where in the window to begin, so that what so many new bytes may end is seen
+// from its own beginning: runs of text that some decoding found at the end of what came
+// before, and so much before the new bytes that a run too short to be found is in it.
+// Letters and digits are counted, since what else stands between them means nothing to
+// most encodings, and those of an escape as one. Of many small parts the whole window is
+// searched from time to time.
+func (t *stream) context(fresh int) int {
+	end := len(t.window)
+	if t.before+end+fresh-t.whole >= overlap/4 {
+		return 0
+	}
+	from := end
+	for n, behind := 0, 0; from > 0 && n < t.engine.reach; from-- {
+		switch c := t.window[from-1]; {
+		case isAlnum(c):
+			n, behind = n+1, behind+1
+		case escapes(c):
+			n, behind = n-max(0, min(behind, escaped)-1), 0
+		}
+	}
+	from = min(from, max(t.open-t.before, 0))
+	for from > 0 && inToken(t.window[from-1]) {
+		from--
+	}
+	return from
+}
+
+// escaped is how many letters and digits an escape has: \u0041.
+const escaped = 5
+
+// inToken reports whether c may be in a token or in an escape.
+func inToken(c byte) bool { return isAlnum(c) || strings.IndexByte(`-_.~+/=%&#;\`, c) >= 0 }
 
 // remember keeps each piece once, and few enough. It returns how many there are.
 func (t *stream) remember(pieces []piece) int {

@@ -102,7 +102,9 @@ func (c *scan) textLate(a *alphabet, packed []byte, depth int, child func(late, 
 			return 0, false
 		}
 		if end-start >= c.least && c.decode(end-start) {
-			c.view(child(l, near, from).part(start, end), depth)
+			v := child(l, near, from)
+			c.watched(v, start, end)
+			c.view(v.part(start, end), depth)
 		}
 		return from + end, true
 	})
@@ -124,7 +126,7 @@ func (c *scan) inflateLate(v *view, a *alphabet, packed []byte, depth int) (more
 		defer c.giveBack(near)
 		if body := zlibBody(near); body != nil {
 			ended := c.deflated(v.child(a.name, nil, nil).child("zlib", nil, nil), body, depth-1)
-			if ended || i+trial >= l.len() {
+			if ended || i+trial >= l.len() && c.end == math.MaxInt {
 				return
 			}
 		} else if near[0] == 'x' || !startsCompressed(near) {
@@ -137,17 +139,15 @@ func (c *scan) inflateLate(v *view, a *alphabet, packed []byte, depth int) (more
 
 // bytes searches what was decoded, which may be text in places.
 func (c *scan) bytes(v *view, depth int) {
-	textRuns(v.data, c.least, func(start, end int) {
+	run := func(start, end int) {
 		if c.decode(end - start) {
+			c.watched(v, start, end)
 			c.view(v.part(start, end), depth)
 		}
-	})
+	}
+	textRuns(v.data, c.least, run)
 	if !v.parent.turned {
-		wideRuns(v.data, func(start, end int) {
-			if c.decode(end - start) {
-				c.view(v.part(start, end), depth)
-			}
-		})
+		wideRuns(v.data, run)
 	}
 	c.inflate(v, depth)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"math"
 	"slices"
 )
 
@@ -71,6 +72,8 @@ type scan struct {
 	flates   []io.Reader // at rest
 	salt     digest      // of the cache
 	seen     map[seen]int
+	end      int // where the data's last letters begin, if more is to come
+	open     int // where begins what was found to go on there
 }
 
 // seen is a small view that was searched; it is kept with the depth.
@@ -80,11 +83,33 @@ type seen struct {
 }
 
 func (e *engine) newScan(ctx context.Context, in Input) *scan {
-	c := &scan{engine: e, ctx: ctx, in: in, checked: -checkEvery}
+	c := &scan{engine: e, ctx: ctx, in: in, checked: -checkEvery, end: math.MaxInt}
 	if kept, ok := e.scratch.Get().(*[][]byte); ok {
 		c.scratch = *kept
 	}
 	return c
+}
+
+// lastLetters is how many letters may be behind what is taken to go on at the end of the
+// data: symbols that are no whole byte yet, and the like.
+const lastLetters = 16
+
+// watch makes the scan take note of what may go on behind the end of the data.
+func (c *scan) watch() {
+	c.end, c.open = len(c.in.Data), len(c.in.Data)
+	for n := 0; c.end > 0 && n < lastLetters; c.end-- {
+		n += int(c.alnum[c.in.Data[c.end-1]])
+	}
+}
+
+// watched takes note of a part of a view, if that is at the end of the data.
+func (c *scan) watched(v *view, start, end int) {
+	if c.end == math.MaxInt {
+		return
+	}
+	if from, to := v.locate(start, end); from >= 0 && to >= c.end {
+		c.open = min(c.open, from)
+	}
 }
 
 const (
