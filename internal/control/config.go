@@ -60,16 +60,18 @@ type Log struct {
 // EgressConfig is all that egress needs. Secrets are in clear: see the package
 // comment.
 type EgressConfig struct {
-	Bottle  string                `json:"bottle"`
-	Routes  []policy.Route        `json:"routes"`
-	Deny    []policy.Deny         `json:"deny,omitempty"`
-	Limits  *policy.Limits        `json:"limits,omitempty"`
-	Proxy   *policy.Proxy         `json:"upstream_proxy,omitempty"` // CA holds PEM; nil for none
-	Scan    map[string]dlp.Action `json:"scan,omitempty"`           // by rule of the scanner
-	CACert  string                `json:"ca_cert"`                  // PEM, the bottle's own CA
-	CAKey   string                `json:"ca_key"`                   // PEM (PKCS #8, P-256)
-	Roots   string                `json:"roots"`                    // PEM, what egress trusts upstream: the host's roots
-	Secrets []Secret              `json:"secrets"`
+	Bottle     string                `json:"bottle"`
+	Routes     []policy.Route        `json:"routes"`
+	Deny       []policy.Deny         `json:"deny,omitempty"`
+	Limits     *policy.Limits        `json:"limits,omitempty"`
+	Proxy      *policy.Proxy         `json:"upstream_proxy,omitempty"` // CA holds PEM; nil for none
+	Scan       map[string]dlp.Action `json:"scan,omitempty"`           // by rule of the scanner
+	Supervised bool                  `json:"supervised,omitempty"`     // the agent may ask for more: refusals say how
+
+	CACert  string   `json:"ca_cert"` // PEM, the bottle's own CA
+	CAKey   string   `json:"ca_key"`  // PEM (PKCS #8, P-256)
+	Roots   string   `json:"roots"`   // PEM, what egress trusts upstream: the host's roots
+	Secrets []Secret `json:"secrets"`
 }
 
 // Policy is the part that decides.

@@ -15,7 +15,7 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.Bundl
 		return control.BundleConfig{}, fmt.Errorf("cannot read this host's certificates for egress: %w", err)
 	}
 	egress := &control.EgressConfig{
-		Bottle: p.Identity, Routes: p.Routes, Deny: p.Deny, Limits: p.Limits, Scan: p.Scan, Proxy: p.Proxy,
+		Bottle: p.Identity, Routes: p.Routes, Deny: p.Deny, Limits: p.Limits, Scan: p.Scan, Supervised: p.Supervise, Proxy: p.Proxy,
 		CACert: ca.CertPEM, CAKey: ca.KeyPEM, Roots: roots,
 	}
 	for _, name := range p.secretNames() {

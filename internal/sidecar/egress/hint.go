@@ -17,6 +17,12 @@ type notice struct {
 	Hint    string        `json:"hint,omitempty"`
 	Bottle  string        `json:"bottle"`
 	Request noticeRequest `json:"request"`
+	Ask     *noticeAsk    `json:"ask,omitempty"` // the call of the operator's MCP server that asks for it
+}
+
+type noticeAsk struct {
+	Tool      string         `json:"tool"`
+	Arguments map[string]any `json:"arguments"` // but why, which the agent knows
 }
 
 type noticeRequest struct {
@@ -36,7 +42,38 @@ func (s *Server) notice(r *http.Request, no refusal) notice {
 	if r.Method != http.MethodConnect {
 		n.Request.Path = audit.Clean(r.URL.EscapedPath())
 	}
+	if s.supervised {
+		n.ask(no)
+	}
 	return n
+}
+
+// ask makes the call ready, where one can help. It holds nothing of the bottle's that is not
+// what it seems: the same is checked as for a route.
+func (n *notice) ask(no refusal) {
+	host, err := policy.ParseHost(n.Request.Host)
+	if err != nil || no.code != "egress_denied" || n.Request.Port == 0 {
+		return
+	}
+	arguments := map[string]any{"host": host, "port": n.Request.Port}
+	route := policy.Route{Host: host, Port: n.Request.Port, Protocol: no.protocol}
+	if no.protocol != "" {
+		arguments["protocol"] = no.protocol
+	}
+	if route.Methods = []string{n.Request.Method}; n.Request.Method != http.MethodConnect && fits(route) {
+		arguments["methods"] = route.Methods
+	}
+	route.Methods = nil
+	if route.Paths = []string{n.Request.Path}; n.Request.Path != "" && !strings.Contains(n.Request.Path, "*") && fits(route) {
+		arguments["paths"] = route.Paths
+	}
+	n.Ask = &noticeAsk{"request_egress", arguments}
+	n.Hint = fmt.Sprintf("If you need it, call %s of the MCP server \"operator\", with the arguments in ask and why you need it. %s", n.Ask.Tool, n.Hint)
+}
+
+func fits(r policy.Route) bool {
+	_, err := r.Normalize()
+	return err == nil
 }
 
 // hint is what the agent may do. What of it the operator might paste into a shell holds no

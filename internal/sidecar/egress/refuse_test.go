@@ -83,3 +83,23 @@ func TestAttackH1_ARefusalIsPlain(t *testing.T) {
 		}
 	}
 }
+
+// Where the agent may ask, a refusal has the call ready: what it says is what was refused,
+// and nothing that could not be a route.
+func TestRefusalsHaveTheAskReady(t *testing.T) {
+	l := newLabOf(t, func(cfg *control.EgressConfig) { cfg.Supervised = true }, func(*Server) {}, policy.Route{Host: "api.example", Methods: []string{"GET"}})
+	for target, want := range map[string]string{
+		"http://evil.example:8080/a/b?q=1": `{"tool":"request_egress","arguments":{"host":"evil.example","methods":["PUT"],"paths":["/a/b"],"port":8080,"protocol":"http"}}`,
+		"https://api.example/x":            `{"tool":"request_egress","arguments":{"host":"api.example","methods":["PUT"],"paths":["/x"],"port":443,"protocol":"https"}}`,
+		"https://api.example/*":            `{"tool":"request_egress","arguments":{"host":"api.example","methods":["PUT"],"port":443,"protocol":"https"}}`,
+	} {
+		_, body := get(t, l.client(t, false), request(t, "PUT", target, nil))
+		var said notice
+		if err := json.Unmarshal([]byte(body), &said); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := json.Marshal(said.Ask); string(got) != want || !strings.Contains(said.Hint, "request_egress") {
+			t.Errorf("%s: got %s, want %s\n%s", target, got, want, said.Hint)
+		}
+	}
+}

@@ -51,25 +51,26 @@ const (
 // Server is egress for one bottle. Once it serves, only its rules change, and all of
 // them at once.
 type Server struct {
-	bottle   string
-	issuer   *pki.Issuer
-	roots    *x509.CertPool
-	rules    atomic.Pointer[rules]
-	applying sync.Mutex // one change at a time
-	openings *openings
-	meter    *policy.Meter
-	denials  *budget
-	guard    guard
-	audit    *audit.Writer
-	log      *slog.Logger
-	inner    *http.Server
-	tunnels  *tunnels
-	buffers  buffers
-	broken   context.CancelCauseFunc
-	held     *semaphore.Weighted // bytes of bodies that are held to be searched
-	scans    chan struct{}       // slots
-	guest    attendance
-	grace    time.Duration // how long the guest may be silent
+	bottle     string
+	supervised bool // the agent may ask the operator for more
+	issuer     *pki.Issuer
+	roots      *x509.CertPool
+	rules      atomic.Pointer[rules]
+	applying   sync.Mutex // one change at a time
+	openings   *openings
+	meter      *policy.Meter
+	denials    *budget
+	guard      guard
+	audit      *audit.Writer
+	log        *slog.Logger
+	inner      *http.Server
+	tunnels    *tunnels
+	buffers    buffers
+	broken     context.CancelCauseFunc
+	held       *semaphore.Weighted // bytes of bodies that are held to be searched
+	scans      chan struct{}       // slots
+	guest      attendance
+	grace      time.Duration // how long the guest may be silent
 }
 
 // New checks a configuration and makes a server of it.
@@ -83,7 +84,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 		return nil, err
 	}
 	s := &Server{
-		bottle: cfg.Bottle, issuer: issuer, roots: roots, audit: events, log: log,
+		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(),
 		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
