@@ -19,6 +19,7 @@ type secrets struct {
 	values       map[string]secret.Value
 	placeholders map[string]string
 	needles      []needle // what must not pass
+	echoes       *echoes  // of the real ones
 }
 
 func newSecrets(cfg control.EgressConfig) (secrets, error) {

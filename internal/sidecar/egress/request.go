@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -264,10 +263,10 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 	answer.Header.Del("Alt-Svc") // HTTP/3 would go around us
 	secrets := x.rules.secrets
 	for _, header := range []http.Header{answer.Header, answer.Trailer} {
-		secrets.maskHeader(header)
+		secrets.echoes.maskHeader(header)
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
-		if err := x.upgraded(answer, secrets.realForms()); err != nil {
+		if err := x.upgraded(answer, secrets.echoes); err != nil {
 			return err
 		}
 		x.socket.up, x.socket.down = s.up(x.rules, x.decision.Rule), s.down(x.rules, x.decision.Rule)
@@ -283,7 +282,7 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 	if err := decompress(answer); err != nil {
 		return err
 	}
-	answer.Body = secrets.maskSecrets(answer.Body, func() { secrets.maskHeader(answer.Trailer) })
+	answer.Body = secrets.echoes.maskBody(answer.Body, func() { secrets.echoes.maskHeader(answer.Trailer) })
 	x.observe(answer)
 	return nil
 }
@@ -316,17 +315,14 @@ func (x *exchange) observe(answer *http.Response) {
 	}
 }
 
-func (s secrets) maskHeader(header http.Header) {
-	forms := s.realForms()
+func (e *echoes) maskHeader(header http.Header) {
 	for name, values := range header {
-		if slices.ContainsFunc(forms, func(form []byte) bool { return strings.Contains(strings.ToLower(name), strings.ToLower(string(form))) }) {
+		if e.names(name) {
 			delete(header, name) // a name cannot be masked
 			continue
 		}
-		for i := range values {
-			b := []byte(values[i])
-			mask(b, forms)
-			values[i] = string(b)
+		for i, value := range values {
+			values[i] = e.maskText(value)
 		}
 	}
 }
@@ -364,7 +360,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 	case errors.As(err, &address):
 		no.code, no.reason = "address_denied", address.Error()
 	case errors.As(err, &refused):
-		no.code, no.reason, no.status = "upstream_proxy_failed", x.rules.secrets.maskText(refused.Error()), http.StatusBadGateway
+		no.code, no.reason, no.status = "upstream_proxy_failed", x.rules.secrets.echoes.maskText(refused.Error()), http.StatusBadGateway
 	case x.over.Load() != nil:
 		no = x.refused(x.over.Load())
 	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)), errors.As(err, new(*errUnreplaced)):
@@ -374,17 +370,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 	case errors.Is(err, context.Canceled):
 		no.code, no.reason, no.status = "cancelled", "the request was cancelled", http.StatusBadGateway
 	default:
-		no.code, no.reason, no.status = "upstream_unreachable", "the upstream did not answer: "+x.rules.secrets.maskText(err.Error()), http.StatusBadGateway
+		no.code, no.reason, no.status = "upstream_unreachable", "the upstream did not answer: "+x.rules.secrets.echoes.maskText(err.Error()), http.StatusBadGateway
 	}
 	x.refusal = no
 	no.status = cmp.Or(no.status, http.StatusForbidden)
 	s.tell(w, r, no)
-}
-
-func (s secrets) maskText(text string) string {
-	b := []byte(text)
-	mask(b, s.realForms())
-	return string(b)
 }
 
 // recordExchange writes the event of a request that was sent, at its end.

@@ -43,6 +43,7 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 		next.revision = old.revision + 1
 		next.secrets.remember(old.secrets)
 	}
+	next.secrets.echoes = newEchoes(next.secrets.needles)
 	if next.scanner, err = newScanner(next.secrets, cfg, s.scans); err != nil {
 		return nil, err
 	}

@@ -188,7 +188,7 @@ func (s *Server) recordFor(route *policy.Route, e audit.Event) {
 	e.Path = logPath(route, e.Path)
 	secrets := s.rules.Load().secrets
 	for _, field := range []*string{&e.Reason, &e.Host, &e.Method, &e.Path} {
-		*field = secrets.maskText(*field)
+		*field = secrets.echoes.maskText(*field)
 	}
 	e.Bottle, e.Service = s.bottle, string(control.Egress)
 	if e.Time.IsZero() {

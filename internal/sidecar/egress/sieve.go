@@ -1,23 +1,22 @@
 package egress
 
-import (
-	"bytes"
-	"io"
-)
+import "io"
 
 // minHeld is how much of a form must have come for its beginning to be held back. Less
 // is handed on, or a stream whose message happens to end in the letter that a secret
 // begins with would wait for ever; what follows is still recognised.
 const minHeld = 4
 
-// sieve reads through a stream that must not carry certain byte strings, however it is
-// cut into reads. It holds back only what may well be the beginning of one, so a
-// stream of small events is not delayed.
+// minKept is how much of what was handed on is kept, in bytes: minHeld-1 characters and the
+// beginning of one, each of them spelled out.
+const minKept = minHeld * maxCharacter
+
+// sieve masks our real values in a stream, however it is cut into reads. It holds back only
+// what may well be the beginning of one, so a stream of small events is not delayed.
 type sieve struct {
 	io.ReadCloser
-	forms [][]byte
-	found func(data []byte) error // masks in place, or refuses
-	end   func()                  // called once, when the stream has ended well
+	echoes *echoes
+	end    func() // called once, when the stream has ended well
 
 	buffer []byte // what the three below are parts of
 	tail   []byte // the end of what was read, which a form may have begun in
@@ -47,17 +46,14 @@ func (s *sieve) fill(size int) {
 	before := copy(s.buffer[:cap(s.buffer)], s.tail)
 	n, err := s.ReadCloser.Read(s.buffer[before:cap(s.buffer)])
 	data := s.buffer[:before+n]
-	if bad := s.found(data); bad != nil {
-		s.tail, s.sent, s.err = nil, 0, bad
-		return
-	}
+	s.echoes.mask(data)
 	held := 0
 	if err == nil {
-		held = s.held(data)
+		held = s.echoes.begun(data, minHeld)
 	}
 	judged := max(s.sent, len(data)-held)
 	s.ready, s.err = data[s.sent:judged], err
-	kept := min(len(data), max(held, minHeld-1))
+	kept := min(len(data), max(held, minKept))
 	s.tail = data[len(data)-kept:]
 	s.sent = max(0, judged-(len(data)-kept))
 	if err == io.EOF && s.end != nil {
@@ -65,55 +61,7 @@ func (s *sieve) fill(size int) {
 	}
 }
 
-// held is how much of data's end is held back.
-func (s *sieve) held(data []byte) int {
-	if n := begun(data, s.forms); n >= minHeld {
-		return n
-	}
-	return 0
-}
-
-// begun is the length of the longest end of data with which a form begins.
-func begun(data []byte, forms [][]byte) int {
-	longest := 0
-	for _, form := range forms {
-		for n := min(len(form)-1, len(data)); n > longest; n-- {
-			if bytes.HasPrefix(form, data[len(data)-n:]) {
-				longest = n
-				break
-			}
-		}
-	}
-	return longest
-}
-
-// maskSecrets overwrites our real values in an answer, byte for byte, so that lengths
-// stay right (ATTACKS C3).
-func (s secrets) maskSecrets(body io.ReadCloser, end func()) io.ReadCloser {
-	masker := &sieve{ReadCloser: body, forms: s.realForms(), end: end}
-	masker.found = func(data []byte) error { mask(data, masker.forms); return nil }
-	return masker
-}
-
-func (s secrets) realForms() [][]byte {
-	var forms [][]byte
-	for _, n := range s.needles {
-		if n.real {
-			forms = append(forms, n.forms...)
-		}
-	}
-	return forms
-}
-
-func mask(data []byte, forms [][]byte) {
-	for _, form := range forms {
-		for rest := data; ; {
-			i := bytes.Index(rest, form)
-			if i < 0 {
-				break
-			}
-			copy(rest[i:], bytes.Repeat([]byte("*"), len(form)))
-			rest = rest[i+len(form):]
-		}
-	}
+// maskBody masks our real values in an answer's body.
+func (e *echoes) maskBody(body io.ReadCloser, end func()) io.ReadCloser {
+	return &sieve{ReadCloser: body, echoes: e, end: end}
 }

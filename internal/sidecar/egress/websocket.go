@@ -17,7 +17,7 @@ type webSocket struct {
 	upstream io.ReadWriteCloser
 	outwards *frames
 	inwards  *frames
-	forms    [][]byte // to be masked
+	echoes   *echoes // to be masked
 
 	sent, came atomic.Int64        // bytes that went out, and that came in
 	up, down   func(n int64) error // count them, or say that a limit is reached
@@ -40,8 +40,8 @@ type placed struct {
 	data []byte
 }
 
-func newWebSocket(upstream io.ReadWriteCloser, messages, controls func([]byte) error, forms [][]byte) *webSocket {
-	s := &webSocket{upstream: upstream, messages: messages, controls: controls, forms: forms}
+func newWebSocket(upstream io.ReadWriteCloser, messages, controls func([]byte) error, e *echoes) *webSocket {
+	s := &webSocket{upstream: upstream, messages: messages, controls: controls, echoes: e}
 	free := func(int64) error { return nil }
 	s.up, s.down = free, free
 	nothing := func(*frame) error { return nil }
@@ -163,11 +163,11 @@ func (s *webSocket) put(data []byte) error {
 func (s *webSocket) keep(f *frame, plain []byte) error {
 	if f.control() {
 		data := slices.Clone(plain)
-		mask(data, s.forms)
+		s.echoes.mask(data)
 		return s.put(data)
 	}
 	s.message = append(s.message, plain...)
-	mask(s.message, s.forms)
+	s.echoes.mask(s.message)
 	s.handOn(s.held())
 	return nil
 }
@@ -182,7 +182,7 @@ func (s *webSocket) release(f *frame) error {
 
 // held is how much of the message's end may be the beginning of a secret. It waits for
 // the message to go on or to end.
-func (s *webSocket) held() int { return begun(s.message, s.forms) }
+func (s *webSocket) held() int { return s.echoes.begun(s.message, 1) }
 
 // handOn makes all but the last held bytes of the message ready, each frame's head in
 // its place.
@@ -206,13 +206,13 @@ func (s *webSocket) pass(upTo int) {
 }
 
 // upgraded puts a webSocket in the place of an upgraded connection.
-func (x *exchange) upgraded(answer *http.Response, forms [][]byte) error {
+func (x *exchange) upgraded(answer *http.Response, e *echoes) error {
 	both, ok := answer.Body.(io.ReadWriteCloser)
 	if !ok {
 		return errors.New("the upgraded connection cannot be written")
 	}
 	look := func() func([]byte) error { return x.search.stream(answer.Request.Context(), inMessage, "") }
-	x.socket = newWebSocket(both, look(), look(), forms)
+	x.socket = newWebSocket(both, look(), look(), e)
 	answer.Body = x.socket
 	return nil
 }

@@ -157,7 +157,7 @@ func TestAttackC3_AWebSocketEchoIsMasked(t *testing.T) {
 	part(0x80, realKey[20:]+" indeed", stars[20:]+" indeed")
 	part(0x82, base64.StdEncoding.EncodeToString([]byte("ab"+realKey+"abc")), "")
 	for size := 1; size <= len(sent); size = size*2 + 1 {
-		s := newSocket(&stub{chunks: slices.Collect(slices.Chunk(sent, size))}, newNeedle("KEY", realKey, true).forms)
+		s := newSocket(&stub{chunks: slices.Collect(slices.Chunk(sent, size))}, newEchoes([]needle{newNeedle("KEY", realKey, true)}))
 		got, err := io.ReadAll(s)
 		if err != nil {
 			t.Fatal(err)
@@ -195,9 +195,9 @@ func (s *stub) Write(p []byte) (int, error) { s.got = append(s.got, p...); retur
 func (s *stub) Close() error                { s.closed = true; return nil }
 
 // newSocket searches nothing in what goes out.
-func newSocket(upstream io.ReadWriteCloser, forms [][]byte) *webSocket {
+func newSocket(upstream io.ReadWriteCloser, e *echoes) *webSocket {
 	nothing := func([]byte) error { return nil }
-	return newWebSocket(upstream, nothing, nothing, forms)
+	return newWebSocket(upstream, nothing, nothing, e)
 }
 
 // Attack B8: what follows an upgrade is no WebSocket at all, so that nobody looks into it.
