@@ -3,7 +3,7 @@ export CGO_ENABLED ?= 0
 
 bin = bin/bot-bottle
 
-.PHONY: all build setup demo test lint bench clean
+.PHONY: all build setup demo test soak lint bench clean
 
 all: build
 
@@ -20,6 +20,10 @@ demo: setup build
 test: build
 	scripts/setup --test
 	scripts/test
+
+# A minute and more of mixed traffic through egress, which must leave nothing behind.
+soak:
+	go test ./internal/sidecar/egress -run TestSoak -count=1 -v -soak=75s
 
 bench: build
 	scripts/setup --bench
