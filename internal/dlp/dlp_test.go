@@ -223,7 +223,10 @@ func randomChain(r *rand.Rand, depth int) (string, []string) {
 		if !follows(next, last, data) {
 			continue
 		}
-		data, last = next.encode(data), next
+		turned := next.name == "reversed" || next.name == "rot13"
+		if data = next.encode(data); !turned || last.name != "base58" { // which it still is
+			last = next
+		}
 		names = append(names, next.name)
 	}
 	return data, names
