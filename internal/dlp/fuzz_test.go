@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -51,6 +52,53 @@ func FuzzChain(f *testing.F) {
 		}
 	})
 }
+
+// What is asked of packed symbols answers as a search of the bytes that they would be.
+func FuzzLate(f *testing.F) {
+	for _, text := range []string{canary, "short te", "\x1f\x8b\x08\x00 \x78\x9c \x50\x4b\x03\x04 \x28\xb5\x2f\xfd", mapped(bold) + mapped(bold)} {
+		noise := randomBytes(200)
+		for shift := range 8 {
+			f.Add(shifted(nil, slices.Concat(noise[:100], []byte(text), noise[100:]), shift), len(text) > 10)
+		}
+	}
+	e := newScanner(f, Options{}).engine()
+	f.Fuzz(func(t *testing.T, packed []byte, long bool) {
+		least := MinKnown
+		if long {
+			least = maxLeast
+		}
+		var texts byte
+		eachText(packed, 0xFF, least, func(l late, _ int) (int, bool) {
+			texts |= 0x80 >> l.shift
+			return 0, false
+		})
+		compressed := map[begin]bool{}
+		e.magics.each(packed, e.base32, func(l late, i int) { compressed[begin{l.shift, i}] = true })
+		for shift := range 8 {
+			l := late{packed, shift}
+			data := shifted(nil, packed, shift)
+			textRuns(data, least, func(start, end int) {
+				if texts&(0x80>>shift) == 0 {
+					t.Errorf("%d late: text from %d to %d was not seen", shift, start, end)
+				}
+			})
+			wide := false
+			wideRuns(data, func(int, int) { wide = true })
+			if wide != l.hasWide() {
+				t.Errorf("%d late: disguised text is there: %v", shift, wide)
+			}
+			for _, format := range formats() {
+				for at := format.next(data, 0); at >= 0; at = format.next(data, at+1) {
+					if !compressed[begin{shift, at}] {
+						t.Errorf("%d late: %s at %d was not seen", shift, format.name, at)
+					}
+				}
+			}
+		}
+	})
+}
+
+type begin struct{ shift, at int }
 
 // What the decoders yield is bounded by what they are given.
 func FuzzDecoders(f *testing.F) {

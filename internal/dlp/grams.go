@@ -122,6 +122,17 @@ func (g *grams) each(data []byte, found func(i int, entry gram)) {
 	}
 }
 
+// eachLong does so where all the bytes of every literal were added and none is shorter than
+// minLetters: then every eighth place shows each.
+func (g *grams) eachLong(data []byte, found func(i int, entry gram)) {
+	for i := 0; i+gramLen <= len(data); i += minLetters - gramLen {
+		key := gramKey(data[i:])
+		if h := gramHash(key); g.bits[h/64]>>(h%64)&1 != 0 {
+			g.look(i, key, found)
+		}
+	}
+}
+
 func (g *grams) look(i int, key uint32, found func(i int, entry gram)) {
 	if o := otherHash(key); g.sure[o/64]>>(o%64)&1 == 0 {
 		return
@@ -175,7 +186,9 @@ func (e *engine) letterGrams() *grams {
 		if g == nil {
 			g = newGrams(nil)
 		}
-		g.add(k.letters, rarest(k.letters), gram{kind: gramLetters, index: i})
+		for offset := 0; offset+gramLen <= len(k.letters); offset++ {
+			g.add(k.letters, offset, gram{kind: gramLetters, index: i})
+		}
 	}
 	return g
 }

@@ -1,12 +1,17 @@
 package dlp
 
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
 // join appends text with the joints between its strings left out, so that "ab" + "cd"
 // and ["ab","cd"] read abcd, and says where they were. It appends nothing if it has none.
 func join(dst, text []byte) (out []byte, places []place) {
 	from := 0
 	for i := 0; i < len(text); i++ {
-		if !isQuote(text[i]) {
-			continue
+		if i = nextQuote(text, i); i == len(text) {
+			break
 		}
 		size := joint(text[i:])
 		if size == 0 {
@@ -39,6 +44,22 @@ func joinSpan(text []byte, start, end int) (int, int) {
 		last = i
 	}
 	return first, last
+}
+
+// nextQuote is where a quote is, at i or behind it.
+func nextQuote(text []byte, i int) int {
+	const high, low = 0x8080808080808080, 0x0101010101010101
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		double, single, back := w^'"'*low, w^'\''*low, w^'`'*low
+		if found := ((double-low)&^double | (single-low)&^single | (back-low)&^back) & high; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for i < len(text) && !isQuote(text[i]) {
+		i++
+	}
+	return i
 }
 
 func isQuote(c byte) bool { return c == '"' || c == '\'' || c == '`' }

@@ -122,13 +122,12 @@ func (l late) hasWide() bool {
 		if more|begin == 0 || ((begin>>8)&^more|more&^((begin|more)>>8))&five != 0 {
 			continue
 		}
-		from := max(0, i-reach)
-		near := l.part(room[:0], from, min(l.len(), i+reach))
-		p := wideAt(near, i-from)
+		p := wideAt(l.part(room[:0], i, min(l.len(), i+16)), 0)
 		if p < 0 {
 			continue
 		}
-		start, end := around(near, p)
+		from := max(0, i-reach)
+		start, end := around(l.part(room[:0], from, min(l.len(), i+reach)), i-from+p)
 		if end-start >= minWide {
 			return true
 		}

@@ -39,7 +39,7 @@ func (c *scan) separated(v *view) {
 	if !c.work(len(v.data)) {
 		return
 	}
-	c.letters.each(v.data, func(i int, entry gram) {
+	c.letters.eachLong(v.data, func(i int, entry gram) {
 		want := c.known[entry.index].letters
 		start := i - entry.offset
 		if start >= 0 && start+len(want) <= len(v.data) && bytes.Equal(v.data[start:start+len(want)], want) {

@@ -349,6 +349,10 @@ const plainStretch = 128
 
 // base85Run cuts long stretches without marks out of a run and decodes the rest.
 func (c *scan) base85Run(v *view, depth, start, end int) {
+	if end-start <= 2*plainStretch {
+		c.base85Part(v, depth, start, end)
+		return
+	}
 	from, last := start, start
 	for i := start; i < end; i++ {
 		if !c.marks[v.data[i]] {
@@ -360,7 +364,7 @@ func (c *scan) base85Run(v *view, depth, start, end int) {
 		}
 		last = i
 	}
-	if end-last > 2*plainStretch && end-start > 2*plainStretch {
+	if end-last > 2*plainStretch {
 		end = last + plainStretch
 	}
 	c.base85Part(v, depth, from, end)
