@@ -54,9 +54,23 @@ func (a *alphabet) squeeze(dst, src []byte) []byte {
 		n = a.squeezePrefixed(room, src)
 		return dst[:len(dst)+n]
 	}
-	for _, c := range src {
-		v := a.values[c]
-		room[n] = v // overwritten if it is none: n is never ahead of the place in src
+	i, values := 0, &a.values
+	for ; i+4 <= len(src); i += 4 { // with one index to wait for
+		s := src[i : i+4 : i+4]
+		v, w, x, y := values[s[0]], values[s[1]], values[s[2]], values[s[3]]
+		r := room[n : n+4 : n+4] // n is never ahead of the place in src
+		r[0] = v                 // overwritten if it is none
+		k := int(v>>7) ^ 1
+		r[k] = w
+		k += int(w>>7) ^ 1
+		r[k&3] = x
+		k += int(x>>7) ^ 1
+		r[k&3] = y
+		n += k + (int(y>>7) ^ 1)
+	}
+	for _, c := range src[i:] {
+		v := values[c]
+		room[n] = v
 		n += int(v>>7) ^ 1
 	}
 	return dst[:len(dst)+n]

@@ -221,7 +221,7 @@ func ActionText(actions map[string]Action) string {
 func (e *engine) newKnown(v Value) known {
 	plain := slices.Clone(v.Secret)
 	turned := [][]byte{reversed(plain), rot13(plain), reversed(rot13(plain))}
-	return known{v.Name, v.Placeholder, plain, turned, e.keepLetters(nil, plain)}
+	return known{v.Name, v.Placeholder, plain, turned, e.alnum.squeeze(nil, plain)}
 }
 
 func (k *known) rule() string {

@@ -225,15 +225,3 @@ func rot13Byte(c byte) byte {
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
 func isAlnum(c byte) bool  { return isLetter(c) || isDigit(c) }
-
-// keepLetters appends the letters and digits of src.
-func (t *tables) keepLetters(dst, src []byte) []byte {
-	dst = slices.Grow(dst, len(src))
-	room := dst[len(dst) : len(dst)+len(src)]
-	n := 0
-	for _, c := range src {
-		room[n] = c // overwritten if it is none
-		n += int(t.alnum[c])
-	}
-	return dst[:len(dst)+n]
-}

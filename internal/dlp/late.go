@@ -182,8 +182,15 @@ func (m *magics) each(packed []byte, a *alphabet, yield func(l late, i int)) {
 		set = &m.any
 	}
 	look := func(i int) {
+		if i+1 >= len(packed) {
+			return
+		}
+		three := uint32(packed[i])<<16 | uint32(packed[i+1])<<8
+		if i+2 < len(packed) {
+			three |= uint32(packed[i+2])
+		}
 		for _, shift := range a.shifts {
-			if l := (late{packed, shift}); l.magic(i) {
+			if l := (late{packed, shift}); magic(uint16(three>>(8-shift)), i == 0) && i+1 < l.len() {
 				yield(l, i)
 			}
 		}
@@ -209,16 +216,12 @@ func (m *magics) each(packed []byte, a *alphabet, yield func(l late, i int)) {
 	}
 }
 
-// magic reports whether the two bytes at i can begin one of the formats, or are at the
-// beginning and look like zlib's.
-func (l late) magic(i int) bool {
-	if i+1 >= l.len() {
-		return false
-	}
-	pair := uint16(l.at(i))<<8 | uint16(l.at(i+1))
+// magic reports whether two bytes can begin one of the formats, or are the first and look
+// like zlib's.
+func magic(pair uint16, first bool) bool {
 	switch pair {
 	case 0x1F8B, 0x28B5, 0x504B, 0x7801, 0x785E, 0x789C, 0x78DA:
 		return true
 	}
-	return i == 0 && pair>>8&0x8F == 8 && pair%31 == 0
+	return first && pair>>8&0x8F == 8 && pair%31 == 0
 }

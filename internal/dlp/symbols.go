@@ -12,6 +12,7 @@ import (
 // so that separators do not matter.
 type alphabets struct {
 	base64, base32, base32hex, hex *alphabet
+	alnum                          *alphabet // letters and digits, each its own value
 	base58                         [256]byte
 	base85                         [3][256]byte // Ascii85, RFC 1924, Z85
 }
@@ -24,6 +25,7 @@ func newAlphabets() alphabets {
 		base32:    newAlphabet("base32", 5, all, upper+"234567", lower+"234567"),
 		base32hex: newAlphabet("base32hex", 5, all, digits+upper[:22], digits+lower[:22]),
 		hex:       newHex(),
+		alnum:     newAlnum(),
 		base58:    newAlphabet("base58", 0, nil, digits[1:]+"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz").values,
 		base85: [3][256]byte{
 			newAlphabet("base85", 0, nil, symbols85()).values,
@@ -31,6 +33,14 @@ func newAlphabets() alphabets {
 			newAlphabet("base85", 0, nil, digits+lower+upper+".-:+=^!/*?&<>()[]{}@%$#").values,
 		},
 	}
+}
+
+func newAlnum() *alphabet {
+	a := newAlphabet("", 8, nil)
+	for _, c := range []byte(upper + lower + digits) {
+		a.values[c] = c
+	}
+	return a
 }
 
 // newHex is hex, also where each byte has a prefix of its own, 0x or \x.

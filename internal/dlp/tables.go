@@ -11,7 +11,6 @@ type tables struct {
 	grams map[uint32][]gram // of the rules
 	alphabets
 	rotated [256]byte // by 13
-	alnum   [256]byte // 1 for a letter or digit
 	kinds   [256]byte // of base32
 	marks   [256]bool // what base64 has not
 	folds   [1 << 16]byte
@@ -35,9 +34,6 @@ func newTables() (*tables, error) {
 		t.rotated[i] = rot13Byte(byte(i))
 		t.kinds[i] = base32Kind(byte(i))
 		t.marks[i] = t.base64.values[i] == noSymbol && i != '='
-		if isAlnum(byte(i)) {
-			t.alnum[i] = 1
-		}
 	}
 	looks := newLooks()
 	for r := range rune(len(t.folds)) {

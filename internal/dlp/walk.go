@@ -98,7 +98,9 @@ const lastLetters = 16
 func (c *scan) watch() {
 	c.end, c.open = len(c.in.Data), len(c.in.Data)
 	for n := 0; c.end > 0 && n < lastLetters; c.end-- {
-		n += int(c.alnum[c.in.Data[c.end-1]])
+		if isAlnum(c.in.Data[c.end-1]) {
+			n++
+		}
 	}
 }
 
@@ -225,7 +227,7 @@ func (c *scan) search(v *view) {
 	if c.letters == nil || !c.work(len(v.data)) {
 		return
 	}
-	letters := c.keepLetters(c.borrow(), v.data)
+	letters := c.alnum.squeeze(c.borrow(), v.data)
 	defer c.giveBack(letters)
 	if len(letters) == len(v.data) {
 		return
