@@ -24,7 +24,7 @@ type area struct {
 }
 
 func areas() []area {
-	return []area{{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}}
+	return []area{{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP}}
 }
 
 func main() {
