@@ -220,13 +220,10 @@ func randomChain(r *rand.Rand, depth int) (string, []string) {
 	last := coding{}
 	for len(names) < depth {
 		next := all[r.IntN(len(all))]
-		if !follows(next, last, data) {
+		if !follows(next, last, data) || glues(next) && slices.Contains(names, "base58") { // another number
 			continue
 		}
-		turned := next.name == "reversed" || next.name == "rot13"
-		if data = next.encode(data); !turned || last.name != "base58" { // which it still is
-			last = next
-		}
+		data, last = next.encode(data), next
 		names = append(names, next.name)
 	}
 	return data, names
@@ -236,16 +233,19 @@ func randomChain(r *rand.Rand, depth int) (string, []string) {
 // package states.
 func follows(next, last coding, data string) bool {
 	takesBinary := strings.HasPrefix(next.name, "base64") || strings.HasPrefix(next.name, "base32") || slices.Contains([]string{"hex", "HEX", "hex late", "hex :", "percent"}, next.name)
-	glues := strings.Contains(next.name, " late") || strings.Contains(next.name, " behind")
 	switch {
 	case last.binary && !takesBinary:
 		return false
-	case last.name == "base58" && glues:
-		return false // another number
 	case next.name == "base58" && len(data) > maxBase58*5/8:
 		return false
 	case (next.name == "reversed" || next.name == "rot13") && len(data) > smallView:
 		return false
 	}
 	return true
+}
+
+// glues reports whether a coding puts letters in front. Read through whatever lies between,
+// they may be another digit of a number.
+func glues(c coding) bool {
+	return strings.Contains(c.name, " late") || strings.Contains(c.name, " behind")
 }
