@@ -177,6 +177,20 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 }
 
+// A body is made of short texts, each behind base64 and none like another, so that the
+// scan fills memory with what it has seen.
+func TestWhatAScanRemembersIsBounded(t *testing.T) {
+	var data []byte
+	for i := range 10_000 {
+		data = fmt.Appendf(data, "text %d of many that differ\x00\xff", i*i)
+	}
+	data = []byte(base64.StdEncoding.EncodeToString(data))
+	c := newScanner(t, Options{CacheSize: -1}).engine().newScan(context.Background(), Input{Kind: Body, Data: data})
+	if c.document(); c.err != nil || len(c.seen) == 0 || len(c.seen) > 4096 {
+		t.Errorf("%d views are remembered: %v", len(c.seen), c.err)
+	}
+}
+
 func nested(data []byte, n int) []byte {
 	for range n {
 		data = []byte(base64.StdEncoding.EncodeToString(data))

@@ -208,9 +208,16 @@ func (c *scan) again(v *view, depth int) bool {
 	if before, ok := c.seen[key]; ok && before >= depth {
 		return true
 	}
+	if len(c.seen) == maxSeen {
+		clear(c.seen)
+	}
 	c.seen[key] = depth
 	return false
 }
+
+// maxSeen bounds what is remembered of one scan: whoever wrote the data decides how many
+// small views it has.
+const maxSeen = 4096
 
 // search looks for what is looked for in a view as it is, and with joints and
 // separators left out.
