@@ -5,6 +5,7 @@ import (
 	"html"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,8 @@ import (
 type echoes struct {
 	exact  *finder
 	folded *finder // without regard to case, for the names of headers
+
+	buffers sync.Pool // of *[sieveSize]byte
 }
 
 // maxSpelled is how often a value may have been escaped: a document in a string in a
@@ -36,7 +39,7 @@ func newEchoes(needles []needle) *echoes {
 	for _, form := range forms {
 		folded = append(folded, bytes.ToLower(form))
 	}
-	return &echoes{newFinder(forms), newFinder(folded)}
+	return &echoes{exact: newFinder(forms), folded: newFinder(folded), buffers: sync.Pool{New: func() any { return new([sieveSize]byte) }}}
 }
 
 // mask overwrites what is found, byte for byte, so that lengths stay right (ATTACKS C3).

@@ -18,33 +18,60 @@ type sieve struct {
 	echoes *echoes
 	end    func() // called once, when the stream has ended well
 
-	buffer []byte // what the three below are parts of
-	tail   []byte // the end of what was read, which a form may have begun in
-	sent   int    // how much of tail was handed on already
-	ready  []byte // judged, not yet handed on
+	pooled *[sieveSize]byte // nil where the buffer is the sieve's own
+	buffer []byte           // what the three below are parts of
+	tail   []byte           // the end of what was read, which a form may have begun in
+	sent   int              // how much of tail was handed on already
+	ready  []byte           // judged, not yet handed on
 	err    error
 }
 
 // Read implements io.Reader.
 func (s *sieve) Read(p []byte) (int, error) {
 	for len(s.ready) == 0 && s.err == nil {
-		s.fill(len(p))
+		s.fill()
 	}
 	n := copy(p, s.ready)
 	s.ready = s.ready[n:]
 	if len(s.ready) > 0 {
 		return n, nil
 	}
+	if s.err != nil {
+		s.giveBack()
+	}
 	return n, s.err
 }
 
-// fill reads once. What comes with an error is judged like everything else.
-func (s *sieve) fill(size int) {
-	if need := len(s.tail) + max(size, 512); cap(s.buffer) < need {
-		s.buffer = make([]byte, need)
+// sieveSize is room for a read as large as answers are copied by, behind a tail of the usual
+// length.
+const sieveSize = bufferSize + 2<<10
+
+// room makes the buffer hold the tail and something to read behind it.
+func (s *sieve) room() {
+	switch need := len(s.tail) + 512; {
+	case s.buffer == nil && need <= sieveSize && s.echoes != nil:
+		s.pooled = s.echoes.buffers.Get().(*[sieveSize]byte)
+		s.buffer = s.pooled[:]
+	case len(s.buffer) < need:
+		s.tail = append(make([]byte, 0, need+bufferSize), s.tail...)
+		s.giveBack()
+		s.buffer = s.tail[:cap(s.tail)]
 	}
-	before := copy(s.buffer[:cap(s.buffer)], s.tail)
-	n, err := s.ReadCloser.Read(s.buffer[before:cap(s.buffer)])
+}
+
+// giveBack lets the next answer have the buffer. What is in it is masked.
+func (s *sieve) giveBack() {
+	if s.pooled != nil {
+		s.echoes.buffers.Put(s.pooled)
+	}
+	s.pooled, s.buffer = nil, nil
+}
+
+// fill reads once. What comes with an error is judged like everything else.
+func (s *sieve) fill() {
+	s.room()
+	before := copy(s.buffer, s.tail)
+	n, err := s.ReadCloser.Read(s.buffer[before:])
 	data := s.buffer[:before+n]
 	s.echoes.mask(data)
 	held := 0
