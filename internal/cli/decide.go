@@ -293,7 +293,8 @@ func (a *App) onDesk(ctx context.Context, id string, do func(control.Client, req
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Detach()) }()
-	desk := control.Client{Dial: b.Control}
+	desk, end := control.Client{Dial: b.Control}.Session()
+	defer end()
 	s, err := requestOf(ctx, desk, id)
 	if err != nil {
 		return err

@@ -112,9 +112,24 @@ func answer(w http.ResponseWriter, v any, err error) {
 }
 
 // Client asks a bundle's control API. Each call makes one connection with Dial and closes
-// it. It may be used concurrently.
+// it, unless it is of a Session. It may be used concurrently.
 type Client struct {
 	Dial func(context.Context) (net.Conn, error)
+	kept *http.Transport
+}
+
+// Session is a Client that keeps its connection for the next call: to make one takes most of
+// the time. The caller calls end.
+func (c Client) Session() (session Client, end func()) {
+	c.kept = c.transport()
+	return c, c.kept.CloseIdleConnections
+}
+
+func (c Client) transport() *http.Transport {
+	return &http.Transport{
+		DisableCompression: true,
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) },
+	}
 }
 
 // callTimeout bounds one call.
@@ -148,9 +163,10 @@ func (c Client) call(ctx context.Context, method, path string, in, out any) erro
 	if err != nil {
 		return err
 	}
-	transport := &http.Transport{
-		DisableKeepAlives: true, DisableCompression: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return c.Dial(ctx) },
+	transport := c.kept
+	if transport == nil {
+		transport = c.transport()
+		transport.DisableKeepAlives = true
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {

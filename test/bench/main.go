@@ -24,7 +24,7 @@ type area struct {
 }
 
 func areas() []area {
-	return []area{{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP}}
+	return []area{{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP}, {"supervise", measureSupervise}}
 }
 
 func main() {
