@@ -3,6 +3,7 @@ package dlp
 import (
 	"bytes"
 	"crypto/sha256"
+	"slices"
 	"sync"
 )
 
@@ -91,6 +92,11 @@ func (c *scan) audience() digest {
 func (c *scan) cached(v *view) {
 	c.salt = c.audience()
 	list := c.chunks(v.data)
+	old := func(k chunk) bool { return k.clean }
+	fresh := func(k chunk) bool { return !k.clean }
+	if slices.ContainsFunc(list, old) && slices.ContainsFunc(list, fresh) {
+		c.cut(v) // what is new may end what an old string began, however far from it
+	}
 	for i := 0; i < len(list) && c.err == nil; i++ {
 		if list[i].clean {
 			continue

@@ -86,3 +86,105 @@ const (
 	maxPEM = 16 << 10
 	minPEM = 24 // symbols in a row; a full line has 64
 )
+
+// assigned finds what is assigned to a name that says secret, beginning at such a word:
+// key=value, "key": "value", key := `value`, Key value in a header.
+func assigned(data []byte, at int) (start, end int, ok bool) {
+	start = valueOf(data, at)
+	if start < 0 {
+		return at, at + maxName, false
+	}
+	for end = start; end < len(data) && end-start <= maxAssigned && isSecretChar(data[end]); end++ {
+	}
+	value := bytes.TrimRight(data[start:end], ".=-")
+	ok = len(value) >= minAssigned && len(value) < maxAssigned && ends(data, end) && hasAllKinds(value) && entropy(value) >= 4 && !invented(value) && !isWords(value)
+	return start, end, ok
+}
+
+const (
+	minAssigned = 24
+	maxAssigned = 128
+)
+
+// awsSecret finds the 40 characters that are assigned to a secret access key.
+func awsSecret(data []byte, at int) (start, end int, ok bool) {
+	start = valueOf(data, at)
+	if start < 0 {
+		return at, at + maxName, false
+	}
+	for end = start; end < len(data) && end-start <= 40 && (isAlnum(data[end]) || data[end] == '/' || data[end] == '+'); end++ {
+	}
+	value := data[start:end]
+	return start, end, len(value) == 40 && hasAllKinds(value) && entropy(value) >= 4 && !invented(value)
+}
+
+// valueOf is where the value begins that is assigned to the name with a word at at, -1 if
+// none is.
+func valueOf(data []byte, at int) int {
+	const maxRest, maxBlanks = 40, 4
+	i := at
+	for i < len(data) && i-at < maxRest && (isAlnum(data[i]) || data[i] == '_' || data[i] == '-') {
+		i++
+	}
+	mark, blanks := false, 0
+	for ; i < len(data); i++ {
+		switch c := data[i]; {
+		case c == '=' || c == ':' || c == '>':
+			mark = true
+		case isQuote(c) || c == '\\':
+		case c == ' ' && blanks < maxBlanks:
+			blanks++
+		default:
+			if mark {
+				return i
+			}
+			return -1
+		}
+	}
+	return -1
+}
+
+func isSecretChar(c byte) bool {
+	return isAlnum(c) || c == '+' || c == '/' || c == '_' || c == '=' || c == '-' || c == '.' || c == '~'
+}
+
+// ends reports whether a value can end there: code would go on.
+func ends(data []byte, at int) bool {
+	return at == len(data) || isQuote(data[at]) || data[at] <= ' ' || bytes.IndexByte([]byte(`\,;&<}`), data[at]) >= 0
+}
+
+// hasAllKinds is what a random value of this length nearly always has.
+func hasAllKinds(value []byte) bool {
+	var up, low, digit int
+	for _, c := range value {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			up++
+		case c >= 'a' && c <= 'z':
+			low++
+		case isDigit(c):
+			digit++
+		}
+	}
+	return up > 1 && low > 1 && digit > 1
+}
+
+// isWords reports whether a value is made of words, as names and paths are: in a random one
+// hardly ever do nine small letters follow each other that could be spoken.
+func isWords(value []byte) bool {
+	const long, spoken = 9, 3
+	row, vowels := 0, 0
+	for _, c := range value {
+		if c < 'a' || c > 'z' {
+			row, vowels = 0, 0
+			continue
+		}
+		if row++; bytes.IndexByte([]byte("aeiou"), c) >= 0 {
+			vowels++
+		}
+		if row >= long && vowels >= spoken {
+			return true
+		}
+	}
+	return false
+}

@@ -8,8 +8,8 @@
 // that its characters allow, which gives more views, up to a depth and under a budget.
 // An encoding is recognised by runs of its alphabet, whatever stands around them: its
 // symbols are packed into bits, the bits are read at each alignment, and what reads as
-// text there is a view. A scan that cannot be finished ends with an error; it is never
-// taken for a clean one.
+// text there is a view. The strings of a document are searched joined, too. A scan that
+// cannot be finished ends with an error; it is never taken for a clean one.
 package dlp
 
 import (
@@ -38,6 +38,10 @@ const (
 	RuleKnownValue  = "known-value"
 	RulePlaceholder = "known-placeholder"
 )
+
+// RuleAssigned is the rule for values that have no shape, but a name that says secret. It
+// is wrong more often than the others are.
+const RuleAssigned = "assigned-secret"
 
 // AnyToken stands for every rule but those for the bottle's own values, where actions are
 // written down.

@@ -60,7 +60,7 @@ func falsePositives(t *testing.T, roots ...string) {
 			if d != nil && d.IsDir() && d.Name() == ".git" {
 				return fs.SkipDir
 			}
-			if err == nil && d.Type().IsRegular() {
+			if err == nil && d.Type().IsRegular() && !toBeFound(path) {
 				if seen++; seen%slower == 0 {
 					paths <- path
 				}
@@ -91,6 +91,12 @@ func forTests(path string, f Finding, data []byte) bool {
 	}
 	key, _ := pem.Decode(data[f.Start:])
 	return key != nil || inTest
+}
+
+// toBeFound are files of this repository with what has the shape of a secret, to test that
+// it is seen.
+func toBeFound(path string) bool {
+	return slices.ContainsFunc([]string{"internal/audit/path_test.go", "internal/sidecar/egress/scan_test.go"}, func(end string) bool { return strings.HasSuffix(path, end) })
 }
 
 // maxFile is how much of a file is searched.

@@ -89,6 +89,9 @@ func (c *scan) ruleAt(v *view, start int, entry gram) {
 	}
 	if entry.form == 0 {
 		from, to, ok := r.match(v.data, start)
+		if v.joints != nil {
+			from, to, ok = c.matchJoined(v, r, start)
+		}
 		if c.work(max(0, to-start)); ok {
 			c.report(v, r.id, "", from, to, "")
 		}
@@ -132,6 +135,9 @@ func (c *scan) reportKnown(v *view, index, start, end int, turned string) {
 }
 
 func (c *scan) report(v *view, rule, name string, start, end int, turned string) {
+	if v.joints != nil && !v.spans(start, end) {
+		return // found where it stands
+	}
 	f := Finding{Rule: rule, Name: name, Encoding: v.encoding(), Action: c.action(rule)}
 	if turned != "" {
 		f.Encoding = append(f.Encoding, turned)

@@ -1,9 +1,30 @@
 package dlp
 
+import "slices"
+
 // table is the shapes of tokens that are looked for. Each is written from what its
 // issuer, or anyone who was given one, can see of it: how it begins, which characters
 // it has, how long it is, and whether it ends with a checksum.
 func table() []rule {
+	return slices.Concat(shapes(), assignments())
+}
+
+// assignments are values without a shape, known by the name that they are given to.
+func assignments() []rule {
+	var rules []rule
+	for _, name := range []string{"aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "aws_secret_key", "AWS_SECRET_KEY", "secretAccessKey", "SecretAccessKey", "secret_access_key"} {
+		rules = append(rules, rule{id: "aws-secret-key", pattern: name + `[=]{1}[A-Za-z0-9/+]{40}`, entropy: 4, check: hasAllKinds, custom: awsSecret})
+	}
+	for _, name := range []string{
+		"secret", "Secret", "SECRET", "token", "Token", "TOKEN", "password", "Password", "PASSWORD", "passwd", "PASSWD", "api_key", "API_KEY", "api-key", "Api-Key", "apikey", "apiKey", "ApiKey", "APIKEY",
+		"access_key", "ACCESS_KEY", "accessKey", "AccessKey", "private_key", "PRIVATE_KEY", "privateKey", "credential", "CREDENTIAL",
+	} {
+		rules = append(rules, rule{id: RuleAssigned, pattern: name + `[=]{1}[A-Za-z0-9]{40}`, entropy: 4, check: hasAllKinds, custom: assigned})
+	}
+	return rules
+}
+
+func shapes() []rule {
 	return []rule{
 		{id: "private-key", pattern: `-----BEGIN `, custom: privateKey},
 		{id: "jwt", pattern: `eyJ[A-Za-z0-9_-]{14,}\.eyJ[A-Za-z0-9_-]{14,}\.[A-Za-z0-9_-]{20,}`, entropy: 4, check: isJWT},
@@ -33,6 +54,8 @@ func table() []rule {
 		{id: "tavily-key", pattern: `tvly-[A-Za-z0-9-]{32,64}`, entropy: 4, hosts: []string{"tavily.com"}},
 		{id: "langsmith-key", pattern: `lsv2_pt_[a-f0-9]{32}_[a-f0-9]{10}`, entropy: 3, hosts: []string{"langchain.com"}},
 		{id: "langsmith-key", pattern: `lsv2_sk_[a-f0-9]{32}_[a-f0-9]{10}`, entropy: 3, hosts: []string{"langchain.com"}},
+		{id: "deepseek-key", pattern: `sk-[a-f0-9]{32}`, entropy: 3, check: hasDigitAndLetter, hosts: []string{"deepseek.com"}},
+		{id: "firecrawl-key", pattern: `fc-[a-f0-9]{32}`, entropy: 3, check: hasDigitAndLetter, hosts: []string{"firecrawl.dev"}},
 		{id: "cerebras-key", pattern: `csk-[a-z0-9]{48}`, entropy: 4, hosts: []string{"cerebras.ai"}},
 		{id: "nvidia-key", pattern: `nvapi-[A-Za-z0-9_-]{60,80}`, entropy: 4, hosts: []string{"nvidia.com"}},
 
@@ -99,7 +122,7 @@ func table() []rule {
 		{id: "azure-client-secret", pattern: `[A-Za-z0-9_~.]{3}7Q~[A-Za-z0-9_~.-]{31,34}`, entropy: 4, hosts: []string{"microsoft.com", "microsoftonline.com", "azure.com"}},
 		{id: "azure-client-secret", pattern: `[A-Za-z0-9_~.]{3}8Q~[A-Za-z0-9_~.-]{31,34}`, entropy: 4, hosts: []string{"microsoft.com", "microsoftonline.com", "azure.com"}},
 		{id: "azure-client-secret", pattern: `[A-Za-z0-9_~.]{3}9Q~[A-Za-z0-9_~.-]{31,34}`, entropy: 4, hosts: []string{"microsoft.com", "microsoftonline.com", "azure.com"}},
-		{id: "azure-storage-key", pattern: `AccountKey=[A-Za-z0-9+/]{86}==`, entropy: 4, hosts: []string{"windows.net", "azure.com"}},
+		{id: "azure-storage-key", pattern: `AccountKey=[A-Za-z0-9+/]{86}==`, entropy: 4},
 		{id: "azure-devops-token", pattern: `[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}`, entropy: 4, hosts: []string{"azure.com", "visualstudio.com"}},
 		{id: "alibaba-key-id", pattern: `LTAI[A-Za-z0-9]{20}`, entropy: 3.5, check: hasDigitAndLetter, hosts: []string{"aliyuncs.com", "aliyun.com"}},
 		{id: "tencent-key-id", pattern: `AKID[A-Za-z0-9]{32}`, entropy: 4, check: hasDigitAndLetter, hosts: []string{"tencentcloudapi.com"}},

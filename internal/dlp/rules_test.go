@@ -1,6 +1,7 @@
 package dlp
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
@@ -87,6 +88,79 @@ func TestEachShapeIsFound(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is assigned to a name that says secret is found in the ways of many languages, and
+// only if it looks random.
+func TestAssignedSecrets(t *testing.T) {
+	s := newScanner(t, Options{})
+	value, key := "q7Zk2Wm9XcV4tR8bLh3Nf6Js", "wJ4rXUtn7EMI/K7MDENG+bPxRfiCYq5mPLaKEY2b"
+	for name, c := range map[string]struct{ data, rule string }{
+		"environment":           {"export DB_PASSWORD=" + value, RuleAssigned},
+		"JSON":                  {`{"client_secret": "` + value + `"}`, RuleAssigned},
+		"JSON in JSON":          {`{"body": "{\"clientSecret\": \"` + value + `\"}"}`, RuleAssigned},
+		"YAML":                  {"auth:\n  apiKey: " + value + "\n", RuleAssigned},
+		"Go":                    {"const apiKey = `" + value + "`", RuleAssigned},
+		"Ruby":                  {`{ :secret_token => '` + value + `' }`, RuleAssigned},
+		"a form":                {"user=me&password=" + value + "&x=1", RuleAssigned},
+		"a header":              {"X-Api-Key: " + value + "\n", RuleAssigned},
+		"AWS, a file":           {"aws_secret_access_key = " + key, "aws-secret-key"},
+		"AWS, an answer":        {`{"Credentials": {"SecretAccessKey": "` + key + `"}}`, "aws-secret-key"},
+		"AWS, environment":      {"AWS_SECRET_ACCESS_KEY=" + key, "aws-secret-key"},
+		"a service account":     {`{"type": "service_account", "private_key": "` + strings.ReplaceAll(example(t, &rule{id: "private-key"}, 1), "\n", `\n`) + `"}`, "private-key"},
+		"no value":              {"password=", ""},
+		"a short one":           {"password=q7Zk2Wm9", ""},
+		"a name":                {"secretName: my-service-Credentials-2024-production", ""},
+		"code":                  {"token := parser.NextToken2(Reader3).String()", ""},
+		"a call":                {"password = getPasswordFromVaultV2(Config1)", ""},
+		"a path":                {"tokenFile: /var/run/secrets/Kubernetes.io/serviceaccount2/Token1", ""},
+		"a digest":              {"token: " + fmt.Sprintf("%x", randomBytes(32)), ""},
+		"an example":            {"api_key=EXAMPLE" + value, ""},
+		"another name":          {"image: " + value, ""},
+		"not behind it":         {"a secret is what nobody knows. " + value, ""},
+		"AWS, not the length":   {"aws_secret_access_key = " + key + "AB/", RuleAssigned},
+		"AWS, its example's":    {"aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", ""},
+		"words of a long value": {"secret=TheQuick1BrownFoxjumpsoverthelazyDog22", ""},
+	} {
+		findings := scanBody(t, s, []byte(c.data))
+		if got := slices.ContainsFunc(findings, func(f Finding) bool { return f.Rule == c.rule }); got != (c.rule != "") || c.rule == "" && len(findings) > 0 {
+			t.Errorf("%s: got %v in %s, want %q", name, findings, c.data, c.rule)
+		}
+	}
+}
+
+// Attack C7: a host is called nearly like a provider. What is that provider's own business is
+// not this one's.
+func TestAttackC7_WhoLooksLikeTheProvider(t *testing.T) {
+	s := newScanner(t, Options{})
+	rules := s.engine().rules
+	for i := range rules {
+		r := &rules[i]
+		if len(r.hosts) == 0 {
+			continue
+		}
+		token := example(t, r, uint64(i))
+		sees := func(host string) bool {
+			findings, err := s.Scan(context.Background(), Input{Host: host, Kind: Body, Data: []byte("k: " + token)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(findings, func(f Finding) bool { return f.Rule == r.id })
+		}
+		for _, own := range r.hosts {
+			for _, host := range []string{own, "api." + own, strings.ToUpper(own), "eu.api." + own + "."} {
+				if sees(host) {
+					t.Errorf("%s is refused to %s", r.id, host)
+				}
+			}
+			label, _, _ := strings.Cut(own, ".")
+			for _, host := range []string{"evil" + own, "evil-" + own, own + ".evil.example", "api." + own + "e", own + "-evil.example", label + ".example", label, strings.ReplaceAll(own, ".", "-") + ".example", strings.ReplaceAll(own, ".", "x"), "", "."} {
+				if !sees(host) {
+					t.Errorf("%s goes to %q, which only looks like %s", r.id, host, own)
+				}
+			}
+		}
 	}
 }
 

@@ -37,6 +37,7 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 			}
 			part := child.part(start, end)
 			part.turned = v.turned && end-start > smallView
+			part.escaped = true
 			part.cutOut = v.cutOut || len(plain) > smallView
 			c.view(part, depth-1)
 			searched += end - start

@@ -11,12 +11,14 @@ import (
 
 // view is the data or something decoded from it.
 type view struct {
-	data   []byte
-	parent *view
-	name   string // of the encoding; "" for one that is not worth naming
-	turned bool   // reversed or rot13: not turned again
-	cutOut bool   // of a large view
-	origin func(start, end int) (int, int)
+	data    []byte
+	parent  *view
+	name    string // of the encoding; "" for one that is not worth naming
+	turned  bool   // reversed or rot13: not turned again
+	cutOut  bool   // of a large view
+	escaped bool   // has lost its escapes, so quotes no longer tell strings
+	joints  []int  // where strings were joined; what is in one of them was found before
+	origin  func(start, end int) (int, int)
 }
 
 // locate is where in the original data a part of the view comes from; -1 when that is
@@ -175,6 +177,7 @@ func (c *scan) view(v *view, depth int) {
 		return
 	}
 	c.search(v)
+	c.cut(v)
 	plain := v
 	if folded, places := c.fold(v.data); folded != nil && c.decode(len(folded)) {
 		plain = v.child("", folded, func(start, end int) (int, int) { return c.foldSpan(v.data, start, end) })

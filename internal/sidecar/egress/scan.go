@@ -127,7 +127,8 @@ func (q *search) decide(where part, findings []dlp.Finding) dlp.Action {
 // or a placeholder of the bottle's ends the request. So does a token's shape, but out of a
 // conversation with a model it is taken: the client sends all of it again with each turn,
 // and would never get another answer. A JWT in the head was mostly given to the client by
-// an upstream, for just this, and is only noted.
+// an upstream, for just this, and is only noted. So is what has nothing of a secret but the
+// name that it is assigned to: half of what clients send to and fro is called a token.
 func (q *search) action(where part, rule string) dlp.Action {
 	known := rule == dlp.RuleKnownValue || rule == dlp.RulePlaceholder
 	for _, actions := range []map[string]dlp.Action{q.route.Scan, q.actions} {
@@ -141,7 +142,7 @@ func (q *search) action(where part, rule string) dlp.Action {
 	switch {
 	case known:
 		return dlp.Block
-	case where == inHead && rule == "jwt":
+	case where == inHead && rule == "jwt", rule == dlp.RuleAssigned:
 		return dlp.Alert
 	case where == inBody && q.model:
 		return dlp.Redact

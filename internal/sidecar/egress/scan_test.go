@@ -56,7 +56,9 @@ func TestTokensOfKnownShapes(t *testing.T) {
 	lax, strict := up.route("lax.example", nil), up.route("strict.example", nil)
 	lax.Scan = map[string]dlp.Action{"*": "alert", "stripe-key": "redact"}
 	strict.Scan = map[string]dlp.Action{"jwt": "block"}
-	l := newLab(t, plain, hub, keyed, lax, strict)
+	guarded := up.route("guarded.example", nil)
+	guarded.Scan = map[string]dlp.Action{dlp.RuleAssigned: "block"}
+	l := newLab(t, plain, hub, keyed, lax, strict, guarded)
 	token := githubToken()
 	for name, c := range map[string]struct {
 		target, header, value, body string
@@ -74,6 +76,8 @@ func TestTokensOfKnownShapes(t *testing.T) {
 		"not taken off":                    {"https://keyed.example/", "X-Data", token, "", 403, ""},
 		"a JWT in the head":                {"https://plain.example/?jwt=" + jwt, "Authorization", "Bearer " + jwt, "", 200, ""},
 		"a JWT in the body":                {"https://plain.example/", "", "", jwt, 403, ""},
+		"assigned to a name":               {"https://plain.example/?token=q7Zk2Wm9XcV4tR8bLh3Nf6Js", "", "", "password=q7Zk2Wm9XcV4tR8bLh3Nf6Js", 200, ""},
+		"assigned, and not wanted":         {"https://guarded.example/", "", "", "password=q7Zk2Wm9XcV4tR8bLh3Nf6Js", 403, ""},
 		"a JWT where the manifest says no": {"https://strict.example/", "Authorization", "Bearer " + jwt, "", 403, ""},
 		"only told of":                     {"https://lax.example/" + token, "X-Data", token, token, 200, ""},
 		"taken out":                        {"https://lax.example/", "", "", "it is " + stripeKey + " or so", 200, "it is [redacted:stripe-key] or so"},
