@@ -42,15 +42,12 @@ func claudePlaceholder(name string) string {
 }
 
 func claudeSetup(in Input) Setup {
-	argv, files := []string{"claude"}, []File{{Path: Home + "/.claude.json", Mode: 0o600, UID: UID, Data: claudeState(in.Placeholders)}}
+	argv, files := claudeCommand(in.Continue), []File{{Path: Home + "/.claude.json", Mode: 0o600, UID: UID, Data: claudeState(in.Placeholders)}}
 	if in.Supervise { // its flag takes all the words up to the next flag
 		argv = append(argv, "--mcp-config", claudeMCP)
 		files = append(files, File{Path: claudeMCP, Mode: 0o644, Data: []byte(`{"mcpServers": {"operator": {"type": "http", "url": "` + SuperviseURL + `", "alwaysLoad": true}}}` + "\n")})
 	}
 	argv = append(argv, "--dangerously-skip-permissions")
-	if in.Continue {
-		argv = append(argv, "--continue")
-	}
 	if in.PromptFile != "" {
 		argv = append(argv, "--append-system-prompt-file", in.PromptFile)
 	}
@@ -65,6 +62,18 @@ func claudeSetup(in Input) Setup {
 		},
 		Files: files,
 	}
+}
+
+// claudeCommand is the program; it goes on with the conversation that was last written to, if
+// there is one. Claude's own --continue ends at once where there is none, and takes one
+// that was held without a terminal for none.
+func claudeCommand(goOn bool) []string {
+	if !goOn {
+		return []string{"claude"}
+	}
+	const script = `last=$(ls -t "$HOME"/.claude/projects/-workspace/????????-????-*.jsonl 2>/dev/null | head -n 1)
+exec claude ${last:+--resume "$(basename "$last" .jsonl)"} "$@"`
+	return []string{"sh", "-c", script, "claude"}
 }
 
 // claudeMCP tells Claude Code of the operator's MCP server. Not in its home, the agent cannot

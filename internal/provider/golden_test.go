@@ -27,6 +27,7 @@ func TestClaudeGolden(t *testing.T) {
 		"key":     {Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, PromptFile: "/etc/bot-bottle/prompt.md", Interactive: true, Args: []string{"--model", "opus", "-p", "two words"}},
 		"token":   {Placeholders: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": token, "GH_TOKEN": "ghp_x"}, RemoteControl: true},
 		"nothing": {},
+		"resumed": {Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, Continue: true, Supervise: true, Args: []string{"-p", "two words"}},
 	} {
 		var out strings.Builder
 		setup := p.Setup(in)

@@ -221,3 +221,23 @@ func TestRequestsOutliveACrash(t *testing.T) {
 		t.Errorf("got %s", log)
 	}
 }
+
+// A bottle whose agent never spoke, or spoke without a terminal, is resumed with one, and
+// stays: Claude's own --continue would end at once.
+func TestResumeOnATerminal(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "noted"})
+	silent := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "claude").Stdout)
+	h.removeAtEnd(silent)
+	h.run(0, "", "stop", silent)
+	spoke := identityOf(t, h.run(0, "", "start", "-y", "claude", "--", "-p", "remember the word xylophone").Stderr)
+	h.removeAtEnd(spoke)
+	for identity, want := range map[string]string{silent: "bypass permissions on", spoke: "xylophone"} {
+		s := h.terminal("resume", "-y", identity)
+		s.wait(want)
+		s.wait("bypass permissions on")
+		h.run(0, "", "stop", identity)
+		s.end()
+		s.cooked()
+	}
+}
