@@ -19,6 +19,8 @@ const (
 	Request = "request" // an HTTP request
 	Connect = "connect" // a connection that is not HTTP, or that was refused before it spoke
 	Lookup  = "lookup"  // a refused DNS question
+	Fetch   = "fetch"   // of a repository
+	Push    = "push"    // to a repository
 )
 
 // Kinds of event that the bundle's parent alone writes (see Decode).
@@ -78,6 +80,10 @@ type Event struct {
 	Millis   float64         `json:"duration_ms,omitempty"`
 	Findings []Finding       `json:"findings,omitempty"`
 
+	Repository string   `json:"repository,omitempty"` // its name in the manifest
+	Updates    []Update `json:"updates,omitempty"`    // of its refs, that were asked for
+	Commits    int      `json:"commits,omitempty"`    // that a push brings
+
 	// Snapshot is what a request had become, for a bottle that is resumed: the parent alone
 	// writes it (see Decode). It is valid JSON of clean strings.
 	Snapshot json.RawMessage `json:"snapshot,omitempty"`
@@ -91,6 +97,16 @@ type Finding struct {
 	Part     string `json:"part"`             // head, body, message
 	Action   string `json:"action"`           // block, redact, alert
 	Encoding string `json:"encoding,omitempty"`
+	Place    string `json:"place,omitempty"`  // of a push: file and line
+	Commit   string `json:"commit,omitempty"` // of a push: which one brings it
+}
+
+// Update is a change of a ref: from one object id to another, "" for none.
+type Update struct {
+	Ref    string `json:"ref"`
+	Old    string `json:"old,omitempty"`
+	New    string `json:"new,omitempty"`
+	Forced bool   `json:"forced,omitempty"` // history is rewritten
 }
 
 // Usage is what a language model's answer says that it cost.
@@ -130,8 +146,16 @@ func (w *Writer) Write(e Event) error {
 }
 
 func encode(e Event) ([]byte, error) {
-	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Grant, &e.Request, &e.Secret, &e.Address, &e.Via, &e.Model} {
+	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Grant, &e.Request, &e.Secret, &e.Address, &e.Via, &e.Model, &e.Repository} {
 		*field = Clean(*field)
+	}
+	for i := range e.Findings {
+		for _, field := range []*string{&e.Findings[i].Place, &e.Findings[i].Commit} {
+			*field = Clean(*field)
+		}
+	}
+	for i := range e.Updates {
+		e.Updates[i].Ref = Clean(e.Updates[i].Ref)
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -12,6 +13,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/bundle"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/egress"
+	"github.com/bot-bottle/bot-bottle/internal/sidecar/gitgate"
 )
 
 // inner runs the roles that only bot-bottle itself starts: inside a bottle and in its
@@ -40,10 +42,12 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
 			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe",
-			UIDs: map[control.Service]int{control.Egress: 10001, control.Supervise: 10003}, DropPrivileges: true,
+			UIDs: map[control.Service]int{control.Egress: 10001, control.GitGate: 10002, control.Supervise: 10003}, DropPrivileges: true,
 		})
 	case slices.Equal(s.Args, []string{"sidecar", "control"}):
 		return 0, bundle.Connect(ctx, control.Socket, s.Stdin, s.Stdout)
+	case slices.Equal(s.Args, []string{"sidecar", "git-hook"}):
+		return gitgate.Hook(s.Stdin, s.Stderr, os.Getenv), nil
 	case len(s.Args) == 2 && s.Args[0] == "sidecar":
 		err := bundle.ServeChild(ctx, control.Service(s.Args[1]), s.Stdin, s.Stdout, s.Stderr)
 		if errors.Is(err, egress.ErrGuestGone) {

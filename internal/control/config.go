@@ -46,6 +46,7 @@ type BundleConfig struct {
 	Bottle string        `json:"bottle"` // identity
 	Log    Log           `json:"log"`
 	Egress *EgressConfig `json:"egress,omitempty"`
+	Git    *GitConfig    `json:"git,omitempty"` // nil: the bottle has no repositories
 
 	Requests  []requests.Request `json:"requests,omitempty"`  // of a bottle that is resumed
 	Supervise bool               `json:"supervise,omitempty"` // whether the agent may ask for more; the service needs no configuration

@@ -30,6 +30,8 @@ type Desk interface {
 	Edit(id, digest string, routes []policy.Route) (requests.Shown, error)
 	// Revoke ends a grant.
 	Revoke(id string) (requests.Shown, error)
+	// Diff is what a push that waits would change. It is the agent's text, byte for byte.
+	Diff(id string) (string, error)
 }
 
 // edit is what Edit sends.
@@ -47,6 +49,7 @@ const longPoll = 20 * time.Second
 //	POST   /v1/requests/ID/decision      Decision → Shown; 409 when it has changed
 //	PUT    /v1/requests/ID/routes        {digest, routes} → Shown; the same
 //	DELETE /v1/requests/ID/grant         → Shown
+//	GET    /v1/requests/ID/diff          → string
 func handleDesk(mux *http.ServeMux, desk Desk) {
 	mux.HandleFunc("GET /v1/requests", func(w http.ResponseWriter, r *http.Request) {
 		after, err := strconv.Atoi(r.URL.Query().Get("after"))
@@ -75,6 +78,16 @@ func handleDesk(mux *http.ServeMux, desk Desk) {
 		shown, err := desk.Revoke(r.PathValue("id"))
 		answer(w, shown, err)
 	})
+	mux.HandleFunc("GET /v1/requests/{id}/diff", func(w http.ResponseWriter, r *http.Request) {
+		text, err := desk.Diff(r.PathValue("id"))
+		answer(w, text, err)
+	})
+}
+
+// Diff returns what a push that waits would change (see Desk).
+func (c Client) Diff(ctx context.Context, id string) (string, error) {
+	var text string
+	return text, c.call(ctx, http.MethodGet, requestPath(id, "diff"), nil, &text)
 }
 
 // Requests returns the bottle's requests: at once if after is not the current revision, else

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"net/url"
@@ -99,7 +100,7 @@ func (l *loader) bottle(d document, root *value) {
 		Limits:    l.limits(root.get("egress").get("limits"), "egress.limits"),
 		Scan:      l.scan(root.get("egress").get("scan")),
 		Proxy:     l.proxy(root.get("egress").field("upstream_proxy"), root.get("secrets")),
-		Git:       l.git(root.get("git")),
+		Git:       l.git(root.get("git"), root.get("secrets")),
 		Supervise: truth(root.get("supervise")),
 		Pipelock:  truth(root.get("pipelock")),
 	}
@@ -390,20 +391,20 @@ func names(v *value) []string {
 
 var repositoryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
 
-func (l *loader) git(v *value) []GitRepo {
+func (l *loader) git(v, secrets *value) []GitRepo {
 	if v == nil {
 		return nil
 	}
 	var repos []GitRepo
 	for _, item := range v.list {
-		push := item.get("push")
 		r := GitRepo{
 			Name: text(item.get("name")), Upstream: text(item.get("upstream")),
-			IdentityFile: l.path(item.get("identity_file")), KnownHosts: l.path(item.get("known_hosts")),
-			Push: PushPolicy{Refs: texts(push.get("refs")), Force: truth(push.get("force")), Delete: truth(push.get("delete")), Mode: text(push.get("mode"))},
+			IdentityFile: l.path(item.get("identity_file")), KnownHosts: l.path(item.get("known_hosts")), HostKey: text(item.get("host_key")),
+			CA: l.path(item.get("ca")), Push: l.push(item.get("push")),
 		}
-		if r.Push.Mode == "" {
-			r.Push.Mode = "forward"
+		if auth := item.get("auth"); auth != nil {
+			r.User, r.Secret = cmp.Or(text(auth.get("user")), "x-access-token"), text(auth.get("secret"))
+			l.declared(auth, secrets)
 		}
 		if !repositoryName.MatchString(r.Name) || strings.HasSuffix(r.Name, ".git") || strings.Contains(r.Name, "..") {
 			l.problems.add(item.file, item.line, "git: %q is not a repository's name", r.Name)
@@ -413,15 +414,83 @@ func (l *loader) git(v *value) []GitRepo {
 		}
 		if err := checkUpstream(r.Upstream); err != nil {
 			l.problems.add(item.file, item.get("upstream").at(item.line), "git.upstream: %v", err)
-		}
-		for _, ref := range r.Push.Refs {
-			if err := checkRefs(ref); err != nil {
-				l.problems.add(item.file, push.get("refs").at(item.line), "git.push.refs: %q %v", ref, err)
-			}
+		} else {
+			l.gitCredential(item, r)
 		}
 		repos = append(repos, r)
 	}
 	return repos
+}
+
+// fingerprint is how ssh-keygen -l prints a key's.
+var fingerprint = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
+
+// gitCredential refuses what the upstream's transport would not use: the operator would
+// think that it does.
+func (l *loader) gitCredential(item *value, r GitRepo) {
+	say := func(field, format string, args ...any) {
+		l.problems.add(item.file, item.get(field).at(item.line), "git."+field+": "+format, args...)
+	}
+	if r.HostKey != "" && !fingerprint.MatchString(r.HostKey) {
+		say("host_key", "%q is no fingerprint such as ssh-keygen -lf prints: SHA256:…", r.HostKey)
+	}
+	if strings.HasPrefix(r.Upstream, "https://") {
+		for _, field := range []string{"identity_file", "known_hosts", "host_key"} {
+			if item.get(field) != nil {
+				say(field, "it is for ssh, and the upstream is https: use auth")
+			}
+		}
+		return
+	}
+	for _, field := range []string{"auth", "ca"} {
+		if item.get(field) != nil {
+			say(field, "it is for https, and the upstream is ssh: use identity_file")
+		}
+	}
+	if r.HostKey != "" && r.KnownHosts != "" {
+		say("host_key", "use either it or known_hosts")
+	}
+}
+
+// push reads what may be pushed.
+func (l *loader) push(v *value) policy.Push {
+	p := policy.Push{
+		Refs: texts(v.get("refs")), Force: truth(v.get("force")), Delete: truth(v.get("delete")),
+		Hold: text(v.get("mode")) == "hold", Protect: texts(v.get("protect")), Others: text(v.get("authors")) == "any",
+	}
+	for _, ref := range p.Refs {
+		if err := checkRefs(ref); err != nil {
+			l.problems.add(v.file, v.get("refs").at(v.line), "git.push.refs: %q %v", ref, err)
+		}
+	}
+	for _, branch := range p.Protect {
+		if err := checkRefs("refs/heads/" + branch); err != nil || strings.HasPrefix(branch, "refs/") {
+			l.problems.add(v.file, v.get("protect").at(v.line), "git.push.protect: %q is not a branch's name or glob, such as main or release/**", branch)
+		}
+	}
+	if paths := v.get("paths"); paths != nil {
+		p.Paths = make(map[string]policy.PathAction)
+		for _, f := range paths.fields {
+			if err := checkPaths(f.key); err != nil {
+				l.problems.add(f.file, f.line, "git.push.paths: %q %v", f.key, err)
+			}
+			p.Paths[f.key] = policy.PathAction(text(f.value))
+		}
+	}
+	return p
+}
+
+// checkPaths refuses a glob that can match no path in a repository.
+func checkPaths(glob string) error {
+	for segment := range strings.SplitSeq(glob, "/") {
+		if segment == "" || segment == "." || segment == ".." {
+			return errors.New("can match no path: write it from the repository's root, as in docs/**")
+		}
+		if strings.Contains(segment, "**") && segment != "**" {
+			return errors.New("has ** beside other characters: it must be a whole part")
+		}
+	}
+	return nil
 }
 
 // checkRefs refuses a glob that can match no ref (git-check-ref-format(1)), or not what it

@@ -115,7 +115,7 @@ func TestTheDesignsExample(t *testing.T) {
 		},
 		Git: []GitRepo{{
 			Name: "widget", Upstream: "ssh://git@github.example/acme/widget.git", IdentityFile: "/home/op/.ssh/id_ed25519", KnownHosts: "/home/op/.ssh/known_hosts",
-			Push: PushPolicy{Refs: []string{"refs/heads/agent/**"}, Mode: "forward"},
+			Push: policy.Push{Refs: []string{"refs/heads/agent/**"}},
 		}},
 		Supervise: true,
 	}

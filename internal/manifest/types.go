@@ -90,19 +90,16 @@ type SecretSource struct {
 	TTL     time.Duration // of a command's output; 0: it stays good
 }
 
-// GitRepo is a declared repository.
+// GitRepo is a declared repository. Its credential is IdentityFile for ssh, Secret for
+// https.
 type GitRepo struct {
 	Name         string
 	Upstream     string
 	IdentityFile string // absolute
 	KnownHosts   string // absolute
-	Push         PushPolicy
-}
-
-// PushPolicy is what may be pushed to a GitRepo.
-type PushPolicy struct {
-	Refs   []string
-	Force  bool
-	Delete bool
-	Mode   string // "forward" | "hold"
+	HostKey      string // fingerprint of the server's key, "SHA256:…"
+	User         string // for Secret
+	Secret       string // name of the secret that is the password
+	CA           string // absolute; PEM to trust as well
+	Push         policy.Push
 }

@@ -51,6 +51,8 @@ func parse(a Ask) (Request, error) {
 		return r, r.takeLimit(a)
 	case Question:
 		return r, r.takeQuestion(a)
+	case Pushing:
+		return r, r.takePush(a)
 	}
 	return r, invalid("%q cannot be asked for", clean(string(a.Kind)))
 }
@@ -162,7 +164,7 @@ func (r *Request) same(o *Request) bool { return digest(r.what()) == digest(o.wh
 
 // what is asked for, without who, when and why.
 func (r *Request) what() any {
-	return []any{r.Kind, r.Routes, r.Host, r.More, r.Question, r.Choices, r.For}
+	return []any{r.Kind, r.Routes, r.Host, r.More, r.Question, r.Choices, r.For, r.Push}
 }
 
 // covers reports whether all that b allows, a allows too, as far as can be said for sure.

@@ -195,6 +195,9 @@ func (l *Ledger) All() []Request {
 	return all
 }
 
+// Len is how many requests there are.
+func (l *Ledger) Len() int { return len(l.requests) }
+
 // Cancel takes a pending request back, for the agent.
 func (l *Ledger) Cancel(now time.Time, id string) (Request, error) {
 	r, err := l.find(id)
@@ -252,6 +255,10 @@ func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision
 		return Request{}, fmt.Errorf("%s is a question: answer it", r.ID)
 	case (r.Kind == Secret) != (d.Secret != ""):
 		return Request{}, fmt.Errorf("%s: a credential is supplied where one is asked for, and nowhere else", r.ID)
+	case r.Kind == Pushing && d.Scope != Scope{}:
+		return Request{}, fmt.Errorf("%s is one push: it is approved once", r.ID)
+	case r.Kind == Pushing:
+		r.State = Approved
 	default:
 		grant, err := newGrant(now, r.Kind, d.Scope)
 		if err != nil {
@@ -274,6 +281,21 @@ func newGrant(now time.Time, kind Kind, s Scope) (*Grant, error) {
 		g.Until = now.Add(s.For)
 	}
 	return g, nil
+}
+
+// Finish notes what became of an approved push. The first result stays.
+func (l *Ledger) Finish(id, result string) (Request, error) {
+	r, err := l.find(id)
+	switch {
+	case err != nil:
+		return Request{}, err
+	case r.Kind != Pushing || r.State != Approved:
+		return Request{}, fmt.Errorf("%s is no approved push", r.ID)
+	}
+	if r.Decided.Result == "" {
+		r.Decided.Result = clean(result)
+	}
+	return r.copy(), nil
 }
 
 // Restore puts a request back to what it was: what was decided could not be carried out.

@@ -26,6 +26,7 @@ const (
 	Secret   Kind = "secret"   // a credential for a host, which the operator supplies and the agent never sees
 	Limit    Kind = "limit"    // more of a limit
 	Question Kind = "question" // an answer
+	Pushing  Kind = "push"     // a push that waits: git-gate asks, not the agent
 )
 
 // State is how far a request is.
@@ -48,6 +49,7 @@ type Ask struct {
 	More     *policy.Limits `json:"more,omitempty"`     // Limit: to be added; the window stays
 	Question string         `json:"question,omitempty"` // Question
 	Choices  []string       `json:"choices,omitempty"`  // Question
+	Push     *Push          `json:"push,omitempty"`     // Pushing
 	Why      string         `json:"why,omitempty"`
 	For      time.Duration  `json:"for,omitempty"` // how long; 0: as long as the bottle runs
 }
@@ -62,6 +64,7 @@ type Request struct {
 	More     *policy.Limits `json:"more,omitempty"`
 	Question string         `json:"question,omitempty"`
 	Choices  []string       `json:"choices,omitempty"`
+	Push     *Push          `json:"push,omitempty"`
 	Why      []string       `json:"why,omitempty"` // the agent's words, cleaned; one for each time it asked
 	For      time.Duration  `json:"for,omitempty"`
 	Asked    time.Time      `json:"asked"`
@@ -76,6 +79,7 @@ type Outcome struct {
 	By     string    `json:"by,omitempty"`     // who decided, as the operator's side says
 	Reason string    `json:"reason,omitempty"` // of a rejection
 	Answer string    `json:"answer,omitempty"` // to a question
+	Result string    `json:"result,omitempty"` // of an approved push: "forwarded", or why it was not
 	Digest string    `json:"digest,omitempty"` // of what was shown
 }
 

@@ -30,8 +30,10 @@ func Show(r Request, now policy.Policy) Shown {
 		s.showRoutes(now)
 	case Limit:
 		s.showLimit(now)
+	case Pushing:
+		s.showPush()
 	}
-	if r.Kind != Question {
+	if r.Kind != Question && r.Kind != Pushing {
 		s.Delta = append(s.Delta, "for "+Duration(r.For))
 	}
 	revision := ""

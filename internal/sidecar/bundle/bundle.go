@@ -121,6 +121,9 @@ type part struct {
 
 func parts(c control.BundleConfig) []part {
 	all := []part{{control.Egress, c.Egress}}
+	if c.Git != nil {
+		all = append(all, part{control.GitGate, c.Git})
+	}
 	if c.Supervise {
 		all = append(all, part{control.Supervise, struct{}{}})
 	}

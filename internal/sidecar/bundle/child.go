@@ -15,6 +15,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/egress"
+	"github.com/bot-bottle/bot-bottle/internal/sidecar/gitgate"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/supervise"
 )
 
@@ -80,6 +81,14 @@ func newChild(service control.Service, stdin io.Reader, link net.Conn, events *a
 		return egress.New(config, events, log)
 	case control.Supervise:
 		return supervise.New(control.NewCounterClient(link), log)
+	case control.GitGate:
+		var config control.GitConfig
+		if err := readPart(stdin, &config); err != nil {
+			return nil, err
+		}
+		return gitgate.New(config, gitgate.Options{
+			Dir: control.GitDir, Keys: control.GitKeys, Self: control.Binary, Events: events, Log: log, Holder: control.NewHolderClient(link),
+		})
 	}
 	return nil, fmt.Errorf("there is no service %q", service)
 }

@@ -35,6 +35,9 @@ func (o *operator) record(r requests.Request, e audit.Event) {
 
 // Ask implements control.Counter.
 func (o *operator) Ask(_ context.Context, a requests.Ask) (requests.Request, error) {
+	if a.Kind == requests.Pushing {
+		return requests.Request{}, &requests.Refusal{Code: "invalid", Reason: "a push is asked for with git push"}
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if a.Kind == requests.Secret && a.Auth != nil && o.has(a.Auth.Secret) {

@@ -34,6 +34,7 @@ type operator struct {
 	config   control.EgressConfig // the operator's own, without grants
 	ledger   *requests.Ledger
 	supplied map[string]control.Secret // with grants, by request
+	diffs    map[string]string         // of pushes that wait, by request
 	asked    int                       // revision of the ledger
 	changed  chan struct{}             // closed when asked goes up
 
@@ -51,7 +52,7 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 	_, suffix, _ := cutLast(c.Bottle, "-")
 	o := &operator{
 		bottle: c.Bottle, log: out, revision: 1, config: *c.Egress,
-		ledger: requests.New(suffix), changed: make(chan struct{}), supplied: make(map[string]control.Secret), used: make(map[string]int64), wake: make(chan struct{}, 1),
+		ledger: requests.New(suffix), changed: make(chan struct{}), supplied: make(map[string]control.Secret), diffs: make(map[string]string), used: make(map[string]int64), wake: make(chan struct{}, 1),
 	}
 	for _, s := range services {
 		switch s.name {
@@ -59,6 +60,8 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 			o.egress, s.heard = s, o.hear
 		case control.Supervise:
 			s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
+		case control.GitGate:
+			s.talk = func(ctx context.Context, link net.Conn) { control.ServeHolder(ctx, link, o) }
 		}
 	}
 	o.over = o.ledger.Load(time.Now(), c.Requests)

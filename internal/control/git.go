@@ -1,0 +1,37 @@
+package control
+
+import (
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Where the gate keeps things in the bundle. Both are of its own uid alone.
+const (
+	GitDir  = "/var/lib/bot-bottle/git" // mirrors and held pushes: a volume of the bottle's
+	GitKeys = "/run/bot-bottle-git"     // credentials: in memory (tmpfs)
+)
+
+// GitConfig is all that git-gate needs. Secrets are in clear: see the package comment.
+type GitConfig struct {
+	Bottle       string                `json:"bottle"`
+	Repositories []GitRepository       `json:"repositories"`
+	Name         string                `json:"name,omitempty"`  // that the agent's commits carry; "" for any
+	Email        string                `json:"email,omitempty"` // the same
+	Known        []Secret              `json:"known,omitempty"` // what must not be pushed, with what stands for it
+	Scan         map[string]dlp.Action `json:"scan,omitempty"`  // by rule of the scanner
+	Roots        string                `json:"roots,omitempty"` // PEM, what https upstreams are trusted by: the host's roots
+}
+
+// GitRepository is one that the bottle may use, and how the gate reaches it.
+type GitRepository struct {
+	Name       string      `json:"name"`
+	Upstream   string      `json:"upstream"`
+	Places     []string    `json:"places"` // paths under which the bottle finds it, without slashes around them
+	Key        string      `json:"key,omitempty"`
+	KnownHosts string      `json:"known_hosts,omitempty"` // lines (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)
+	HostKey    string      `json:"host_key,omitempty"`    // or the fingerprint of the only key
+	User       string      `json:"user,omitempty"`        // of an https upstream
+	Password   string      `json:"password,omitempty"`
+	CA         string      `json:"ca,omitempty"` // PEM, trusted besides Roots
+	Push       policy.Push `json:"push"`
+}

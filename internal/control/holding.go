@@ -1,0 +1,95 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// Holder is where git-gate hands in pushes that wait for the operator. Nothing can be
+// decided here, and nothing else asked for. It may be used concurrently.
+type Holder interface {
+	// Hold takes a push down; the same one again is the same request. A *requests.Refusal is
+	// for the agent.
+	Hold(ctx context.Context, p HeldPush) (requests.Request, error)
+	// Decision returns a push as soon as it is not pending any more, or as it is when the
+	// time is up.
+	Decision(ctx context.Context, id string, atMost time.Duration) (requests.Request, error)
+	// Done says what became of an approved push.
+	Done(ctx context.Context, id, result string) error
+}
+
+// Forwarded is the result of a push that the upstream has.
+const Forwarded = "forwarded"
+
+// HeldPush is a push that waits, with its diff, which whoever looks at it wants to see.
+type HeldPush struct {
+	requests.Push
+	Text string `json:"text"` // the diff, perhaps cut
+}
+
+// ServeHolder answers git-gate's questions on conn until ctx ends or conn does.
+func ServeHolder(ctx context.Context, conn net.Conn, h Holder) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	server := &http2.Server{MaxConcurrentStreams: 256}
+	server.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, Handler: holderHandler(h), BaseConfig: &http.Server{}})
+}
+
+func holderHandler(h Holder) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /pushes", func(w http.ResponseWriter, r *http.Request) {
+		var p HeldPush
+		if read(w, r, &p) {
+			taken, err := h.Hold(r.Context(), p)
+			answerAgent(w, taken, err)
+		}
+	})
+	mux.HandleFunc("GET /pushes/{id}", func(w http.ResponseWriter, r *http.Request) {
+		wait, err := time.ParseDuration(r.URL.Query().Get("wait"))
+		if err != nil {
+			wait = 0
+		}
+		found, err := h.Decision(r.Context(), r.PathValue("id"), min(wait, maxWait))
+		answerAgent(w, found, err)
+	})
+	mux.HandleFunc("PUT /pushes/{id}/result", func(w http.ResponseWriter, r *http.Request) {
+		var result string
+		if read(w, r, &result) {
+			answerAgent(w, nil, h.Done(r.Context(), r.PathValue("id"), result))
+		}
+	})
+	return mux
+}
+
+// HolderClient asks a Holder at the other end of a connection. It may be used
+// concurrently.
+type HolderClient struct{ *CounterClient }
+
+// NewHolderClient takes conn over.
+func NewHolderClient(conn net.Conn) HolderClient { return HolderClient{NewCounterClient(conn)} }
+
+var _ Holder = HolderClient{}
+
+// Hold implements Holder.
+func (c HolderClient) Hold(ctx context.Context, p HeldPush) (requests.Request, error) {
+	var taken requests.Request
+	return taken, c.call(ctx, http.MethodPost, "/pushes", p, &taken)
+}
+
+// Decision implements Holder.
+func (c HolderClient) Decision(ctx context.Context, id string, atMost time.Duration) (requests.Request, error) {
+	var found requests.Request
+	return found, c.call(ctx, http.MethodGet, fmt.Sprintf("/pushes/%s?wait=%s", url.PathEscape(id), atMost), nil, &found)
+}
+
+// Done implements Holder.
+func (c HolderClient) Done(ctx context.Context, id, result string) error {
+	return c.call(ctx, http.MethodPut, "/pushes/"+url.PathEscape(id)+"/result", result, nil)
+}

@@ -1,0 +1,100 @@
+package gitgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// forward sends what was checked to the upstream, and reports whether it has it. Once begun
+// it is brought to its end, whether or not the client still waits.
+func (p *push) forward(g git, v *verdict, say func(string)) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), maxOperation)
+	defer cancel()
+	if p.ctx.Err() != nil {
+		return false
+	}
+	said, err := p.mirror.send(ctx, g.extra, v.updates)
+	for _, line := range said {
+		say("upstream: " + cut(p.server.mask(line), 400))
+	}
+	if err != nil {
+		text := cut(p.server.mask(err.Error()), 400)
+		say("the upstream did not take it: " + text)
+		p.record(v, audit.Deny, "the upstream did not take it: "+text)
+		return false
+	}
+	p.record(v, audit.Allow, "forwarded")
+	return true
+}
+
+// send pushes exact object ids, each if the upstream's ref is still what it was when it was
+// checked (git-push(1), --force-with-lease): all of them, or none. It returns what the
+// upstream said to whoever pushes.
+func (m *mirror) send(ctx context.Context, objects []string, updates []policy.RefUpdate) (said []string, err error) {
+	args := []string{"push", "--porcelain", "--no-verify", "--no-follow-tags", "--no-signed", "--no-recurse-submodules"}
+	if len(updates) > 1 {
+		args = append(args, "--atomic")
+	}
+	for _, u := range updates {
+		args = append(args, "--force-with-lease="+u.Ref+":"+u.Old) // an empty Old: there must be none
+	}
+	args = append(args, "--", m.Upstream)
+	for _, u := range updates {
+		args = append(args, u.New+":"+u.Ref)
+	}
+	g := m.upstream
+	g.extra = objects
+	c := g.command(ctx, args...)
+	out, complaint := &bounded{most: 1 << 20}, &bounded{most: 64 << 10, tail: true}
+	c.Stdout, c.Stderr = out, complaint
+	failed := c.Run()
+	if ctx.Err() != nil {
+		return nil, errors.New("it did not answer in time")
+	}
+	for line := range strings.Lines(complaint.String()) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "remote:"); ok && strings.TrimSpace(text) != "" {
+			said = append(said, printable(strings.TrimSpace(text)))
+		}
+	}
+	if failed == nil {
+		return said, nil
+	}
+	return said, answer(out.String(), &gitError{"push", failed, withoutRemote(complaint.String())})
+}
+
+// answer is what the upstream says of each ref that it did not take: lines of
+// "!\tfrom:to\t[rejected] (reason)".
+func answer(porcelain string, otherwise error) error {
+	var all []string
+	for line := range strings.Lines(porcelain) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(fields) < 3 || fields[0] != "!" {
+			continue
+		}
+		_, ref, _ := strings.Cut(fields[1], ":")
+		reason := printable(strings.TrimSpace(fields[2]))
+		if strings.Contains(reason, "stale info") || strings.Contains(reason, "fetch first") {
+			reason = "it has moved meanwhile: fetch, and push again"
+		}
+		all = append(all, fmt.Sprintf("%s: %s", printable(ref), reason))
+	}
+	if len(all) == 0 {
+		return otherwise
+	}
+	return errors.New(strings.Join(all, "; "))
+}
+
+func withoutRemote(s string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(s) {
+		if !strings.HasPrefix(line, "remote:") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}

@@ -1,0 +1,156 @@
+package gitgate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// git runs git in one mirror: with this environment and no other, under limits. Nobody's
+// configuration is read but the file that it names (git(1), environment variables).
+type git struct {
+	dir    string // the mirror
+	config string // the one file of configuration
+	extra  []string
+}
+
+// Limits of one git process (prlimit(1)). Memory is what it allocates; what it maps of its
+// packs is the kernel's to keep or to drop.
+const (
+	maxHeap = 1 << 30
+	maxFile = 8 << 30
+	maxCPU  = 15 * time.Minute
+)
+
+// maxOperation bounds one operation with an upstream.
+const maxOperation = 30 * time.Minute
+
+func (g git) env() []string {
+	return append([]string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC",
+		"GIT_DIR=" + g.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + g.config, "GIT_ATTR_NOSYSTEM=1", "GIT_NO_REPLACE_OBJECTS=1",
+		"GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=/bin/false", "SSH_ASKPASS=/bin/false", "SSH_ASKPASS_REQUIRE=never", "GIT_SSH_VARIANT=ssh", "GIT_NO_LAZY_FETCH=1",
+	}, g.extra...)
+}
+
+// command is git with arguments, ended with all that it started when ctx ends, and when
+// the gate does.
+func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
+	argv := append([]string{
+		"prlimit", fmt.Sprintf("--data=%d", maxHeap), fmt.Sprintf("--fsize=%d", int64(maxFile)), fmt.Sprintf("--cpu=%d", int(maxCPU.Seconds())), "--core=0", "--",
+		"git",
+	}, args...)
+	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	c.Dir, c.Env = g.dir, g.env()
+	c.SysProcAttr = attributes()
+	c.Cancel = func() error { return killGroup(c.Process) }
+	c.WaitDelay = 5 * time.Second
+	return c
+}
+
+// maxOutput bounds what is kept of a command's output.
+const maxOutput = 64 << 20
+
+// run runs git to its end. Its error is what git said last.
+func (g git) run(ctx context.Context, stdin io.Reader, args ...string) ([]byte, error) {
+	c := g.command(ctx, args...)
+	out, complaint := &bounded{most: maxOutput}, &bounded{most: 64 << 10, tail: true}
+	c.Stdin, c.Stdout, c.Stderr = stdin, out, complaint
+	err := c.Run()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err == nil && out.over {
+		err = errors.New("its output is too long")
+	}
+	if err != nil {
+		return out.Bytes(), &gitError{args[0], err, complaint.String()}
+	}
+	return out.Bytes(), nil
+}
+
+// gitError is a git that failed.
+type gitError struct {
+	verb   string
+	err    error
+	stderr string
+}
+
+// Error is what git says, in a line.
+func (e *gitError) Error() string {
+	var said []string
+	for line := range strings.Lines(e.stderr) {
+		line = printable(strings.TrimSpace(line))
+		if line == "" || strings.HasPrefix(line, "Please make sure you have") || line == "and the repository exists." {
+			continue
+		}
+		said = append(said, strings.TrimPrefix(strings.TrimPrefix(line, "fatal: "), "error: "))
+	}
+	if len(said) == 0 {
+		return fmt.Sprintf("git %s: %v", e.verb, e.err)
+	}
+	if len(said) > 4 {
+		said = said[len(said)-4:]
+	}
+	return strings.Join(said, "; ")
+}
+
+func (e *gitError) Unwrap() error { return e.err }
+
+// status is the exit status of git, -1 if it had none.
+func status(err error) int {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return -1
+}
+
+// bounded keeps the beginning of what is written to it, or the end.
+type bounded struct {
+	bytes.Buffer
+	most int
+	tail bool
+	over bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	n := len(p)
+	if b.tail {
+		b.Buffer.Write(p)
+		if extra := b.Len() - b.most; extra > 0 {
+			b.Next(extra)
+		}
+		return n, nil
+	}
+	if room := b.most - b.Len(); n > room {
+		b.over = true
+		p = p[:max(room, 0)]
+	}
+	b.Buffer.Write(p)
+	return n, nil
+}
+
+// printable drops what a terminal would interpret, and bytes that are no text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0xfffd || r == 0x2028 || r == 0x2029 || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '·'
+		}
+		return r
+	}, s)
+}
+
+func killGroup(p *os.Process) error {
+	err := syscall.Kill(-p.Pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}

@@ -1,0 +1,278 @@
+// Package gitgate is a bottle's way to its repositories: git's smart HTTP on the bottle's
+// git-gate socket, in front of one bare mirror for each repository that the operator
+// declared.
+//
+// A fetch brings the mirror up to date with the gate's own credential first. A push is
+// taken into git's quarantine (git-receive-pack(1)), where its refs, every new object and
+// every changed path are checked, and only the object ids that were checked go to the
+// upstream, if its refs are still where they were. What cannot be checked is refused.
+//
+// The client is hostile, and so is every byte of what it pushes: nothing that the gate
+// runs may take an option, a program or a configuration from there. A credential must
+// never be in an argument list, an environment, a message or a log.
+package gitgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
+)
+
+// Options say where a gate works. All are needed.
+type Options struct {
+	Dir    string // for mirrors and held pushes; kept between runs
+	Keys   string // for credentials; in memory
+	Self   string // our own executable, which git runs as its hook
+	Events *audit.Writer
+	Log    *slog.Logger
+	Holder control.Holder // takes pushes that wait for the operator
+}
+
+// Server is a bottle's git-gate.
+type Server struct {
+	Options
+	config  control.GitConfig
+	mirrors map[string]*mirror // by place
+	all     []*mirror
+	checker *checker
+	hooks   *hooks
+	slots   chan struct{}
+	known   []string // values that no message may repeat
+	parked  chan *held
+}
+
+// How much runs at once.
+const (
+	maxOperations = 8
+	headTimeout   = 30 * time.Second
+)
+
+// New makes the gate of one bottle.
+func New(config control.GitConfig, o Options) (*Server, error) {
+	checker, err := newChecker(config)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Options: o, config: config, mirrors: make(map[string]*mirror), checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held)}
+	for _, v := range config.Known {
+		if len(v.Value) >= dlp.MinKnown {
+			s.known = append(s.known, v.Value)
+		}
+	}
+	if s.hooks, err = newHooks(o); err != nil {
+		return nil, err
+	}
+	for _, r := range config.Repositories {
+		m, err := newMirror(r, config, o)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("repository %s: %w", r.Name, err), s.hooks.close())
+		}
+		s.all = append(s.all, m)
+		for _, place := range r.Places {
+			s.mirrors[place] = m
+		}
+	}
+	return s, nil
+}
+
+// Serve serves l until ctx ends, and closes it.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer cancel()
+	working.Go(func() { s.hooks.serve(ctx) })
+	working.Go(func() { s.warm(ctx) })
+	working.Go(func() { s.attend(ctx) })
+	server := &http.Server{
+		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	_ = server.Close()
+	<-ended
+	return nil
+}
+
+// warm fetches what the agent will ask for first. Should it fail, the agent is told when it
+// asks.
+func (s *Server) warm(ctx context.Context) {
+	for _, m := range s.all {
+		if err := m.refresh(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Info("an upstream could not be mirrored yet", "repository", m.Name, "err", err)
+		}
+	}
+}
+
+// place cuts a request's path into a repository's place and what is asked of it.
+func (s *Server) place(path string) (m *mirror, place, rest string) {
+	path = strings.Trim(path, "/")
+	for _, end := range []string{"info/refs", "git-upload-pack", "git-receive-pack"} {
+		if found, ok := strings.CutSuffix(path, "/"+end); ok {
+			return s.find(found), found, end
+		}
+	}
+	if found, rest, ok := strings.Cut(path, "/info/lfs"); ok {
+		return s.find(found), found, "info/lfs" + rest
+	}
+	return s.find(path), path, ""
+}
+
+// find looks a repository up, as git names it.
+func (s *Server) find(place string) *mirror {
+	return s.mirrors[strings.ToLower(strings.TrimSuffix(strings.Trim(place, "/"), ".git"))]
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m, place, rest := s.place(r.URL.Path)
+	switch {
+	case m == nil:
+		s.undeclared(w, place)
+	case strings.HasPrefix(rest, "info/lfs"):
+		noLFS(w)
+	case rest == "info/refs" && r.Method == http.MethodGet:
+		s.advertise(w, r, m)
+	case rest == uploadPack && r.Method == http.MethodPost:
+		s.fetch(w, r, m)
+	case rest == receivePack && r.Method == http.MethodPost:
+		s.push(w, r, m)
+	default:
+		refuse(w, http.StatusForbidden, "this gate speaks git's smart HTTP and nothing else")
+	}
+}
+
+// The two services of git (gitprotocol-http(5)).
+const (
+	uploadPack  = "git-upload-pack"
+	receivePack = "git-receive-pack"
+)
+
+// refuse answers with a text that git shows its user.
+func refuse(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, text)
+}
+
+func (s *Server) undeclared(w http.ResponseWriter, place string) {
+	place = audit.Clean(place)
+	_ = s.Events.Write(audit.Event{
+		Time: time.Now(), Bottle: s.config.Bottle, Service: string(control.GitGate), Kind: audit.Fetch, Decision: audit.Deny,
+		Repository: place, Reason: "the repository is not declared",
+	})
+	refuse(w, http.StatusForbidden, fmt.Sprintf("bot-bottle: %s is not one of this bottle's repositories (%s).\nThe operator declares repositories in the bottle's manifest, under git: ask for it with ask_operator.", place, s.names()))
+}
+
+func (s *Server) names() string {
+	var all []string
+	for _, m := range s.all {
+		all = append(all, m.Name)
+	}
+	if len(all) == 0 {
+		return "it has none"
+	}
+	return strings.Join(all, ", ")
+}
+
+// noLFS answers the batch API (git-lfs's docs/api/batch.md): what LFS carries would not be
+// scanned.
+func noLFS(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/vnd.git-lfs+json")
+	w.WriteHeader(http.StatusNotImplemented)
+	_, _ = fmt.Fprintln(w, `{"message":"bot-bottle: git LFS does not pass the gate. Commit the file itself, or leave it out."}`)
+}
+
+// acquire takes one of the slots for work; release gives it back.
+func (s *Server) acquire(ctx context.Context) (release func(), err error) {
+	select {
+	case s.slots <- struct{}{}:
+		return func() { <-s.slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// advertise answers a client's first question: what refs there are, as the upstream has
+// them now.
+func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
+	service := r.URL.Query().Get("service")
+	if service != uploadPack && service != receivePack {
+		refuse(w, http.StatusForbidden, "bot-bottle: this git is too old: the gate speaks smart HTTP (git 1.6.6 and later)")
+		return
+	}
+	release, err := s.acquire(r.Context())
+	if err != nil {
+		return
+	}
+	defer release()
+	started := time.Now()
+	if err := m.refresh(r.Context()); err != nil {
+		text := s.mask(err.Error())
+		s.record(audit.Event{Time: started, Kind: audit.Fetch, Decision: audit.Deny, Repository: m.Name, Reason: text})
+		refuse(w, http.StatusBadGateway, "bot-bottle: the upstream of "+m.Name+" does not answer: "+text)
+		return
+	}
+	s.backend(w, r, m, backendCall{path: "info/refs", query: "service=" + service})
+}
+
+// fetch answers with objects.
+func (s *Server) fetch(w http.ResponseWriter, r *http.Request, m *mirror) {
+	release, err := s.acquire(r.Context())
+	if err != nil {
+		return
+	}
+	defer release()
+	started := time.Now()
+	in, out := s.backend(w, r, m, backendCall{path: uploadPack})
+	s.record(audit.Event{Time: started, Kind: audit.Fetch, Decision: audit.Allow, Repository: m.Name, BytesOut: in, BytesIn: out, Millis: millis(started)})
+}
+
+func millis(since time.Time) float64 {
+	return float64(time.Since(since).Microseconds()) / 1000
+}
+
+func (s *Server) record(e audit.Event) {
+	e.Bottle, e.Service = s.config.Bottle, string(control.GitGate)
+	_ = s.Events.Write(e) // the parent notices a service that cannot
+}
+
+// mask takes values out of what an upstream said (ATTACKS C3).
+func (s *Server) mask(text string) string {
+	for _, value := range s.known {
+		text = strings.ReplaceAll(text, value, "[masked]")
+	}
+	return text
+}
+
+// writeFile writes a file of the gate's own.
+func writeFile(path, content string, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(path, []byte(content), mode)
+}

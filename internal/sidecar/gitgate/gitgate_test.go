@@ -1,0 +1,109 @@
+package gitgate
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+func TestCloneWorkPush(t *testing.T) {
+	l := newLab(t)
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	head := l.commit(work, "main.go", "package main\n")
+	out := l.git(work, "push", "origin", "agent/fix")
+	if got := l.theirs("refs/heads/agent/fix"); got != head {
+		t.Errorf("upstream has %q, want %s\n%s", got, head, out)
+	}
+	if !strings.Contains(out, "checked 1 commit") {
+		t.Errorf("the push does not say that it was checked:\n%s", out)
+	}
+	head = l.commit(work, "main.go", "package main\n\nfunc main() {}\n")
+	l.git(work, "push", "origin", "agent/fix")
+	if got := l.theirs("refs/heads/agent/fix"); got != head {
+		t.Errorf("upstream has %q, want %s", got, head)
+	}
+	for _, want := range []string{`"event":"push"`, `"decision":"allow"`, head, `"repository":"widget"`} {
+		if !strings.Contains(l.events.String(), want) {
+			t.Errorf("the log does not have %s:\n%s", want, l.events)
+		}
+	}
+}
+
+// What somebody else pushed meanwhile is there with the next fetch.
+func TestFetchIsFresh(t *testing.T) {
+	l := newLab(t)
+	work := l.clone()
+	seed := filepath.Join(l.dir, "seed")
+	want := l.commit(seed, "news.txt", "news\n")
+	l.git(seed, "push", "-q", l.upstream, "main")
+	l.git(seed, "tag", "-a", "v1", "-m", "one")
+	l.git(seed, "push", "-q", l.upstream, "v1")
+	l.git(work, "pull", "-q")
+	if got := strings.TrimSpace(l.git(work, "rev-parse", "HEAD")); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	l.git(work, "rev-parse", "v1^{commit}")
+	l.git(seed, "push", "-q", l.upstream, ":v1")
+	l.git(work, "fetch", "-q", "--prune", "--prune-tags")
+	if out, err := l.try(work, "rev-parse", "--verify", "v1"); err == nil {
+		t.Errorf("a tag that is gone upstream is still there: %s", out)
+	}
+}
+
+func TestPartialAndShallowClones(t *testing.T) {
+	l := newLab(t)
+	for _, args := range [][]string{{"--depth=1"}, {"--filter=blob:none"}, {"--bare"}, {"--single-branch"}} {
+		work := l.clone(args...)
+		l.git(work, "fsck")
+		if args[0] == "--bare" {
+			continue
+		}
+		name := "agent/" + strings.Trim(args[0], "-=:0123456789")
+		l.git(work, "checkout", "-q", "-b", strings.ReplaceAll(name, ":", "-"))
+		l.commit(work, "x", args[0])
+		l.git(work, "push", "-q", "origin", "HEAD")
+	}
+}
+
+func TestAnUndeclaredRepositorySaysHowToAsk(t *testing.T) {
+	l := newLab(t)
+	l.refused("/", "ask_operator", "clone", l.root+"/git.example/acme/widget2", filepath.Join(t.TempDir(), "x"))
+	l.git("/", "ls-remote", l.root+"/git.example/acme/widget.git")
+}
+
+func TestHeldPush(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) { c.Repositories[0].Push.Hold = true })
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	head := l.commit(work, "main.go", "package main\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "agent/fix")
+	if l.theirs("refs/heads/agent/fix") != "" {
+		t.Fatal("a held push is upstream")
+	}
+	if out := l.git(work, "ls-remote", "origin"); strings.Contains(out, "agent/fix") {
+		t.Fatalf("a held push can be seen at the gate:\n%s", out)
+	}
+	if !strings.Contains(l.desk.diffs["t-1"], "+package main") {
+		t.Errorf("its diff is %q", l.desk.diffs["t-1"])
+	}
+	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded {
+		t.Fatalf("it became %q", r.Decided.Result)
+	}
+	if got := l.theirs("refs/heads/agent/fix"); got != head {
+		t.Errorf("upstream has %q, want %s", got, head)
+	}
+	l.git(work, "push", "origin", "agent/fix") // up to date
+
+	second := l.commit(work, "main.go", "package main // more\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "agent/fix")
+	if r := l.desk.decide(t, false); r.State != requests.Rejected {
+		t.Fatal(r.State)
+	}
+	if got := l.theirs("refs/heads/agent/fix"); got != head || got == second {
+		t.Errorf("upstream has %q, want %s", got, head)
+	}
+}

@@ -1,0 +1,290 @@
+package gitgate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// held is a push that waits for the operator, as it is kept: beside its objects, so that
+// it outlives the gate.
+type held struct {
+	ID   string           `json:"id"` // of the request
+	Push control.HeldPush `json:"push"`
+
+	dir string
+}
+
+const heldFile = "push.json"
+
+// hold parks a push. The client is told that nothing is upstream yet, which is what it is
+// told of a push that was refused.
+func (p *push) hold(ctx context.Context, g git, v *verdict, say func(string)) bool {
+	slices.Sort(v.held)
+	v.held = slices.Compact(v.held)
+	for _, why := range v.held[:min(len(v.held), maxReported)] {
+		say("it waits for the operator: " + why)
+	}
+	r, err := p.park(ctx, g, v)
+	if refusal := (*requests.Refusal)(nil); errors.As(err, &refusal) {
+		say("REFUSED: " + refusal.Reason)
+		p.record(v, audit.Deny, refusal.Reason)
+		return false
+	}
+	if err != nil {
+		p.server.Log.Error("a push could not be held", "repository", p.mirror.Name, "err", err)
+		say("REFUSED: the gate cannot keep it until the operator has looked at it")
+		p.record(v, audit.Deny, "it could not be held")
+		return false
+	}
+	say("NOT PUSHED YET: the operator decides it as " + r.ID + " (check_request " + r.ID + "). Once approved, these very commits go upstream; fetch to see them.")
+	p.record(v, audit.Deny, "it waits for the operator as "+r.ID)
+	return false
+}
+
+// park keeps the push's objects and asks for a decision.
+func (p *push) park(ctx context.Context, g git, v *verdict) (requests.Request, error) {
+	whole, err := p.describe(ctx, g, v)
+	if err != nil {
+		return requests.Request{}, err
+	}
+	h := &held{Push: whole, dir: p.server.heldDir(whole)}
+	if old, err := readHeld(h.dir); err == nil { // the same push again
+		return p.server.Holder.Decision(ctx, old.ID, 0)
+	}
+	if err := errors.Join(keepObjects(g, h.dir), h.write()); err != nil {
+		return requests.Request{}, errors.Join(err, os.RemoveAll(h.dir))
+	}
+	r, err := p.server.Holder.Hold(ctx, whole)
+	if err != nil {
+		return r, errors.Join(err, os.RemoveAll(h.dir))
+	}
+	h.ID = r.ID
+	if err := h.write(); err != nil {
+		return r, errors.Join(err, os.RemoveAll(h.dir))
+	}
+	select {
+	case p.server.parked <- h:
+	case <-ctx.Done(): // the next gate takes it up
+	}
+	return r, nil
+}
+
+// heldDir is named after what is pushed where.
+func (s *Server) heldDir(p control.HeldPush) string {
+	what, _ := json.Marshal([]any{p.Repository, p.Updates}) // of strings
+	sum := sha256.Sum256(what)
+	return filepath.Join(s.Dir, "held", hex.EncodeToString(sum[:12]))
+}
+
+func readHeld(dir string) (*held, error) {
+	data, err := os.ReadFile(filepath.Join(dir, heldFile))
+	if err != nil {
+		return nil, err
+	}
+	h := &held{dir: dir}
+	return h, json.Unmarshal(data, h)
+}
+
+func (h *held) write() error {
+	data, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(h.dir, heldFile), data, 0o600)
+}
+
+// keepObjects makes the quarantined objects outlive their quarantine.
+func keepObjects(g git, to string) error {
+	from, _ := strings.CutPrefix(g.extra[0], "GIT_OBJECT_DIRECTORY=")
+	to = filepath.Join(to, "objects")
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, strings.TrimPrefix(path, from))
+		if d.IsDir() {
+			return os.MkdirAll(target, 0o700)
+		}
+		return os.Link(path, target)
+	})
+}
+
+// maxDiff bounds how much of a diff is kept to be looked at, in bytes.
+const maxDiff = 1 << 20
+
+// describe puts a push into words and a diff, for the operator.
+func (p *push) describe(ctx context.Context, g git, v *verdict) (control.HeldPush, error) {
+	whole := control.HeldPush{Push: requests.Push{
+		Repository: p.mirror.Name, Upstream: p.mirror.Upstream, Updates: v.updates, Reasons: v.held, Count: len(v.seen.commits),
+	}}
+	for _, c := range v.seen.commits[:min(len(v.seen.commits), 50)] {
+		whole.Commits = append(whole.Commits, requests.Commit{ID: c.id, Author: c.author.String(), Subject: c.subject})
+	}
+	var text strings.Builder
+	sum := sha256.New()
+	for _, u := range v.updates {
+		if u.New == "" {
+			continue
+		}
+		from, err := p.diffBase(ctx, g, u)
+		if err != nil {
+			return whole, err
+		}
+		stat, err := g.run(ctx, nil, "diff-tree", "-r", "--no-ext-diff", "--no-textconv", "--stat=100", "--stat-count=50", from, u.New)
+		if err != nil {
+			return whole, err
+		}
+		whole.Stat = append(whole.Stat, strings.Split(strings.TrimRight(string(stat), "\n"), "\n")...)
+		diff, err := g.run(ctx, nil, "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "-M", from, u.New)
+		if err != nil {
+			return whole, err
+		}
+		_, _ = sum.Write(diff)
+		text.WriteString(cutBytes(string(diff), maxDiff-text.Len()))
+	}
+	whole.Diff, whole.Text = hex.EncodeToString(sum.Sum(nil)), strings.ToValidUTF8(text.String(), "·")
+	return whole, nil
+}
+
+func cutBytes(s string, n int) string {
+	if n = max(n, 0); len(s) > n {
+		return s[:n] + "\n… (the rest is not shown)\n"
+	}
+	return s
+}
+
+// diffBase is what an update is compared with: what the ref is now, or for a new one where
+// it left the default branch, or nothing.
+func (p *push) diffBase(ctx context.Context, g git, u policy.RefUpdate) (string, error) {
+	if u.Old != "" {
+		return u.Old, nil
+	}
+	if trunk := p.mirror.refs.IDs[p.mirror.refs.Default]; trunk != "" {
+		if out, err := g.run(ctx, nil, "merge-base", trunk, u.New); err == nil {
+			return strings.TrimSpace(string(out)), nil
+		}
+	}
+	out, err := g.run(ctx, strings.NewReader(""), "hash-object", "-t", "tree", "--stdin") // the empty tree's id
+	return strings.TrimSpace(string(out)), err
+}
+
+// attend carries decisions out until ctx ends: on what waited when the last gate ended, and
+// on what is parked from now on.
+func (s *Server) attend(ctx context.Context) {
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "held", "*"))
+	for _, dir := range dirs {
+		waiting.Go(func() {
+			if h := s.takeUp(ctx, dir); h != nil {
+				s.await(ctx, h)
+			}
+		})
+	}
+	for {
+		select {
+		case h := <-s.parked:
+			waiting.Go(func() { s.await(ctx, h) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// takeUp shows a push again that waited when the last gate ended.
+func (s *Server) takeUp(ctx context.Context, dir string) *held {
+	h, err := readHeld(dir)
+	if err != nil { // it ended while it parked it: the client was told so
+		_ = os.RemoveAll(dir)
+		return nil
+	}
+	if h.ID != "" {
+		if r, err := s.Holder.Decision(ctx, h.ID, 0); err != nil || r.State != requests.Pending {
+			return h
+		}
+	}
+	r, err := s.Holder.Hold(ctx, h.Push)
+	if err != nil {
+		s.Log.Info("a held push could not be shown again", "request", h.ID, "err", err)
+		return h
+	}
+	h.ID = r.ID
+	return h
+}
+
+func (s *Server) await(ctx context.Context, h *held) {
+	for ctx.Err() == nil {
+		r, err := s.Holder.Decision(ctx, h.ID, 4*time.Minute)
+		switch {
+		case err != nil && errors.As(err, new(*requests.Refusal)): // nobody knows it any more
+			_ = os.RemoveAll(h.dir)
+			return
+		case err != nil:
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		case r.State == requests.Approved && r.Decided.Result == "":
+			s.release(ctx, h)
+			return
+		case r.State != requests.Pending:
+			_ = os.RemoveAll(h.dir)
+			return
+		}
+	}
+}
+
+// release forwards an approved push: the object ids that were shown, and no others.
+func (s *Server) release(ctx context.Context, h *held) {
+	i := slices.IndexFunc(s.all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
+	result := "the repository is not declared any more"
+	if i >= 0 {
+		result = s.send(ctx, s.all[i], h)
+	}
+	if ctx.Err() != nil && result != control.Forwarded {
+		return // the next gate does it
+	}
+	if err := s.Holder.Done(context.WithoutCancel(ctx), h.ID, result); err != nil {
+		s.Log.Info("what became of a held push could not be told", "request", h.ID, "err", err)
+	}
+	_ = os.RemoveAll(h.dir)
+}
+
+func (s *Server) send(ctx context.Context, m *mirror, h *held) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	started := time.Now()
+	objects := []string{"GIT_OBJECT_DIRECTORY=" + filepath.Join(h.dir, "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(m.dir, "objects")}
+	limited, cancel := context.WithTimeout(ctx, maxOperation)
+	defer cancel()
+	said, err := m.send(limited, objects, h.Push.Updates)
+	decision, result := audit.Allow, control.Forwarded
+	if err != nil {
+		decision, result = audit.Deny, cut(s.mask(strings.Join(append(said, err.Error()), "; ")), 400)
+	}
+	e := audit.Event{
+		Time: started, Kind: audit.Push, Decision: decision, Repository: m.Name, Request: h.ID, Commits: h.Push.Count,
+		Reason: fmt.Sprintf("approved as %s: %s", h.ID, result), Millis: millis(started),
+	}
+	for _, u := range h.Push.Updates {
+		e.Updates = append(e.Updates, audit.Update{Ref: u.Ref, Old: u.Old, New: u.New, Forced: u.Forced})
+	}
+	s.record(e)
+	return result
+}

@@ -1,0 +1,252 @@
+package gitgate
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Bounds of what one push may bring.
+const (
+	maxObjects  = 1_000_000
+	maxCommits  = 50_000
+	maxBlob     = 100 << 20
+	maxText     = 1 << 20  // a commit or a tag
+	maxTree     = 16 << 20 // one directory
+	maxEntries  = 1_000_000
+	maxDepth    = 128
+	maxBytes    = 8 << 30 // of all objects, unpacked
+	maxPathSize = 4096
+)
+
+// object is one that a push brings. Path is one of those under which it is reached; "" for
+// what is not a file.
+type object struct {
+	id   string
+	path string
+}
+
+// errTooMuch wraps what goes over a bound.
+type errTooMuch struct{ what string }
+
+func (e *errTooMuch) Error() string { return e.what }
+
+func tooMuch(format string, args ...any) error { return &errTooMuch{fmt.Sprintf(format, args...)} }
+
+// newObjects lists what is reachable from tips and from no ref of the mirror: all that the
+// upstream does not have.
+func (g git) newObjects(ctx context.Context, tips []string) ([]object, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := g.command(ctx, "rev-list", "--objects", "--stdin", "--not", "--all")
+	c.Stdin = strings.NewReader(strings.Join(tips, "\n") + "\n")
+	complaint := &bounded{most: 4 << 10, tail: true}
+	c.Stderr = complaint
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	var all []object
+	lines := bufio.NewReaderSize(out, 64<<10)
+	var failed error
+	for failed == nil {
+		line, err := lines.ReadString('\n')
+		if line != "" {
+			id, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			all = append(all, object{id, path})
+		}
+		if len(all) > maxObjects {
+			failed = tooMuch("it brings more than %d objects", maxObjects)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if failed != nil {
+		cancel()
+	}
+	if err := c.Wait(); err != nil && failed == nil {
+		failed = &gitError{"rev-list", err, complaint.String()}
+	}
+	return all, failed
+}
+
+// each reads objects in order, and hands each over with its type. data is the receiver's to
+// keep. big says what becomes of a blob of more than wholeBlob bytes, which it must read to
+// its end.
+func (g git) each(ctx context.Context, objects []object, take func(object, string, []byte) error, big func(object, io.Reader, int64) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := g.command(ctx, "cat-file", "--batch", "--buffer")
+	c.Stdin = ids(objects)
+	complaint := &bounded{most: 4 << 10, tail: true}
+	c.Stderr = complaint
+	pipe, err := c.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	out := bufio.NewReaderSize(pipe, 256<<10)
+	var total int64
+	err = nil
+	for i := 0; i < len(objects) && err == nil; i++ {
+		var size int64
+		size, err = next(out, objects[i], take, big)
+		if total += size; total > maxBytes && err == nil {
+			err = tooMuch("it brings more than %d GiB", maxBytes>>30)
+		}
+	}
+	if err != nil {
+		cancel()
+		_ = c.Wait()
+		return err
+	}
+	if err := c.Wait(); err != nil {
+		return &gitError{"cat-file", err, complaint.String()}
+	}
+	return nil
+}
+
+// ids are the objects' names, a line each.
+func ids(objects []object) io.Reader {
+	var b bytes.Buffer
+	for _, o := range objects {
+		b.WriteString(o.id)
+		b.WriteByte('\n')
+	}
+	return &b
+}
+
+// wholeBlob is how large a blob may be to be looked at in one piece.
+const wholeBlob = 4 << 20
+
+// next reads one object (git-cat-file(1), BATCH OUTPUT).
+func next(out *bufio.Reader, o object, take func(object, string, []byte) error, big func(object, io.Reader, int64) error) (int64, error) {
+	head, err := out.ReadString('\n')
+	if err != nil {
+		return 0, errors.New("git cannot read what was pushed")
+	}
+	fields := strings.Fields(head)
+	if len(fields) != 3 || fields[0] != o.id {
+		return 0, fmt.Errorf("git cannot read object %.12s", o.id)
+	}
+	size, err := strconv.ParseInt(fields[2], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	most := int64(maxText)
+	switch fields[1] {
+	case "blob":
+		most = maxBlob
+	case "tree":
+		most = maxTree
+	}
+	if size > most {
+		return size, tooMuch("%s is larger than %d MiB", describe(o, fields[1]), most>>20)
+	}
+	if fields[1] == "blob" && size > wholeBlob {
+		content := io.LimitReader(out, size)
+		if err := big(o, content, size); err != nil {
+			return size, err
+		}
+		if _, err := io.Copy(io.Discard, content); err != nil {
+			return size, err
+		}
+	} else {
+		data := make([]byte, size)
+		if _, err := io.ReadFull(out, data); err != nil {
+			return size, err
+		}
+		if err := take(o, fields[1], data); err != nil {
+			return size, err
+		}
+	}
+	_, err = out.Discard(1) // the newline after it
+	return size, err
+}
+
+func describe(o object, kind string) string {
+	if o.path != "" {
+		return printable(o.path)
+	}
+	return fmt.Sprintf("%s %.12s", kind, o.id)
+}
+
+// commit is what a commit says of itself.
+type commit struct {
+	id                string
+	tree              string
+	parents           []string
+	author, committer person
+	subject           string
+}
+
+// person is who an object names.
+type person struct{ name, email string }
+
+func (p person) String() string { return p.name + " <" + p.email + ">" }
+
+// parseCommit reads a commit that git's fsck has passed.
+func parseCommit(id string, data []byte) commit {
+	c := commit{id: id}
+	head, message, _ := strings.Cut(string(data), "\n\n")
+	for line := range strings.SplitSeq(head, "\n") {
+		key, value, _ := strings.Cut(line, " ")
+		switch {
+		case key == "tree" && c.tree == "":
+			c.tree = value
+		case key == "parent":
+			c.parents = append(c.parents, value)
+		case key == "author" && c.author == person{}:
+			c.author = parsePerson(value)
+		case key == "committer" && c.committer == person{}:
+			c.committer = parsePerson(value)
+		}
+	}
+	for line := range strings.SplitSeq(message, "\n") {
+		if line = strings.TrimSpace(line); line != "" {
+			c.subject = line
+			break
+		}
+	}
+	return c
+}
+
+// parsePerson reads "name <email> time zone".
+func parsePerson(s string) person {
+	name, rest, _ := strings.Cut(s, "<")
+	email, _, _ := strings.Cut(rest, ">")
+	return person{strings.TrimSpace(name), strings.TrimSpace(email)}
+}
+
+// entry is one of a tree.
+type entry struct {
+	dir  bool
+	name string
+	id   string
+}
+
+// parseTree reads a tree: "mode name\0id" again and again.
+func parseTree(data []byte, idSize int) ([]entry, error) {
+	var all []entry
+	for len(data) > 0 {
+		mode, rest, ok := bytes.Cut(data, []byte(" "))
+		name, rest, ok2 := bytes.Cut(rest, []byte{0})
+		if !ok || !ok2 || len(rest) < idSize {
+			return nil, errors.New("git cannot read a tree that was pushed")
+		}
+		all = append(all, entry{dir: string(mode) == "40000" || string(mode) == "040000", name: string(name), id: fmt.Sprintf("%x", rest[:idSize])})
+		data = rest[idSize:]
+	}
+	return all, nil
+}

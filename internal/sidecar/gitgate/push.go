@@ -1,0 +1,369 @@
+package gitgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// push is one that the bottle makes. What happens to it is decided in git's hook, while
+// its objects are in quarantine.
+type push struct {
+	server  *Server
+	mirror  *mirror
+	ctx     context.Context
+	started time.Time
+	locked  bool // the mirror, until the answer is complete
+	bytes   int64
+}
+
+// push takes a pack in (gitprotocol-pack(5)), and lets git ask us by way of its hook.
+func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
+	release, err := s.acquire(r.Context())
+	if err != nil {
+		return
+	}
+	defer release()
+	p := &push{server: s, mirror: m, ctx: r.Context(), started: time.Now()}
+	env, end := s.hooks.begin(p)
+	defer func() {
+		end()
+		if p.locked {
+			m.current = false // git has changed the refs now, or not
+			m.mu.Unlock()
+		}
+	}()
+	s.backend(w, r, m, backendCall{path: receivePack, extra: env})
+}
+
+// maxRefs bounds how many refs one push may change.
+const maxRefs = 100
+
+// checkTimeout bounds the inspection of one push.
+const checkTimeout = 10 * time.Minute
+
+// decide is the hook's answer: whether git may take the push over, which is so once the
+// upstream has it.
+func (p *push) decide(q question, say func(string)) bool {
+	p.mirror.mu.Lock()
+	p.locked = true
+	ctx, cancel := context.WithTimeout(p.ctx, checkTimeout)
+	defer cancel()
+	say = spoken(say)
+	g, err := p.quarantined(q)
+	if err != nil {
+		say("REFUSED: " + err.Error())
+		return false
+	}
+	v := p.judge(ctx, g, q.Updates, say)
+	for _, line := range v.report() {
+		say(line)
+	}
+	switch {
+	case len(v.refused) > 0:
+		p.record(v, audit.Deny, strings.Join(v.refused, "; "))
+		return false
+	case len(v.held) > 0:
+		return p.hold(ctx, g, v, say)
+	}
+	return p.forward(g, v, say)
+}
+
+// spoken puts our name before what the client shows after "remote: ".
+func spoken(say func(string)) func(string) {
+	return func(text string) { say("bot-bottle: " + text) }
+}
+
+// quarantined is git with the objects that are not visible yet.
+func (p *push) quarantined(q question) (git, error) {
+	g := p.mirror.local
+	objects := filepath.Join(g.dir, "objects")
+	dir := filepath.Clean(q.Quarantine)
+	if filepath.Dir(dir) != objects {
+		return g, errors.New("git did not put the push into quarantine")
+	}
+	g.extra = quarantineEnv(dir, objects)
+	return g, nil
+}
+
+func quarantineEnv(dir, objects string) []string {
+	return []string{"GIT_OBJECT_DIRECTORY=" + dir, "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + objects, "GIT_QUARANTINE_PATH=" + dir}
+}
+
+// verdict is what is to be done with a push. All texts are for the client.
+type verdict struct {
+	updates []policy.RefUpdate
+	seen    *inspection
+	refused []string
+	advice  []string
+	held    []string // why it waits for the operator
+}
+
+func (v *verdict) refuse(format string, args ...any) {
+	v.refused = append(v.refused, fmt.Sprintf(format, args...))
+}
+
+// advise says how to mend it; each advice once.
+func (v *verdict) advise(lines ...string) {
+	if len(lines) > 0 && !slices.Contains(v.advice, lines[0]) {
+		v.advice = append(v.advice, lines...)
+	}
+}
+
+// report is the verdict in lines.
+func (v *verdict) report() []string {
+	var all []string
+	for i, why := range v.refused {
+		if i == maxReported {
+			all = append(all, fmt.Sprintf("… and %d more", len(v.refused)-i))
+			break
+		}
+		all = append(all, "REFUSED: "+why)
+	}
+	return append(all, v.advice...)
+}
+
+// maxReported bounds how many reasons are told.
+const maxReported = 20
+
+// judge checks a push: first its refs, which costs nothing, then what it brings.
+func (p *push) judge(ctx context.Context, g git, lines string, say func(string)) *verdict {
+	v := &verdict{}
+	if err := p.readUpdates(ctx, g, v, lines); err != nil {
+		v.refuse("%v", err)
+	}
+	if len(v.refused) > 0 {
+		return v
+	}
+	var tips, refs []string
+	for _, u := range v.updates {
+		refs = append(refs, u.Ref)
+		if u.New != "" {
+			tips = append(tips, u.New)
+		}
+	}
+	var err error
+	if v.seen, err = p.server.checker.inspect(ctx, g, tips, refs); err != nil {
+		v.seen = nil
+		p.unchecked(v, err)
+		return v
+	}
+	p.judgeSecrets(v)
+	p.judgePeople(v)
+	p.judgePaths(v)
+	if p.mirror.Push.Hold {
+		v.held = append(v.held, "every push of "+p.mirror.Name+" does")
+	}
+	if n := len(v.seen.commits); len(v.refused) == 0 && n > 0 {
+		say(fmt.Sprintf("checked %s, %s: no secrets", count(n, "commit"), count(v.seen.objects, "object")))
+	}
+	return v
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// unchecked refuses what could not be inspected.
+func (p *push) unchecked(v *verdict, err error) {
+	if much := (*errTooMuch)(nil); errors.As(err, &much) {
+		v.refuse("%s", much.what)
+		return
+	}
+	p.server.Log.Info("a push could not be checked", "repository", p.mirror.Name, "err", err)
+	if errors.Is(err, context.DeadlineExceeded) {
+		v.refuse("it could not be checked within %s: push less at a time", checkTimeout)
+		return
+	}
+	v.refuse("it could not be checked: %s", p.server.mask(err.Error()))
+}
+
+// readUpdates reads the hook's input, "old new ref" a line, and checks each by what it does
+// to the upstream.
+func (p *push) readUpdates(ctx context.Context, g git, v *verdict, lines string) error {
+	for line := range strings.Lines(lines) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 3)
+		if len(fields) != 3 || len(v.updates) == maxRefs {
+			return fmt.Errorf("it changes more than %d refs at once", maxRefs)
+		}
+		u := policy.RefUpdate{Ref: fields[2], Old: orNone(fields[0]), New: orNone(fields[1])}
+		if u.Old != p.mirror.refs.IDs[u.Ref] {
+			v.refuse("%s has moved upstream meanwhile: fetch, and push again", printable(u.Ref))
+			continue
+		}
+		if err := g.resolve(ctx, &u); err != nil {
+			v.refuse("%s: %v", printable(u.Ref), err)
+			continue
+		}
+		if err := p.mirror.Push.CheckUpdate(u, p.mirror.refs); err != nil {
+			v.refuse("%s: %v", printable(u.Ref), err)
+		}
+		v.updates = append(v.updates, u)
+	}
+	if len(v.updates) == 0 && len(v.refused) == 0 {
+		return errors.New("it changes nothing")
+	}
+	return nil
+}
+
+// orNone turns git's id for nothing into none.
+func orNone(id string) string {
+	if strings.Trim(id, "0") == "" {
+		return ""
+	}
+	return id
+}
+
+// resolve looks at what an update's new id is, and whether it continues the old one.
+func (g git) resolve(ctx context.Context, u *policy.RefUpdate) error {
+	if u.New == "" {
+		return nil
+	}
+	out, err := g.run(ctx, nil, "cat-file", "-t", u.New)
+	kind := strings.TrimSpace(string(out))
+	isTag := strings.HasPrefix(u.Ref, "refs/tags/")
+	switch {
+	case err != nil:
+		return errors.New("what it is to be cannot be read")
+	case kind != "commit" && !(isTag && kind == "tag"):
+		return fmt.Errorf("it would be a %s, not a commit", kind)
+	}
+	if kind == "tag" {
+		if _, err := g.run(ctx, nil, "rev-parse", "--verify", "--quiet", u.New+"^{commit}"); err != nil {
+			return errors.New("the tag is not of a commit")
+		}
+	}
+	if u.Old == "" {
+		return nil
+	}
+	_, err = g.run(ctx, nil, "merge-base", "--is-ancestor", u.Old, u.New)
+	if err != nil && status(err) != 1 {
+		return errors.New("it cannot be compared with what is upstream")
+	}
+	u.Forced = err != nil
+	return nil
+}
+
+// judgeSecrets refuses secrets, with where they are and what to do.
+func (p *push) judgeSecrets(v *verdict) {
+	var first string
+	for _, f := range v.seen.findings {
+		if f.Action == dlp.Alert {
+			continue
+		}
+		v.refuse("%s", f)
+		if first == "" {
+			first = f.commit
+		}
+	}
+	if len(v.refused) == 0 {
+		return
+	}
+	id, _, _ := strings.Cut(first, " ")
+	if id == "" {
+		id = "THE-COMMIT"
+	}
+	v.advise("A secret stays in history when a later commit takes it out. Rewrite the commits that bring it:",
+		"  git rebase -i "+id+"^    # mark it edit, take the secret out, git commit --amend, git rebase --continue",
+		"Then push again. If it is no secret, ask the operator.")
+}
+
+// String is a finding for the client, without the secret.
+func (f finding) String() string {
+	what := "a secret (" + f.Rule + ")"
+	switch {
+	case f.Rule == dlp.RuleKnownValue:
+		what = "this bottle's credential " + f.Name
+	case f.Rule == dlp.RulePlaceholder:
+		what = "the placeholder of this bottle's credential " + f.Name
+	}
+	if len(f.Encoding) > 0 {
+		what += " in " + strings.Join(f.Encoding, " in ")
+	}
+	where := printable(f.object.path)
+	switch {
+	case f.kind == "commit" || f.kind == "tag":
+		where = fmt.Sprintf("%s %.10s itself (message or names)", f.kind, f.object.id)
+	case f.line > 0:
+		where += fmt.Sprintf(":%d", f.line)
+	}
+	if f.commit != "" && f.kind != "commit" {
+		where += ", commit " + f.commit
+	}
+	return what + " in " + where
+}
+
+// judgePeople refuses commits in somebody else's name (ATTACKS E8).
+func (p *push) judgePeople(v *verdict) {
+	if p.mirror.Push.Others || len(v.seen.strange) == 0 {
+		return
+	}
+	want := p.server.checker.author
+	for i, c := range v.seen.strange {
+		if i == 5 {
+			v.refuse("%d more commits carry another name", len(v.seen.strange)-i)
+			break
+		}
+		v.refuse("commit %s is by %s and %s, not by %s", c.short(), cut(printable(c.author.String()), 80), cut(printable(c.committer.String()), 80), want)
+	}
+	v.advise("Commits from this bottle carry its agent's name. To set it: git rebase -r UPSTREAM --exec 'git commit --amend --no-edit --reset-author'")
+}
+
+// judgePaths holds or refuses changes of paths that others act on.
+func (p *push) judgePaths(v *verdict) {
+	worst := make(map[string]policy.PathAction)
+	var order []string
+	for _, c := range v.seen.changed {
+		if _, known := worst[c.path]; !known {
+			action, _ := p.mirror.Push.PathAction(c.path)
+			worst[c.path] = action
+			order = append(order, c.path)
+		}
+	}
+	for _, path := range order {
+		switch worst[path] {
+		case policy.HoldPath:
+			v.held = append(v.held, "it changes "+cut(printable(path), 120))
+		case policy.RefusePath:
+			v.refuse("%s may not be changed from here", cut(printable(path), 120))
+		}
+	}
+}
+
+// record writes the push down.
+func (p *push) record(v *verdict, decision, reason string) {
+	e := audit.Event{
+		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started),
+	}
+	for _, u := range v.updates {
+		e.Updates = append(e.Updates, audit.Update{Ref: u.Ref, Old: u.Old, New: u.New, Forced: u.Forced})
+	}
+	if v.seen != nil {
+		e.Commits, e.BytesOut = len(v.seen.commits), v.seen.bytes
+		for i, f := range v.seen.findings {
+			if i == maxReported {
+				break
+			}
+			place := f.object.path
+			if f.line > 0 {
+				place += fmt.Sprintf(":%d", f.line)
+			}
+			e.Findings = append(e.Findings, audit.Finding{
+				Rule: f.Rule, Secret: f.Name, Part: f.kind, Action: string(f.Action), Encoding: strings.Join(f.Encoding, " in "), Place: place, Commit: f.commit,
+			})
+		}
+	}
+	p.server.record(e)
+}
