@@ -36,6 +36,8 @@ type Resolved struct {
 	Bottle  manifest.Bottle
 	Skills  []Skill
 	Secrets map[string]secret.Value
+
+	Repositories []Repository
 }
 
 // Skill is a directory under ~/.claude/skills.

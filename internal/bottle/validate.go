@@ -41,6 +41,7 @@ func validate(ctx context.Context, s Spec) (Spec, error) {
 	s.Resolved.Skills = findSkills(agent.Skills, &problems)
 	checkFiles(described, s.Cwd, &problems)
 	s.Resolved.Secrets = resolveSecrets(ctx, described.Secrets, s.Secrets, &problems)
+	s.Resolved.Repositories = findRepositories(described.Git, s.Resolved.Secrets, &problems)
 	if len(problems) > 0 {
 		return s, problems
 	}
@@ -78,11 +79,6 @@ func checkFiles(b manifest.Bottle, cwd string, problems *Problems) {
 		}
 		if !regular(path) {
 			problems.add("bottle %s: agent_provider.dockerfile %s is not a file", b.Name, path)
-		}
-	}
-	for _, repo := range b.Git {
-		if repo.IdentityFile != "" && !regular(repo.IdentityFile) {
-			problems.add("bottle %s: git %s: identity_file %s is not a file", b.Name, repo.Name, repo.IdentityFile)
 		}
 	}
 	for _, route := range b.Routes {

@@ -75,6 +75,9 @@ func (a *App) runApprove(ctx context.Context, id string, flags approval) error {
 		if s.Kind == requests.Question {
 			return &usageError{what: id + " is a question", hint: "bot-bottle answer " + id + " TEXT"}
 		}
+		if s.Kind == requests.Pushing {
+			return a.letPush(ctx, desk, s, d, flags)
+		}
 		if flags.edit {
 			edited, err := a.edit(ctx, desk, s)
 			if err != nil {
@@ -135,6 +138,50 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 		}
 		return a.done(done, flags.json, fmt.Sprintf("granted %s, %s", done.ID, length))
 	}
+}
+
+// letPush approves a push that waits, and says what the upstream made of it.
+func (a *App) letPush(ctx context.Context, desk control.Client, s requests.Shown, d requests.Decision, flags approval) error {
+	if d.Scope != (requests.Scope{}) && d.Scope != (requests.Scope{Uses: 1}) || flags.always || flags.session || flags.edit {
+		return &usageError{what: s.ID + " is one push, which is approved once, as it is", hint: "bot-bottle approve " + s.ID}
+	}
+	if flags.digest != "" && flags.digest != s.Digest {
+		return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
+	}
+	_, _ = fmt.Fprint(a.Stderr, a.block(s))
+	if !flags.yes {
+		if ok, err := a.ask(ctx, "Push it?"); err != nil || !ok {
+			return errors.Join(err, notGranted(err))
+		}
+	}
+	d.Scope, d.Digest = requests.Scope{}, s.Digest
+	done, err := desk.Decide(ctx, s.ID, d)
+	for err == nil && done.Decided.Result == "" {
+		done, err = afterwards(ctx, desk, s.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot approve %s: %w", s.ID, err)
+	}
+	if done.Decided.Result != control.Forwarded {
+		return fmt.Errorf("%s was approved, but not pushed: %s", s.ID, printable(done.Decided.Result))
+	}
+	return a.done(done, flags.json, s.ID+" is pushed: "+done.Decided.Result)
+}
+
+// afterwards waits until something happens to a bottle's requests.
+func afterwards(ctx context.Context, desk control.Client, id string) (requests.Shown, error) {
+	now, err := desk.Requests(ctx, -1)
+	for err == nil {
+		i := slices.IndexFunc(now.Requests, func(s requests.Shown) bool { return s.ID == id })
+		if i < 0 {
+			return requests.Shown{}, &noRequest{fmt.Errorf("cannot find request %s: %w", id, requests.ErrUnknown)}
+		}
+		if now.Requests[i].Decided != nil && now.Requests[i].Decided.Result != "" {
+			return now.Requests[i], nil
+		}
+		now, err = desk.Requests(ctx, now.Revision)
+	}
+	return requests.Shown{}, err
 }
 
 // notGranted is a no: not an error, and not a success for a script.

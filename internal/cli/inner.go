@@ -39,10 +39,12 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		})
 	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "exec", "--"}):
 		return guest.Exec(s.Args[3:])
+	case len(s.Args) >= 2 && s.Args[0] == "guest" && s.Args[1] == "no-ssh":
+		return exitFailure, guest.NoSSH(s.Args[2:])
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
 			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe",
-			UIDs: map[control.Service]int{control.Egress: 10001, control.GitGate: 10002, control.Supervise: 10003}, DropPrivileges: true,
+			UIDs: map[control.Service]int{control.Egress: 10001, control.GitGate: control.GitGateUID, control.Supervise: 10003}, DropPrivileges: true,
 		})
 	case slices.Equal(s.Args, []string{"sidecar", "control"}):
 		return 0, bundle.Connect(ctx, control.Socket, s.Stdin, s.Stdout)

@@ -19,17 +19,23 @@ import (
 
 func (a *App) requests() *cobra.Command {
 	var asJSON, follow, all bool
+	var diff string
 	c := &cobra.Command{
 		Use:   "requests",
 		Short: "See what agents ask for",
 		Long: `Requests shows what the agents of all running bottles ask for and nobody has decided: what
 the bottle could do then that it cannot do now, the credential that would travel, and what is
-risky about it. What the agent says is shown apart: it proves nothing.`,
+risky about it. What the agent says is shown apart: it proves nothing. A push that waits is
+shown with its commits; --diff prints what it changes.`,
 		Example: `  bot-bottle requests
   bot-bottle requests -f                       # and every new one as it comes, with the terminal's bell
+  bot-bottle requests --diff k7x2m4-3 | less   # what a push would change
   bot-bottle requests --all --json | jq -r '.[] | [.id, .state] | @tsv'`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if diff != "" {
+				return a.showDiff(c.Context(), diff)
+			}
 			if follow {
 				return a.followRequests(c.Context(), asJSON)
 			}
@@ -39,6 +45,8 @@ risky about it. What the agent says is shown apart: it proves nothing.`,
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array; with -f, a JSON object a line")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with every change, until interrupted")
 	c.Flags().BoolVar(&all, "all", false, "also what was decided")
+	c.Flags().StringVar(&diff, "diff", "", "print what the push that waits as `ID` changes")
+	c.MarkFlagsMutuallyExclusive("diff", "follow")
 	return c
 }
 
@@ -70,7 +78,7 @@ func (a *App) listRequests(ctx context.Context, asJSON, all bool) error {
 	return nil
 }
 
-// allRequests asks every running bottle that has a supervise service, side by side. What
+// allRequests asks every running bottle that may have requests, side by side. What
 // could not be asked is a note, not a failure.
 func (a *App) allRequests(ctx context.Context) ([]requests.Shown, error) {
 	running, err := a.supervised(ctx)
@@ -96,7 +104,7 @@ func (a *App) allRequests(ctx context.Context) ([]requests.Shown, error) {
 	return found, ctx.Err()
 }
 
-// supervised are the running bottles whose agents may ask.
+// supervised are the running bottles whose agents may ask, or whose pushes may wait.
 func (a *App) supervised(ctx context.Context) ([]string, error) {
 	running, err := a.active(ctx)
 	if err != nil {
@@ -104,7 +112,7 @@ func (a *App) supervised(ctx context.Context) ([]string, error) {
 	}
 	var names []string
 	for _, b := range running {
-		if slices.Contains(b.Services, control.Supervise) {
+		if slices.Contains(b.Services, control.Supervise) || slices.Contains(b.Services, control.GitGate) {
 			names = append(names, b.Slug)
 		}
 	}
@@ -237,6 +245,9 @@ func (a *App) block(s requests.Shown) string {
 	for i, risk := range s.Risks {
 		line(once("risk", i), "%s", risk)
 	}
+	if s.Push != nil {
+		pushLines(*s.Push, line)
+	}
 	for i, why := range append(nonEmpty(s.Question), s.Why...) {
 		line(once("agent", i), "“%s”", why)
 	}
@@ -251,17 +262,47 @@ func (a *App) outcome(s requests.Shown, line func(string, string, ...any)) {
 	switch {
 	case s.State == requests.Pending && s.Kind == requests.Question:
 		line("decide", "bot-bottle answer %s TEXT", s.ID)
+	case s.State == requests.Pending && s.Kind == requests.Pushing:
+		line("decide", "bot-bottle requests --diff %s, then bot-bottle approve %s   or   bot-bottle reject %s --reason TEXT", s.ID, s.ID, s.ID)
 	case s.State == requests.Pending:
 		line("decide", "bot-bottle approve %s   or   bot-bottle reject %s --reason TEXT", s.ID, s.ID)
 	case s.Grant != nil && s.Grant.Ended.IsZero():
 		line("granted", "%s; used %d times; to take it back: bot-bottle revoke %s", s.Grant.Scope, s.Grant.Used, s.ID)
 	case s.Grant != nil:
 		line("ended", "%s", s.Grant.Why)
+	case s.Decided != nil && s.Decided.Result != "":
+		line("result", "%s", s.Decided.Result)
 	case s.Decided != nil && s.Decided.Answer != "":
 		line("answer", "%s", s.Decided.Answer)
 	case s.Decided != nil && s.Decided.Reason != "":
 		line("reason", "%s", s.Decided.Reason)
 	}
+}
+
+// pushLines show what a push brings. How commits and files are called is the agent's choice.
+func pushLines(p requests.Push, line func(string, string, ...any)) {
+	for i, c := range p.Commits {
+		if i == 10 {
+			line("", "and %d more", p.Count-i)
+			break
+		}
+		line(once("commits", i), "%.10s “%s” by “%s”", c.ID, c.Subject, c.Author)
+	}
+	for i, s := range p.Stat {
+		line(once("files", i), "“%s”", s)
+	}
+}
+
+// showDiff prints what a push changes, with nothing in it that a terminal would act on.
+func (a *App) showDiff(ctx context.Context, id string) error {
+	return a.onDesk(ctx, id, func(desk control.Client, _ requests.Shown) error {
+		text, err := desk.Diff(ctx, id)
+		if err != nil {
+			return fmt.Errorf("cannot show the diff of %s: %w", id, err)
+		}
+		_, err = fmt.Fprint(a.Stdout, printableLines(text))
+		return err
+	})
 }
 
 // once names a group of lines on its first.

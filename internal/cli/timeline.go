@@ -116,7 +116,7 @@ func verdict(e audit.Event) string {
 }
 
 func method(e audit.Event) string {
-	if e.Method == "" && e.Host != "" {
+	if e.Method == "" && (e.Host != "" || e.Repository != "") {
 		return e.Kind
 	}
 	return e.Method
@@ -126,7 +126,10 @@ func method(e audit.Event) string {
 // path: of api.anthropic.com.evil.example the end is what counts (ATTACKS G10).
 func (t *timeline) target(e audit.Event) string {
 	host, path, room := cell(e.Host), cell(e.Path), t.targetWidth()
-	if e.Host == "" {
+	switch {
+	case e.Repository != "":
+		return cut(cell(repository(e)), room)
+	case e.Host == "":
 		return cut(cell(e.Service), room)
 	}
 	if e.Port != 0 && e.Port != 443 && !(e.Protocol == policy.HTTP && e.Port == 80) {
@@ -140,6 +143,18 @@ func (t *timeline) target(e audit.Event) string {
 	}
 	forPath := min(cells(path), max(room-cells(host), room/3))
 	return cutFront(host, room-forPath) + cutMiddle(path, forPath)
+}
+
+// repository is what a fetch or a push was about.
+func repository(e audit.Event) string {
+	text := e.Repository
+	for i, u := range e.Updates {
+		if i == 1 {
+			return fmt.Sprintf("%s +%d", text, len(e.Updates)-1)
+		}
+		text += " " + u.Ref
+	}
+	return text
 }
 
 func number(n int) string {

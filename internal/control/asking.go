@@ -39,6 +39,14 @@ type Counter interface {
 type Allowance struct {
 	policy.Policy                    // with what is granted
 	Grants        []requests.Request `json:"grants"` // that have not ended
+	Repositories  []Repository       `json:"repositories,omitempty"`
+}
+
+// Repository is one that a bottle may use.
+type Repository struct {
+	Name     string      `json:"name"`
+	Upstream string      `json:"upstream"`
+	Push     policy.Push `json:"push"`
 }
 
 // ServeCounter answers a service's questions on conn until ctx ends or conn does:

@@ -31,6 +31,9 @@ const (
 	Binary    = "/opt/bot-bottle/bot-bottle"
 )
 
+// GitGateUID is whom git-gate's files in the bundle belong to: the sidecar image knows it.
+const GitGateUID = 10002
+
 // End is the line on the bundle's standard input, after the configuration, that asks it
 // to end.
 const End = "end\n"

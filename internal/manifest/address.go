@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -17,9 +18,9 @@ type Address struct {
 	Path   string // without slashes around it, and without .git
 }
 
-// SameRepository reports whether both are one repository of one host. Ports do not
-// count: the one of ssh and the one of https differ.
-func (a Address) SameRepository(b Address) bool { return a.Host == b.Host && a.Path == b.Path }
+// Place names the repository without regard to how it is reached: host/path, in lower
+// case. Ports do not count: the one of ssh and the one of https differ.
+func (a Address) Place() string { return strings.ToLower(a.Host + "/" + a.Path) }
 
 // Address is the upstream's; ok is false for one that the manifest would have refused.
 func (r GitRepo) Address() (a Address, ok bool) { return ParseAddress(r.Upstream) }
@@ -67,17 +68,13 @@ func (a Address) defaultPort() string {
 	return map[string]string{"ssh": "22", "https": "443", "http": "80", "git": "9418"}[a.Scheme]
 }
 
-// Spellings of a repository: each is a prefix of what people and tools write for it, with
-// and without .git, the default port, the user.
+// Spellings of a repository: each is how what people and tools write for it begins, with the
+// default port or without, with a user or without. Whether ".git" follows makes no difference.
 func (a Address) Spellings() []string {
 	var all []string
-	seen := map[string]bool{}
-	add := func(prefix string) {
-		for _, suffix := range []string{"", ".git"} {
-			if s := prefix + a.Path + suffix; !seen[s] {
-				seen[s] = true
-				all = append(all, s)
-			}
+	add := func(s string) {
+		if s += a.Path; !slices.Contains(all, s) {
+			all = append(all, s)
 		}
 	}
 	host := a.Host

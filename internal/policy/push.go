@@ -86,6 +86,23 @@ func (p Push) CheckUpdate(u RefUpdate, have Refs) error {
 	return nil
 }
 
+// String is one line for people.
+func (p Push) String() string {
+	if len(p.Refs) == 0 {
+		return "nothing may be pushed"
+	}
+	text := "push to " + strings.Join(p.Refs, " ")
+	for _, more := range []struct {
+		on   bool
+		what string
+	}{{p.Force, "also by force"}, {p.Delete, "also to delete"}, {p.Others, "in anybody's name"}, {p.Hold, "held for the operator"}} {
+		if more.on {
+			text += ", " + more.what
+		}
+	}
+	return text
+}
+
 func orNothing(globs []string) string {
 	if len(globs) == 0 {
 		return "nothing may"

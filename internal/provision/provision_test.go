@@ -130,7 +130,7 @@ func TestSkills(t *testing.T) {
 
 func TestGitAndNetwork(t *testing.T) {
 	a := &Archive{}
-	Git(a, manifest.GitIdentity{Name: "Implementer", Email: "i@acme.example"})
+	Git(a, manifest.GitIdentity{Name: "Implementer", Email: "i@acme.example"}, nil)
 	Network(a)
 	want := []string{
 		"GIT_AUTHOR_EMAIL=i@acme.example", "GIT_AUTHOR_NAME=Implementer", "GIT_COMMITTER_EMAIL=i@acme.example", "GIT_COMMITTER_NAME=Implementer",

@@ -23,7 +23,14 @@ import (
 // a network, and the only one that ever holds a secret, which it reads from its
 // standard input.
 func (p Plan) bundleContainer(image, networkID, binaries string) client.ContainerCreateOptions {
-	pids := int64(256)
+	pids, memory := int64(256), int64(512<<20) // egress's limits at their worst, twice
+	tmpfs := map[string]string{path.Dir(control.Socket): "rw,noexec,nosuid,nodev,size=64k,mode=0700"}
+	mounts := []mount.Mount{binaryMount(binaries), p.volume(roleSockets, control.SocketDir, false)}
+	if len(p.Git) > 0 {
+		pids, memory = 512, memory+1<<30 // git's limit of one process
+		tmpfs[control.GitKeys] = fmt.Sprintf("rw,noexec,nosuid,nodev,size=4m,mode=0700,uid=%d,gid=%d", control.GitGateUID, control.GitGateUID)
+		mounts = append(mounts, p.gitVolume())
+	}
 	return client.ContainerCreateOptions{
 		Name: resource(p.Identity, roleSidecar),
 		Config: &container.Config{
@@ -47,17 +54,20 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 			SecurityOpt:    p.securityOptions(""),
 			CgroupnsMode:   "private",
 			IpcMode:        "private",
-			Tmpfs:          map[string]string{path.Dir(control.Socket): "rw,noexec,nosuid,nodev,size=64k,mode=0700"},
+			Tmpfs:          tmpfs,
 			LogConfig:      boundedLog("512m"), // standard output is the audit log, which bounds itself below that
 			Resources: container.Resources{
-				Memory: 512 << 20, MemorySwap: 512 << 20, // egress's limits at their worst, twice
+				Memory: memory, MemorySwap: memory,
 				PidsLimit: &pids,
 				Ulimits:   []*container.Ulimit{{Name: "core"}},
 			},
-			Mounts: []mount.Mount{binaryMount(binaries), p.volume(roleSockets, control.SocketDir, false)},
+			Mounts: mounts,
 		},
 	}
 }
+
+// gitVolume begins as the image has it: of the gate's own uid.
+func (p Plan) gitVolume() mount.Mount { return p.volume(roleGit, control.GitDir, false) }
 
 // bundle is a running sidecar bundle that this process started.
 type bundle struct {

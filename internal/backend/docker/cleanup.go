@@ -105,7 +105,7 @@ func (c census) volume(name string, labels map[string]string) (leftover, bool) {
 	case roleSockets:
 		l.What = "sockets of " + identity + ", which does not run"
 		return l, !c.alive(identity)
-	case roleHome, roleWorkspace:
+	case roleHome, roleWorkspace, roleGit:
 		l.What = labels[labelRole] + " of " + identity + ", which was started with --rm"
 		return l, !c.alive(identity) && labels[labelRemove] == "true"
 	}

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
@@ -24,10 +25,27 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.Bundl
 		})
 	}
 	config := control.BundleConfig{Bottle: p.Identity, Log: log, Egress: egress, Supervise: p.Supervise}
+	if len(p.Git) > 0 {
+		config.Git = p.gitConfig(egress)
+	}
 	if p.Resume {
 		if config.Requests, err = d.State.Requests(p.Identity); err != nil {
 			return config, err
 		}
 	}
 	return config, nil
+}
+
+// gitConfig is the gate's part. What must not be sent must not be pushed either.
+func (p Plan) gitConfig(egress *control.EgressConfig) *control.GitConfig {
+	c := &control.GitConfig{
+		Bottle: p.Identity, Name: p.GitIdentity.Name, Email: p.GitIdentity.Email, Known: egress.Secrets, Scan: p.Scan, Roots: egress.Roots,
+	}
+	for _, r := range p.Git {
+		c.Repositories = append(c.Repositories, control.GitRepository{
+			Name: r.Name, Upstream: r.Upstream, Places: []string{strings.ToLower(r.Name), r.Address.Place()},
+			Key: r.Key.Reveal(), KnownHosts: r.Hosts, HostKey: r.HostKey, User: r.User, Password: r.Password.Reveal(), CA: r.Trusted, Push: r.Push,
+		})
+	}
+	return c
 }

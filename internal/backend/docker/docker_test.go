@@ -61,7 +61,7 @@ func plan() Plan {
 		Scan:         map[string]dlp.Action{"jwt": dlp.Alert, "*": dlp.Redact},
 		Proxy:        &policy.Proxy{URL: "http://proxy.corp.internal:3128", Auth: &policy.ProxyAuth{User: "bottles", Secret: "PROXY_PASSWORD"}, NoProxy: []string{"**.corp.internal", "10.0.0.0/8"}},
 		Skills:       []bottle.Skill{{Name: "tdd", Dir: "/home/op/.claude/skills/tdd"}},
-		Git:          []manifest.GitRepo{{Name: "widget", Upstream: "ssh://git@github.example/acme/widget.git"}},
+		Git:          []bottle.Repository{{GitRepo: manifest.GitRepo{Name: "widget", Upstream: "ssh://git@github.example/acme/widget.git"}}},
 		Secrets:      map[string]secret.Value{"ANTHROPIC_API_KEY": secret.New("the-real-thing"), "CLAUDE_CODE_OAUTH_TOKEN": secret.New("another-real-thing")},
 		Placeholders: map[string]string{"ANTHROPIC_API_KEY": "placeholder-1", "CLAUDE_CODE_OAUTH_TOKEN": "placeholder-2"},
 		Withheld:     []string{"CLAUDE_CODE_OAUTH_TOKEN"},

@@ -184,7 +184,7 @@ func (p Plan) provision(needs supplies) (*provision.Archive, error) {
 	if err := provision.Skills(a, p.Skills); err != nil {
 		return nil, err
 	}
-	provision.Git(a, p.GitIdentity)
+	provision.Git(a, p.GitIdentity, p.Git)
 	provision.Network(a)
 	return a, nil
 }

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 )
@@ -26,6 +27,7 @@ const (
 	roleHome      role = "home"
 	roleWorkspace role = "workspace"
 	roleSockets   role = "sockets"
+	roleGit       role = "git" // mirrors, and pushes that wait for the operator
 	roleBinary    role = "binary"
 	roleHelper    role = "helper" // a container that is never started, to copy files through
 	roleNetwork   role = "network"
@@ -40,10 +42,14 @@ func resource(identity string, r role) string { return "bot-bottle-" + identity 
 
 // services are those that the bundle runs.
 func (p Plan) services() string {
-	if p.Supervise {
-		return string(control.Egress) + "," + string(control.Supervise)
+	all := []string{string(control.Egress)}
+	if len(p.Git) > 0 {
+		all = append(all, string(control.GitGate))
 	}
-	return string(control.Egress)
+	if p.Supervise {
+		all = append(all, string(control.Supervise))
+	}
+	return strings.Join(all, ",")
 }
 
 // labels for a bottle's own resource. The com.docker.compose ones make `docker

@@ -43,7 +43,7 @@ type Plan struct {
 	PromptFile   string
 	Skills       []bottle.Skill
 	GitIdentity  manifest.GitIdentity
-	Git          []manifest.GitRepo
+	Git          []bottle.Repository
 	Routes       []policy.Route // normalised; CA holds PEM
 	Deny         []policy.Deny
 	Limits       *policy.Limits        // of all routes together; nil for none
@@ -147,7 +147,7 @@ func (p Plan) describe(w io.Writer) error {
 		line("supervise", "the agent may ask for more (bot-bottle requests)")
 	}
 	for i, repo := range p.Git {
-		line(head("git", i), "%s → %s (not reachable yet: this version has no git gate)", repo.Name, repo.Upstream)
+		line(head("git", i), "%s → %s, %s", repo.Name, repo.Upstream, repo.Push)
 	}
 	for i, skill := range p.Skills {
 		line(head("skills", i), "%s (%s)", skill.Name, skill.Dir)

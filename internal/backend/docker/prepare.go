@@ -61,7 +61,7 @@ func (d *Driver) describe(s bottle.Spec, owner, engine string) Plan {
 	p := Plan{
 		Identity: s.Identity, Agent: s.Agent, Bottle: b.Name, Owner: owner, Backend: d.Name(), Engine: engine,
 		CPUs: b.Resources.CPUs, Memory: b.Resources.Memory, PIDs: b.Resources.PIDs,
-		Env: b.Env, Skills: s.Resolved.Skills, GitIdentity: s.Resolved.Agent.GitIdentity, Git: b.Git,
+		Env: b.Env, Skills: s.Resolved.Skills, GitIdentity: s.Resolved.Agent.GitIdentity, Git: s.Resolved.Repositories,
 		Prompt: s.Resolved.Agent.Prompt, Secrets: s.Resolved.Secrets,
 		Supervise: b.Supervise,
 		TTY:       s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term,
@@ -220,6 +220,9 @@ const promptFile = "/etc/bot-bottle/prompt.md"
 func (p *Plan) resolveAgent(s bottle.Spec, cli provider.Provider) {
 	if p.Supervise {
 		p.Prompt = strings.TrimSpace(p.Prompt + "\n\n" + provision.SuperviseNote)
+	}
+	if note := provision.GitNote(p.Git); note != "" {
+		p.Prompt = strings.TrimSpace(p.Prompt + "\n\n" + note)
 	}
 	if strings.TrimSpace(p.Prompt) != "" {
 		p.PromptFile = promptFile

@@ -74,7 +74,7 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 	err := group.Wait()
 	roles := []role{roleSockets}
 	if b.remove {
-		roles = append(roles, roleHome, roleWorkspace)
+		roles = append(roles, roleHome, roleWorkspace, roleGit)
 	}
 	return errors.Join(err, b.driver.removeVolumes(ctx, b.identity, roles), b.driver.recordEnd(b.identity, code))
 }
@@ -151,7 +151,7 @@ func (d *Driver) discard(ctx context.Context, identity string) error {
 		group.Go(func() error { return d.removeContainer(ctx, resource(identity, r)) })
 	}
 	err := group.Wait()
-	err = errors.Join(err, d.removeVolumes(ctx, identity, []role{roleSockets, roleHome, roleWorkspace}))
+	err = errors.Join(err, d.removeVolumes(ctx, identity, []role{roleSockets, roleHome, roleWorkspace, roleGit}))
 	if err != nil {
 		return err // the record stays for cleanup
 	}

@@ -106,7 +106,7 @@ func (o *operator) Cancel(_ context.Context, id string) (requests.Request, error
 func (o *operator) Allowed(context.Context) (control.Allowance, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return control.Allowance{Policy: o.ledger.Effective(o.config.Policy()), Grants: o.grants()}, nil
+	return control.Allowance{Policy: o.ledger.Effective(o.config.Policy()), Grants: o.grants(), Repositories: o.repositories}, nil
 }
 
 // grants are the requests whose grants have not ended.
@@ -172,6 +172,9 @@ func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error
 		}
 		o.poke() // its end may be the next
 	}
+	if r.State != requests.Approved {
+		delete(o.diffs, id)
+	}
 	o.tell()
 	o.record(r, decided(seen, r))
 	return o.shown(r), nil
@@ -193,7 +196,10 @@ func decided(seen requests.Shown, r requests.Request) audit.Event {
 	switch r.State {
 	case requests.Approved:
 		e.Decision = audit.Allow
-		what = "approved for " + r.Grant.Scope.String()
+		what = "approved"
+		if r.Grant != nil {
+			what += " for " + r.Grant.Scope.String()
+		}
 	case requests.Answered:
 		e.Decision = audit.Allow
 		what = "answered"

@@ -29,6 +29,8 @@ type operator struct {
 	egress *service
 	log    *log
 
+	repositories []control.Repository
+
 	mu       sync.Mutex
 	revision int                  // of the configuration
 	config   control.EgressConfig // the operator's own, without grants
@@ -53,6 +55,11 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 	o := &operator{
 		bottle: c.Bottle, log: out, revision: 1, config: *c.Egress,
 		ledger: requests.New(suffix), changed: make(chan struct{}), supplied: make(map[string]control.Secret), diffs: make(map[string]string), used: make(map[string]int64), wake: make(chan struct{}, 1),
+	}
+	if c.Git != nil {
+		for _, r := range c.Git.Repositories {
+			o.repositories = append(o.repositories, control.Repository{Name: r.Name, Upstream: r.Upstream, Push: r.Push})
+		}
 	}
 	for _, s := range services {
 		switch s.name {

@@ -88,7 +88,7 @@ func scanHostKey(ctx context.Context, r control.GitRepository) (string, error) {
 	if port != "" {
 		args = append(args, "-p", port)
 	}
-	c := exec.CommandContext(ctx, "ssh-keyscan", append(args, "--", host)...)
+	c := exec.CommandContext(ctx, "/usr/bin/ssh-keyscan", append(args, "--", host)...)
 	c.Env = []string{"PATH=/usr/bin:/bin", "LC_ALL=C"}
 	c.SysProcAttr = attributes()
 	out, err := c.Output()

@@ -44,7 +44,7 @@ func (g git) env() []string {
 // the gate does.
 func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
 	argv := append([]string{
-		"prlimit", fmt.Sprintf("--data=%d", maxHeap), fmt.Sprintf("--fsize=%d", int64(maxFile)), fmt.Sprintf("--cpu=%d", int(maxCPU.Seconds())), "--core=0", "--",
+		"/usr/bin/prlimit", fmt.Sprintf("--data=%d", maxHeap), fmt.Sprintf("--fsize=%d", int64(maxFile)), fmt.Sprintf("--cpu=%d", int(maxCPU.Seconds())), "--core=0", "--",
 		"git",
 	}, args...)
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)

@@ -111,8 +111,11 @@ func (h *held) write() error {
 
 // keepObjects makes the quarantined objects outlive their quarantine.
 func keepObjects(g git, to string) error {
-	from, _ := strings.CutPrefix(g.extra[0], "GIT_OBJECT_DIRECTORY=")
 	to = filepath.Join(to, "objects")
+	if len(g.extra) == 0 {
+		return os.MkdirAll(to, 0o700) // nothing is new
+	}
+	from, _ := strings.CutPrefix(g.extra[0], "GIT_OBJECT_DIRECTORY=")
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -20,6 +20,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
+	server "github.com/bot-bottle/bot-bottle/test/sshd"
 )
 
 // binary is our own program, which git runs as its hook.
@@ -61,6 +62,7 @@ type lab struct {
 // sshd is a real one.
 type sshd struct {
 	port       int
+	user       string // whom it lets in
 	key        string // a client's private key
 	knownHosts string
 	print      string // fingerprint of the host key
@@ -68,76 +70,18 @@ type sshd struct {
 
 func startSSH(t *testing.T) sshd {
 	t.Helper()
-	program := "/usr/sbin/sshd"
-	if _, err := os.Stat(program); err != nil {
+	if err := server.Available(); err != nil {
 		if os.Getenv("BOT_BOTTLE_REQUIRE") != "" {
-			t.Fatal("openssh-server is needed")
+			t.Fatal("openssh-server is needed:", err)
 		}
-		t.Skip("there is no sshd")
+		t.Skip("openssh-server is needed:", err)
 	}
-	dir := t.TempDir()
-	for _, name := range []string{"host", "client"} {
-		run(t, dir, nil, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name))
+	s, err := server.Start(t.TempDir(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if os.Geteuid() == 0 {
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	authorized := filepath.Join(dir, "client.pub")
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
-		config := fmt.Sprintf("Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nPidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nUsePAM no\nMaxStartups 100:30:200\nMaxSessions 100\n",
-			port, filepath.Join(dir, "host"), authorized)
-		file := filepath.Join(dir, "sshd_config")
-		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		server := exec.Command(program, "-D", "-e", "-f", file)
-		var said bytes.Buffer
-		server.Stderr = &said
-		if err := server.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { _ = server.Wait(); close(ended) }()
-		if !answers(port, ended) {
-			continue
-		}
-		t.Cleanup(func() { _ = server.Process.Kill(); <-ended })
-		s := sshd{port: port, key: read(t, filepath.Join(dir, "client"))}
-		s.knownHosts = fmt.Sprintf("[127.0.0.1]:%d %s", port, read(t, filepath.Join(dir, "host.pub")))
-		s.print = strings.Fields(run(t, dir, nil, "ssh-keygen", "-lf", filepath.Join(dir, "host.pub")))[1]
-		return s
-	}
-	t.Fatal("sshd does not start")
-	return sshd{}
-}
-
-func answers(port int, ended <-chan struct{}) bool {
-	for {
-		select {
-		case <-ended:
-			return false
-		default:
-		}
-		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			_ = c.Close()
-			return true
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// whoami is who sshd lets in: the user that runs the tests.
-func whoami(t *testing.T) string {
-	t.Helper()
-	return strings.TrimSpace(run(t, "/", nil, "id", "-un"))
+	t.Cleanup(s.Close)
+	return sshd{port: s.Port, user: s.User, key: read(t, s.KeyFile), knownHosts: s.KnownHosts("127.0.0.1"), print: s.Fingerprint}
 }
 
 // newLab starts everything. The upstream has one commit on main.
@@ -170,7 +114,7 @@ func newLab(t *testing.T, change ...func(*control.GitConfig)) *lab {
 }
 
 func (l *lab) address() string {
-	return fmt.Sprintf("ssh://%s@127.0.0.1:%d%s", whoami(l.t), l.ssh.port, l.upstream)
+	return fmt.Sprintf("ssh://%s@127.0.0.1:%d%s", l.ssh.user, l.ssh.port, l.upstream)
 }
 
 // start starts the gate; stop ends it.

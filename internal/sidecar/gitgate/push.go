@@ -86,6 +86,9 @@ func spoken(say func(string)) func(string) {
 // quarantined is git with the objects that are not visible yet.
 func (p *push) quarantined(q question) (git, error) {
 	g := p.mirror.local
+	if q.Quarantine == "" { // without a pack there is nothing new: refs are deleted
+		return g, nil
+	}
 	objects := filepath.Join(g.dir, "objects")
 	dir := filepath.Clean(q.Quarantine)
 	if filepath.Dir(dir) != objects {

@@ -166,6 +166,12 @@ func policyText(now control.Allowance) string {
 		fmt.Fprintf(&b, "At most: %s, over all routes.\n", now.Limits)
 	}
 	b.WriteString("Anything else is refused. Ask for more with request_egress.\n")
+	for i, r := range now.Repositories {
+		if i == 0 {
+			b.WriteString("Repositories, with plain git under their usual URLs:\n")
+		}
+		fmt.Fprintf(&b, "- %s (%s): %s\n", r.Name, r.Upstream, r.Push)
+	}
 	return b.String()
 }
 
@@ -300,6 +306,9 @@ func requestText(r requests.Request) string {
 	case requests.Pending:
 		return fmt.Sprintf("%s waits for the operator. Go on with something else, and call check_request with id %s.", r.ID, r.ID)
 	case requests.Approved:
+		if r.Kind == requests.Pushing {
+			return pushText(r)
+		}
 		if !r.Grant.Ended.IsZero() {
 			return fmt.Sprintf("%s was approved and has ended: %s. Ask again if you need it again.", r.ID, r.Grant.Why)
 		}
@@ -314,6 +323,17 @@ func requestText(r requests.Request) string {
 		return fmt.Sprintf("%s is rejected%s. Find another way; do not ask for the same again.", r.ID, because(r.Decided.Reason))
 	}
 	return fmt.Sprintf("%s is %s.", r.ID, r.State)
+}
+
+// pushText says what became of an approved push.
+func pushText(r requests.Request) string {
+	switch r.Decided.Result {
+	case "":
+		return r.ID + " is approved, and on its way upstream."
+	case control.Forwarded:
+		return r.ID + " is approved, and upstream has it: git fetch shows it."
+	}
+	return fmt.Sprintf("%s was approved, but upstream did not take it: %s", r.ID, r.Decided.Result)
 }
 
 func because(reason string) string {

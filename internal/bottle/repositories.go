@@ -1,0 +1,134 @@
+package bottle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/secret"
+)
+
+// Repository is a declared repository with all that its gate needs.
+type Repository struct {
+	manifest.GitRepo
+	Address  manifest.Address
+	Key      secret.Value // of ssh: a private key without a passphrase
+	Hosts    string       // of ssh: lines of known_hosts
+	Password secret.Value // of https
+	Trusted  string       // of https: PEM besides the host's own roots
+}
+
+// findRepositories reads the files of repositories, and says what would only come out when
+// the agent first asks: then nobody is there to mend it.
+func findRepositories(declared []manifest.GitRepo, secrets map[string]secret.Value, problems *Problems) []Repository {
+	var all []Repository
+	for _, d := range declared {
+		r := Repository{GitRepo: d, Password: secrets[d.Secret]}
+		var err error
+		switch address, ok := d.Address(); {
+		case !ok:
+			err = fmt.Errorf("its upstream %s cannot be understood", d.Upstream)
+		case address.Scheme == "ssh":
+			r.Address = address
+			err = errors.Join(r.readKey(), r.readHosts())
+		default:
+			r.Address = address
+			err = r.readCA()
+		}
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				problems.add("git %s: %s", d.Name, line)
+			}
+			continue
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func (r *Repository) readKey() error {
+	if r.IdentityFile == "" {
+		return errors.New("an ssh upstream needs identity_file, the key to use (best one of its own: ssh-keygen -t ed25519 -N '')")
+	}
+	if !regular(r.IdentityFile) {
+		return fmt.Errorf("identity_file %s is not a file", r.IdentityFile)
+	}
+	key, err := os.ReadFile(r.IdentityFile)
+	if err != nil {
+		return fmt.Errorf("cannot read identity_file: %w", err)
+	}
+	defer clear(key)
+	var locked *ssh.PassphraseMissingError
+	_, err = ssh.ParseRawPrivateKey(key)
+	switch {
+	case errors.As(err, &locked):
+		return fmt.Errorf("identity_file %s has a passphrase, and nobody is there to type it: use a key of its own without one", r.IdentityFile)
+	case bytes.HasPrefix(key, []byte("ssh-")) || bytes.HasPrefix(key, []byte("ecdsa-")):
+		return fmt.Errorf("identity_file %s is the public key: name the file without .pub", r.IdentityFile)
+	case err != nil:
+		return fmt.Errorf("identity_file %s is no private key that could be used here", r.IdentityFile)
+	}
+	r.Key = secret.New(string(key))
+	return nil
+}
+
+// readHosts reads known_hosts, the operator's own by default, and makes sure that the
+// upstream is in it.
+func (r *Repository) readHosts() error {
+	if r.HostKey != "" {
+		return nil
+	}
+	file := r.KnownHosts
+	if file == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return fmt.Errorf("cannot find known_hosts: %w", err)
+		}
+		file = filepath.Join(home, ".ssh", "known_hosts")
+	}
+	lines, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("the host key of %s is not known: name known_hosts or host_key (%v)", r.Address.Host, err)
+	}
+	check, err := knownhosts.New(file)
+	if err != nil {
+		return fmt.Errorf("known_hosts %s cannot be read: %w", file, err)
+	}
+	port := r.Address.Port
+	if port == "" {
+		port = "22"
+	}
+	unknown := (*knownhosts.KeyError)(nil)
+	if errors.As(check(net.JoinHostPort(r.Address.Host, port), &net.TCPAddr{}, noKey{}), &unknown) && len(unknown.Want) == 0 {
+		return fmt.Errorf("%s has no key of %s: compare what ssh-keyscan prints with what its owner publishes, and add it", file, r.Address.Host)
+	}
+	r.Hosts = string(lines)
+	return nil
+}
+
+// noKey is nobody's.
+type noKey struct{}
+
+func (noKey) Type() string                        { return "none" }
+func (noKey) Marshal() []byte                     { return nil }
+func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
+
+func (r *Repository) readCA() error {
+	if r.CA == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(r.CA)
+	if err != nil {
+		return fmt.Errorf("cannot read its ca: %w", err)
+	}
+	r.Trusted = string(pem)
+	return nil
+}

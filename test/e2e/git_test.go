@@ -1,0 +1,161 @@
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/test/sshd"
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// gitHouse is a lab with a real sshd in front of a bare repository, which the bottles of
+// agent "committer" may use.
+type gitHouse struct {
+	house
+	upstream string
+	ssh      *sshd.Server
+}
+
+const gatewayName = "host.docker.internal"
+
+func openGit(t *testing.T, o standin.Options, push string) gitHouse {
+	t.Helper()
+	h := gitHouse{house: open(t, o)}
+	h.sleeper()
+	root := t.TempDir()
+	h.upstream = filepath.Join(root, "acme", "widget.git")
+	seed := filepath.Join(root, "seed")
+	for _, args := range [][]string{
+		{"init", "-q", "--bare", "-b", "main", h.upstream}, {"init", "-q", "-b", "main", seed},
+		{"-C", seed, "commit", "-q", "--allow-empty", "-m", "the beginning"}, {"-C", seed, "push", "-q", h.upstream, "main"},
+	} {
+		if out, err := gitCommand(t.Context(), args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	gateway, _, err := net.SplitHostPort(h.Standin.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.ssh, err = sshd.Start(t.TempDir(), gateway); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.ssh.Close)
+	known := filepath.Join(root, "known_hosts")
+	if err := os.WriteFile(known, []byte(h.ssh.KnownHosts(gatewayName)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bottle := fmt.Sprintf("---\nextends: sleeper\nsupervise: true\ngit:\n  - name: widget\n    upstream: %s\n    identity_file: %s\n    known_hosts: %s\n    push: {%s}\n---\n",
+		h.ssh.URL(gatewayName, h.upstream), h.ssh.KeyFile, known, push)
+	for name, content := range map[string]string{
+		"bottles/git.md":      bottle,
+		"agents/committer.md": "---\nbottle: git\ngit_identity: {name: Committer, email: committer@acme.example}\n---\n",
+	} {
+		if err := h.Write(name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+// start starts a bottle that ends with the test.
+func (h gitHouse) start(args ...string) string {
+	h.t.Helper()
+	identity := strings.TrimSpace(h.run(0, "", append([]string{"start", "-y", "--detach", "--rm", "committer"}, args...)...).Stdout)
+	h.removeAtEnd(identity)
+	return identity
+}
+
+// theirs is what a ref is upstream, "" for none.
+func (h gitHouse) theirs(ref string) string {
+	h.t.Helper()
+	out, _ := gitCommand(h.t.Context(), "-C", h.upstream, "rev-parse", "--verify", "--quiet", ref).Output()
+	return strings.TrimSpace(string(out))
+}
+
+// sh runs a script in the bottle as its user.
+func (h gitHouse) sh(want int, identity, script string) string {
+	h.t.Helper()
+	r := h.run(want, "", "exec", identity, "--", "sh", "-c", script)
+	return r.Stdout + r.Stderr
+}
+
+// In a bottle, plain git clones, fetches and pushes under the upstream's usual URLs, and
+// neither a key nor a way round the gate is there.
+func TestGitThroughTheGate(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
+	identity := h.start()
+	url := h.ssh.URL(gatewayName, h.upstream)
+	out := h.sh(0, identity, "cd /workspace && git clone -q "+url+" widget && cd widget && git checkout -q -b agent/fix && echo hi > hi && git add hi && git commit -q -m hi && git push origin agent/fix && git rev-parse HEAD && git log -1 --format=%ae")
+	head := h.theirs("refs/heads/agent/fix")
+	if head == "" || !strings.Contains(out, head) || !strings.Contains(out, "committer@acme.example") || !strings.Contains(out, "checked 1 commit") {
+		t.Errorf("upstream has %q: %s", head, out)
+	}
+	for _, spelling := range []string{
+		url + ".git", strings.TrimSuffix(url, ".git"), "https://" + gatewayName + h.upstream, "git@" + gatewayName + ":" + h.upstream, gatewayName + ":" + strings.TrimSuffix(h.upstream, ".git"),
+	} {
+		if out := h.sh(0, identity, "git ls-remote '"+strings.ReplaceAll(spelling, ".git.git", ".git")+"'"); !strings.Contains(out, head) {
+			t.Errorf("%s: %s", spelling, out)
+		}
+	}
+	for script, want := range map[string]string{
+		"git ls-remote ssh://git@" + gatewayName + "/other/repo.git":                                                       "not one of its own",
+		"git ls-remote http://127.0.0.1:9418/other/repo.git":                                                               "ask_operator",
+		"cd /workspace/widget && git push origin HEAD:main":                                                                "none of those that may be pushed",
+		"cd /workspace/widget && git push origin HEAD:refs/for/main":                                                       "only branches",
+		"cd /workspace/widget && git push --force origin HEAD~1:agent/fix":                                                 "history may not be rewritten",
+		"cd /workspace/widget && git push origin :agent/fix":                                                               "may not be deleted",
+		"cd /workspace/widget && git commit -q --amend --author 'Op <op@x.example>' -m x && git push origin HEAD:agent/op": "is by Op",
+	} {
+		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", script)
+		if err != nil || r.Code == 0 || !strings.Contains(r.Stderr, want) {
+			t.Errorf("%s: status %d, %v: %s", script, r.Code, err, r.Stderr)
+		}
+	}
+	if found := h.inside(identity, "env; cat /proc/*/environ /etc/gitconfig; find / -xdev -name '*id_*' -o -xdev -name known_hosts -not -path '/proc/*' 2>/dev/null | head; grep -rl 'PRIVATE KEY' /home /etc /run /workspace /opt 2>/dev/null").Stdout; strings.Contains(found, "PRIVATE KEY") || strings.Contains(found, h.ssh.KeyFile) {
+		t.Errorf("the bottle has a key: %s", found)
+	}
+	h.run(0, "", "logs", identity, "--verify")
+	log := h.run(0, "", "logs", identity, "--json").Stdout
+	for _, want := range []string{`"event":"push"`, `"event":"fetch"`, head, `"decision":"deny"`} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log has no %s: %s", want, log)
+		}
+	}
+}
+
+// A push that waits is shown with its commits and diff, and approved from another process.
+func TestHeldPushIsApproved(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"], mode: hold`)
+	identity := h.start()
+	out := h.run(1, "", "exec", identity, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
+	if !strings.Contains(out, "NOT PUSHED YET") || h.theirs("refs/heads/agent/fix") != "" {
+		t.Fatalf("it is not held: %s", out)
+	}
+	shown := h.run(0, "", "requests").Stdout
+	for _, want := range []string{"refs/heads/agent/fix", "say hi", "Committer <committer@acme.example>"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("what is shown lacks %q: %s", want, shown)
+		}
+	}
+	_, suffix, _ := strings.Cut(identity, "-")
+	id := suffix + "-1"
+	if diff := h.run(0, "", "requests", "--diff", id).Stdout; !strings.Contains(diff, "+held-content") {
+		t.Errorf("the diff is %s", diff)
+	}
+	if said := h.run(0, "", "approve", id, "-y"); !strings.Contains(said.Stderr+said.Stdout, "forwarded") {
+		t.Errorf("approve says %s %s", said.Stdout, said.Stderr)
+	}
+	if h.theirs("refs/heads/agent/fix") == "" {
+		t.Error("what was approved is not upstream")
+	}
+	if log := h.run(0, "", "logs", identity).Stdout; !strings.Contains(log, "forwarded") {
+		t.Errorf("the log: %s", log)
+	}
+}
