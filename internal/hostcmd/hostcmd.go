@@ -5,9 +5,11 @@ package hostcmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -45,29 +47,40 @@ func (e *RunError) Unwrap() error { return e.Err }
 // standard input, and returns its standard output. When ctx ends, the command and what
 // it started are killed. Errors are RunErrors.
 func Output(ctx context.Context, dir string, argv []string) ([]byte, error) {
-	return run(ctx, dir, nil, argv)
+	return Command{Dir: dir, Argv: argv}.Output(ctx)
 }
 
 // OutputWith is Output in the working directory, with an environment of its own; nil is
 // ours.
 func OutputWith(ctx context.Context, env, argv []string) ([]byte, error) {
-	return run(ctx, "", env, argv)
+	return Command{Env: env, Argv: argv}.Output(ctx)
 }
 
-func run(ctx context.Context, dir string, env, argv []string) ([]byte, error) {
+// Command is one with more to say than its arguments.
+type Command struct {
+	Argv  []string
+	Dir   string    // "" for the working directory
+	Env   []string  // nil for ours
+	Stdin io.Reader // nil for none
+	Most  int       // bytes of output that are an error if there are more; 0 for the usual
+}
+
+// Output runs the command, as the function Output does.
+func (c Command) Output(ctx context.Context) ([]byte, error) {
+	argv := c.Argv
 	if len(argv) == 0 {
 		return nil, &RunError{Code: -1, Err: errors.New("there is nothing to run")}
 	}
 	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	command.Dir, command.Env = dir, env
+	command.Dir, command.Env, command.Stdin = c.Dir, c.Env, c.Stdin
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
-	stdout, stderr := &bounded{}, &bounded{}
+	stdout, stderr := &bounded{most: cmp.Or(c.Most, maxOutput)}, &bounded{most: maxOutput}
 	command.Stdout, command.Stderr = stdout, stderr
 	err := command.Run()
 	if err == nil && stdout.over {
-		err = fmt.Errorf("it wrote more than %d bytes", maxOutput)
+		err = fmt.Errorf("it wrote more than %d bytes", stdout.most)
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -95,11 +108,12 @@ func plain(err error) error {
 // io.Copy would go past Write by its ReadFrom.
 type bounded struct {
 	kept bytes.Buffer
+	most int
 	over bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
-	room := maxOutput - b.kept.Len()
+	room := b.most - b.kept.Len()
 	b.over = b.over || len(p) > room
 	b.kept.Write(p[:min(len(p), room)])
 	return len(p), nil

@@ -91,7 +91,7 @@ func TestOutputIsBounded(t *testing.T) {
 	if out, err := Output(t.Context(), "", []string{"head", "-c", strconv.Itoa(maxOutput + 1), "/dev/zero"}); err == nil {
 		t.Errorf("got %d bytes", len(out))
 	}
-	endless := &bounded{}
+	endless := &bounded{most: maxOutput}
 	if _, err := io.Copy(endless, strings.NewReader(strings.Repeat("x", 3*maxOutput))); err != nil || endless.kept.Len() != maxOutput || !endless.over {
 		t.Errorf("kept %d bytes, %v", endless.kept.Len(), err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // backendCall is one request for git http-backend.
@@ -65,7 +66,7 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 	if err != nil {
 		_ = killGroup(c.Process)
 	}
-	return body.n, sent
+	return body.n.Load(), sent
 }
 
 func limitOf(path string) int64 {
@@ -126,11 +127,11 @@ func (f flushed) Write(p []byte) (int, error) {
 // counted counts what is read.
 type counted struct {
 	io.Reader
-	n int64
+	n atomic.Int64 // exec may still read when the program has ended
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }

@@ -71,9 +71,9 @@ func (g git) run(ctx context.Context, stdin io.Reader, args ...string) ([]byte, 
 		err = errors.New("its output is too long")
 	}
 	if err != nil {
-		return out.Bytes(), &gitError{args[0], err, complaint.String()}
+		return out.kept.Bytes(), &gitError{args[0], err, complaint.String()}
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
 // gitError is a git that failed.
@@ -112,9 +112,10 @@ func status(err error) int {
 	return -1
 }
 
-// bounded keeps the beginning of what is written to it, or the end.
+// bounded keeps the beginning of what is written to it, or the end. It must not embed the
+// buffer: io.Copy would go past Write by its ReadFrom.
 type bounded struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	most int
 	tail bool
 	over bool
@@ -123,19 +124,19 @@ type bounded struct {
 func (b *bounded) Write(p []byte) (int, error) {
 	n := len(p)
 	if b.tail {
-		b.Buffer.Write(p)
-		if extra := b.Len() - b.most; extra > 0 {
-			b.Next(extra)
-		}
+		p = p[max(0, n-b.most):]
+		b.kept.Next(max(0, b.kept.Len()+len(p)-b.most))
+		b.kept.Write(p)
 		return n, nil
 	}
-	if room := b.most - b.Len(); n > room {
-		b.over = true
-		p = p[:max(room, 0)]
-	}
-	b.Buffer.Write(p)
+	room := b.most - b.kept.Len()
+	b.over = b.over || n > room
+	b.kept.Write(p[:min(n, room)])
 	return n, nil
 }
+
+// String is what was kept.
+func (b *bounded) String() string { return b.kept.String() }
 
 // printable drops what a terminal would interpret, and bytes that are no text.
 func printable(s string) string {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
@@ -22,8 +23,10 @@ type push struct {
 	mirror  *mirror
 	ctx     context.Context
 	started time.Time
-	locked  bool // the mirror, until the answer is complete
-	bytes   int64
+
+	mu       sync.Mutex
+	deciding chan struct{} // closed when the decision is made; nil until git asks
+	over     bool          // nobody waits for a decision any more
 }
 
 // push takes a pack in (gitprotocol-pack(5)), and lets git ask us by way of its hook.
@@ -33,16 +36,40 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
 		return
 	}
 	defer release()
-	p := &push{server: s, mirror: m, ctx: r.Context(), started: time.Now()}
+	ctx, cancel := context.WithCancel(r.Context())
+	p := &push{server: s, mirror: m, ctx: ctx, started: time.Now()}
 	env, end := s.hooks.begin(p)
-	defer func() {
-		end()
-		if p.locked {
-			m.current = false // git has changed the refs now, or not
-			m.mu.Unlock()
-		}
-	}()
+	defer p.finish()
+	defer cancel()
+	defer end()
 	s.backend(w, r, m, backendCall{path: receivePack, extra: env})
+}
+
+// begin locks the mirror for the rest of the push, once; false if it is over.
+func (p *push) begin() bool {
+	p.mu.Lock()
+	if p.over || p.deciding != nil {
+		p.mu.Unlock()
+		return false
+	}
+	p.deciding = make(chan struct{})
+	p.mu.Unlock()
+	p.mirror.mu.Lock()
+	return true
+}
+
+// finish waits for a decision that is being made, and lets go of the mirror: by now git has
+// changed its refs, or not.
+func (p *push) finish() {
+	p.mu.Lock()
+	p.over = true
+	deciding := p.deciding
+	p.mu.Unlock()
+	if deciding != nil {
+		<-deciding
+		p.mirror.current = false
+		p.mirror.mu.Unlock()
+	}
 }
 
 // maxRefs bounds how many refs one push may change.
@@ -54,8 +81,10 @@ const checkTimeout = 10 * time.Minute
 // decide is the hook's answer: whether git may take the push over, which is so once the
 // upstream has it.
 func (p *push) decide(q question, say func(string)) bool {
-	p.mirror.mu.Lock()
-	p.locked = true
+	if !p.begin() {
+		return false
+	}
+	defer close(p.deciding)
 	ctx, cancel := context.WithTimeout(p.ctx, checkTimeout)
 	defer cancel()
 	say = spoken(say)
