@@ -17,6 +17,7 @@ type Spec struct {
 	Cwd      string // the operator's working directory
 
 	CopyCwd       bool // bring the repository at Cwd into the workspace
+	Dirty         bool // with the changes of tracked files that are not staged
 	RemoteControl bool
 	Args          []string // for the agent, after the manifest's own
 	TTY           bool     // the agent gets a terminal

@@ -11,6 +11,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/guest"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/bundle"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/egress"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/gitgate"
@@ -39,6 +40,8 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		})
 	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "exec", "--"}):
 		return guest.Exec(s.Args[3:])
+	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "checkout", "--"}):
+		return guest.Checkout(provider.Workspace, provision.CheckoutFile, s.Args[3:], s.Stderr)
 	case len(s.Args) >= 2 && s.Args[0] == "guest" && s.Args[1] == "no-ssh":
 		return exitFailure, guest.NoSSH(s.Args[2:])
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):

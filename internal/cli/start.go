@@ -17,8 +17,8 @@ import (
 )
 
 type startFlags struct {
-	backend                               string
-	yes, cwd, remote, detach, remove, dry bool
+	backend                                      string
+	yes, cwd, dirty, remote, detach, remove, dry bool
 }
 
 func (a *App) start() *cobra.Command {
@@ -31,6 +31,7 @@ terminal with it. What follows -- goes to the agent after the manifest's own arg
 Leave with ctrl-p ctrl-q: the agent goes on. The exit status is the agent's own.`,
 		Example: `  bot-bottle start implementer
   bot-bottle start -y --rm implementer -- -p "what does this repository do?" > answer.txt
+  bot-bottle start --cwd --dirty implementer   # in a repository: it comes along
   bot-bottle start --detach implementer`,
 		Args:              oneAgent,
 		ValidArgsFunction: a.completeAgents,
@@ -39,7 +40,8 @@ Leave with ctrl-p ctrl-q: the agent goes on. The exit status is the agent's own.
 	flags := c.Flags()
 	flags.StringVar(&f.backend, "backend", "", "what makes the bottle (default: $BOT_BOTTLE_BACKEND, else docker)")
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	flags.BoolVar(&f.cwd, "cwd", false, "bring the repository at hand into the workspace")
+	flags.BoolVar(&f.cwd, "cwd", false, "bring the repository at hand into the workspace: branches, tags, and what is staged")
+	flags.BoolVar(&f.dirty, "dirty", false, "with --cwd: also the changes of tracked files that are not staged")
 	flags.BoolVar(&f.remote, "remote-control", false, "let the agent be controlled from its vendor's app")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "start the agent and leave it running")
 	flags.BoolVar(&f.remove, "rm", false, "remove home and workspace too when the agent ends")
@@ -64,6 +66,9 @@ func oneAgent(c *cobra.Command, args []string) error {
 }
 
 func (a *App) runStart(ctx context.Context, agent string, args []string, f startFlags) error {
+	if f.dirty && !f.cwd {
+		return &usageError{what: "--dirty is about the repository at hand", hint: "use it with --cwd"}
+	}
 	backend, err := a.backend(f.backend)
 	if err != nil {
 		return err
@@ -118,7 +123,7 @@ func (a *App) spec(agent string, args []string, f startFlags) (bottle.Spec, erro
 	}
 	tty := f.detach || a.onTerminal()
 	return bottle.Spec{
-		Manifest: m, Agent: agent, Cwd: a.cwd, CopyCwd: f.cwd, RemoteControl: f.remote, Args: args,
+		Manifest: m, Agent: agent, Cwd: a.cwd, CopyCwd: f.cwd, Dirty: f.dirty, RemoteControl: f.remote, Args: args,
 		TTY: tty, Term: a.term(tty), Stdin: !tty, Remove: f.remove,
 		Secrets: secretsource.Resolver(a.LookupEnv, secretTimeout),
 	}, nil

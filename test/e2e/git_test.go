@@ -159,3 +159,49 @@ func TestHeldPushIsApproved(t *testing.T) {
 		t.Errorf("the log: %s", log)
 	}
 }
+
+// With --cwd --dirty the repository at hand is in the workspace as it is here, and its
+// remote leads to the gate.
+func TestCwdWorksOnTheGate(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
+	here := filepath.Join(t.TempDir(), "widget")
+	for _, args := range [][]string{
+		{"clone", "-q", h.upstream, here}, {"-C", here, "remote", "set-url", "origin", h.ssh.URL(gatewayName, h.upstream)},
+		{"-C", here, "remote", "add", "private", "https://token@elsewhere.example/x"}, {"-C", here, "checkout", "-q", "-b", "agent/here"},
+	} {
+		if out, err := gitCommand(t.Context(), args...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	for name, content := range map[string]string{"tracked": "one\n", "untracked": "two\n"} {
+		if err := os.WriteFile(filepath.Join(here, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := gitCommand(t.Context(), "-C", here, "add", "tracked").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(here, "tracked"), []byte("one and more\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := h.Command(t.Context(), "start", "-y", "--detach", "--rm", "--cwd", "--dirty", "committer")
+	c.Dir = here
+	var stderr strings.Builder
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr.String())
+	}
+	identity := strings.TrimSpace(string(out))
+	h.removeAtEnd(identity)
+	got := h.sh(0, identity, "cd /workspace && until test ! -e .git/bot-bottle-checkout; do sleep 0.1; done; git status --porcelain --branch; git remote; cat tracked; git commit -q -a -m mine && git push origin HEAD 2>&1; git fetch -q && git branch -r")
+	for _, want := range []string{"## agent/here\nAM tracked\n", "\norigin\none and more\n", "checked 1 commit", "origin/main", "origin/agent/here"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the workspace lacks %q: %s", want, got)
+		}
+	}
+	if h.theirs("refs/heads/agent/here") == "" {
+		t.Error("what was pushed is not upstream")
+	}
+}

@@ -28,7 +28,7 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			Env:         env,
 			WorkingDir:  provider.Workspace,
 			Entrypoint:  []string{control.Binary, "guest", "run", "--"}, // whatever the image's own is
-			Cmd:         p.Provider.Argv,
+			Cmd:         p.command(),
 			Labels:      p.labels(roleAgent),
 			Tty:         p.TTY,
 			OpenStdin:   p.TTY || p.Stdin,
@@ -65,6 +65,15 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			},
 		},
 	}
+}
+
+// command is the agent's own, after the files of a repository that comes along were written:
+// when a bottle is resumed, only if its last run had not come to it.
+func (p Plan) command() []string {
+	if p.Source == nil && !p.Resume {
+		return p.Provider.Argv
+	}
+	return append([]string{control.Binary, "guest", "checkout", "--"}, p.Provider.Argv...)
 }
 
 // volume mounts one of the bottle's own volumes, which the engine creates with the

@@ -22,6 +22,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
 )
 
@@ -68,7 +69,7 @@ func plan() Plan {
 		Env:          map[string]string{"EDITOR": "vi", "HTTP_PROXY": "http://evil.example"},
 		Provider:     provider.Setup{Argv: []string{"claude"}, Env: map[string]string{"DISABLE_AUTOUPDATER": "1"}},
 		OwnLoopback:  true,
-		TTY:          true, Term: "xterm-256color", Repository: "/home/op/src/widget", Objects: "/home/op/elsewhere/.git",
+		TTY:          true, Term: "xterm-256color", Source: &provision.Source{Root: "/home/op/src/widget", Common: "/home/op/elsewhere/.git", Branches: 2, Tags: 1, Dirty: true, Notes: []string{"submodules stay empty"}},
 	}
 }
 
@@ -102,7 +103,7 @@ func TestContainers(t *testing.T) {
 // Attack H1, C10: a plan is printed; a repository's agent has a name for the terminal.
 func TestAttackC10_APlanPrintsNoSecretAndNoControls(t *testing.T) {
 	p := plan()
-	p.Repository = "/tmp/\x1b]0;owned\x07\u202e"
+	p.Source = &provision.Source{Root: "/tmp/\x1b]0;owned\x07\u202e"}
 	var b strings.Builder
 	if err := p.WriteSummary(&b); err != nil {
 		t.Fatal(err)

@@ -246,15 +246,15 @@ func (d *Driver) copyArchive(ctx context.Context, id string, archive *provision.
 
 // copyRepository brings the repository at hand into the workspace.
 func (d *Driver) copyRepository(ctx context.Context, p Plan, id string) (err error) {
-	if p.Repository == "" {
+	if p.Source == nil {
 		return nil
 	}
-	clone, remove, err := provision.CloneRepository(ctx, p.Repository)
+	packed, remove, err := provision.PackRepository(ctx, *p.Source, p.Git)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	return d.copyTree(ctx, id, clone, provider.Workspace)
+	return d.copyTree(ctx, id, packed, provider.Workspace)
 }
 
 // binaryMissingError says that the volume that should hold our binary does not.

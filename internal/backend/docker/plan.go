@@ -14,6 +14,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
 )
 
@@ -61,8 +62,7 @@ type Plan struct {
 
 	TTY, Stdin, Remove bool
 	Term               string
-	Repository         string // on the host, to be cloned into the workspace; "" for none
-	Objects            string // where its commits are
+	Source             *provision.Source // the repository to bring into the workspace; nil for none
 }
 
 // Defaults where the manifest says nothing: enough for a large build, and an end to
@@ -152,11 +152,8 @@ func (p Plan) describe(w io.Writer) error {
 	for i, skill := range p.Skills {
 		line(head("skills", i), "%s (%s)", skill.Name, skill.Dir)
 	}
-	if p.Repository != "" {
-		line("cwd", "a clone of what is committed in %s", p.Repository)
-		if p.Objects != filepath.Join(p.Repository, ".git") {
-			line("", "whose commits are in %s", p.Objects)
-		}
+	if p.Source != nil {
+		p.sourceLines(line)
 	}
 	line("volumes", "%s", p.volumesLine())
 	return t.Flush()
@@ -219,6 +216,17 @@ func (p Plan) routeLines(line func(string, string, ...any)) {
 	}
 	if len(p.Scan) > 0 {
 		line("on secrets", "%s", dlp.ActionText(p.Scan))
+	}
+}
+
+// sourceLines say what of the repository at hand comes along.
+func (p Plan) sourceLines(line func(string, string, ...any)) {
+	line("cwd", "%s", p.Source)
+	if p.Source.Common != filepath.Join(p.Source.Root, ".git") {
+		line("", "whose commits are in %s", p.Source.Common)
+	}
+	for _, note := range p.Source.Notes {
+		line("", "%s", note)
 	}
 }
 

@@ -36,9 +36,11 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	}
 	p := d.describe(s, owner, info.Info.ID)
 	if s.CopyCwd {
-		if p.Repository, p.Objects, err = provision.FindRepository(ctx, s.Cwd); err != nil {
+		source, err := provision.FindRepository(ctx, s.Cwd, s.Dirty)
+		if err != nil {
 			return Plan{}, err
 		}
+		p.Source = &source
 	}
 	if err := p.resolveEngine(info.Info, s.Resolved.Bottle.Runtime); err != nil {
 		return Plan{}, err
