@@ -14,6 +14,7 @@ type Backend interface {
 	Open(ctx context.Context, identity string) (Bottle, error)
 	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)
 	Remove(ctx context.Context, identity string) error
+	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
 	PrepareCleanup(context.Context) (PreparedCleanup, error)
 	Active(context.Context) ([]ActiveAgent, error)
 }

@@ -40,6 +40,11 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// Remove removes a stopped bottle for good: home, workspace and record. The error is
 	// ErrRunning when it runs.
 	Remove(ctx context.Context, identity string) error
+	// UploadPack serves a repository in the bottle's workspace, whether or not it runs, to a
+	// git fetch on the other end of the streams (git-upload-pack(1)), and returns git's exit
+	// status. repository is relative to the workspace. Nothing that the agent wrote runs on the
+	// host. The error is ErrGone when there is no workspace.
+	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
 	// PrepareCleanup enumerates orphans: it looks and never touches.
 	PrepareCleanup(context.Context) (C, error)
 	// Cleanup removes them; it is safe to repeat, and leaves alone what came to

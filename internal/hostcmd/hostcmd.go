@@ -24,8 +24,9 @@ const maxOutput = 1 << 20
 // neither arguments nor standard output: either may hold a secret.
 type RunError struct {
 	Argv   []string
-	Code   int    // its exit status; -1 when it has none
-	Stderr string // its last line, safe to print
+	Code   int      // its exit status; -1 when it has none
+	Stderr string   // its last line, safe to print
+	Said   []string // all of its lines, the same way
 	Err    error
 }
 
@@ -86,7 +87,7 @@ func (c Command) Output(ctx context.Context) ([]byte, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, &RunError{argv, command.ProcessState.ExitCode(), lastLine(stderr.kept.String()), plain(err)}
+		return nil, &RunError{argv, command.ProcessState.ExitCode(), lastLine(stderr.kept.String()), allLines(stderr.kept.String()), plain(err)}
 	}
 	return stdout.kept.Bytes(), nil
 }
@@ -117,6 +118,19 @@ func (b *bounded) Write(p []byte) (int, error) {
 	b.over = b.over || len(p) > room
 	b.kept.Write(p[:min(len(p), room)])
 	return len(p), nil
+}
+
+// maxLines bounds how many are kept.
+const maxLines = 20
+
+func allLines(s string) []string {
+	var all []string
+	for line := range strings.Lines(s) {
+		if line = lastLine(line); line != "" && len(all) < maxLines {
+			all = append(all, line)
+		}
+	}
+	return all
 }
 
 // maxLine bounds what an error shows of standard error, in characters.

@@ -205,3 +205,48 @@ func TestCwdWorksOnTheGate(t *testing.T) {
 		t.Error("what was pushed is not upstream")
 	}
 }
+
+// What an agent committed is pulled into the repository at hand, from a bottle that runs and
+// from one that has ended.
+func TestPull(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, "")
+	here := filepath.Join(t.TempDir(), "widget")
+	if out, err := gitCommand(t.Context(), "clone", "-q", h.upstream, here).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	at := func(args ...string) string {
+		t.Helper()
+		c := h.Command(t.Context(), args...)
+		c.Dir = here
+		var stderr strings.Builder
+		c.Stderr = &stderr
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("bot-bottle %v: %v: %s", args, err, stderr.String())
+		}
+		return string(out) + stderr.String()
+	}
+	identity := strings.TrimSpace(strings.Split(at("start", "-y", "--detach", "--cwd", "committer"), "\n")[0])
+	h.removeAtEnd(identity)
+	h.sh(0, identity, "cd /workspace && until test ! -e .git/bot-bottle-checkout; do sleep 0.1; done; git checkout -q -b fix && echo hi > hi && git add hi && git commit -q -m 'say hi'")
+	if out := at("pull", identity); !strings.Contains(out, "refs/bottles/"+identity+"/fix") || !strings.Contains(out, "say hi") || !strings.Contains(out, "hi | 1 +") {
+		t.Errorf("got %s", out)
+	}
+	h.sh(0, identity, "cd /workspace && git commit -q --allow-empty -m 'the last one'")
+	h.run(0, "", "stop", identity)
+	if out := at("pull", identity, "--json"); !strings.Contains(out, "the last one") {
+		t.Errorf("got %s", out)
+	}
+	if out := at("pull", identity); !strings.Contains(out, "has nothing new") {
+		t.Errorf("got %s", out)
+	}
+	if out, err := gitCommand(t.Context(), "-C", here, "log", "--format=%s", "refs/bottles/"+identity+"/fix").Output(); err != nil || !strings.HasPrefix(string(out), "the last one\nsay hi\n") {
+		t.Errorf("got %s, %v", out, err)
+	}
+	c := h.Command(t.Context(), "pull", identity, "--path", "elsewhere")
+	c.Dir = here
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "elsewhere") {
+		t.Errorf("got %s, %v", out, err)
+	}
+}

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
+)
+
+func (a *App) pull() *cobra.Command {
+	var asJSON bool
+	var path string
+	c := &cobra.Command{
+		Use:   "pull IDENTITY",
+		Short: "Fetch an agent's branches into the repository at hand",
+		Long: `Pull fetches the branches of a bottle's workspace into the repository at hand, as
+refs/bottles/IDENTITY/BRANCH, and prints the new commits and what they change. No branch, file
+or index of yours is touched, every object is checked, and nothing of the bottle's runs here:
+look at it with git log and git diff before you merge it. The bottle may run or not.`,
+		Example: `  bot-bottle pull implementer-k7x2m4
+  bot-bottle pull implementer-k7x2m4 --path widget     # a repository below the workspace
+  git log -p main..refs/bottles/implementer-k7x2m4/fix && git merge refs/bottles/implementer-k7x2m4/fix`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeRecorded,
+		RunE:              func(c *cobra.Command, args []string) error { return a.runPull(c.Context(), args[0], path, asJSON) },
+	}
+	c.Flags().StringVar(&path, "path", ".", "where the repository is, below the workspace")
+	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array of the refs that are new or other")
+	return c
+}
+
+func (a *App) runPull(ctx context.Context, identity, path string, asJSON bool) error {
+	if _, err := a.recordOf(identity); err != nil {
+		return err
+	}
+	self, err := a.Executable()
+	if err != nil {
+		return err
+	}
+	pulled, err := provision.Pull(ctx, a.cwd, identity, []string{self, "upload-pack", identity, path}, a.transportEnv())
+	if err != nil {
+		return fmt.Errorf("cannot pull from %s: %w", identity, err)
+	}
+	if asJSON {
+		encoder := json.NewEncoder(a.Stdout)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(append([]provision.Pulled{}, pulled...))
+	}
+	if len(pulled) == 0 {
+		_, err := fmt.Fprintf(a.Stderr, "bot-bottle: %s has nothing new\n", identity)
+		return err
+	}
+	for _, p := range pulled {
+		if err := printPulled(a.Stdout, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printPulled shows a branch. All that commits and files are called is the agent's.
+func printPulled(w io.Writer, p provision.Pulled) error {
+	what := "new"
+	if p.Old != "" {
+		what = fmt.Sprintf("%.10s..%.10s", p.Old, p.New)
+	}
+	_, err := fmt.Fprintf(w, "%s  (%s)\n", cell(p.Ref), what)
+	for i, c := range p.Commits {
+		if i == 20 {
+			_, _ = fmt.Fprintln(w, "  …")
+			break
+		}
+		_, err = fmt.Fprintf(w, "  %.10s %s  (%s)\n", c.ID, cell(c.Subject), cell(c.Author))
+	}
+	for _, line := range p.Stat {
+		_, err = fmt.Fprintf(w, "    %s\n", printable(line))
+	}
+	return err
+}
+
+// transportEnv is what our own process needs when git starts it.
+func (a *App) transportEnv() []string {
+	var env []string
+	for _, name := range []string{
+		"HOME", "BOT_BOTTLE_HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "DOCKER_API_VERSION", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "TMPDIR",
+	} {
+		if v, ok := a.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// uploadPack is the other end of pull's fetch: git starts it.
+func (a *App) uploadPack() *cobra.Command {
+	return &cobra.Command{
+		Use: "upload-pack IDENTITY PATH", Hidden: true, Args: cobra.ExactArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			record, err := a.recordOf(args[0])
+			if err != nil {
+				return err
+			}
+			backend, err := a.backend(record.Backend)
+			if err != nil {
+				return err
+			}
+			said := &lastWords{}
+			code, err := backend.UploadPack(c.Context(), args[0], args[1], bottle.IO{Stdin: a.Stdin, Stdout: &atMost{a.Stdout, maxPulled}, Stderr: said})
+			if errors.Is(err, bottle.ErrGone) {
+				return errors.New("its workspace is gone")
+			}
+			if err == nil && code != 0 {
+				_, err = fmt.Fprintln(a.Stderr, said.text())
+				return errors.Join(err, status(code))
+			}
+			return err
+		},
+	}
+}
+
+// maxPulled bounds what a bottle may send, in bytes.
+const maxPulled = 4 << 30
+
+// atMost fails when more is written.
+type atMost struct {
+	io.Writer
+	left int64
+}
+
+func (w *atMost) Write(p []byte) (int, error) {
+	if w.left -= int64(len(p)); w.left < 0 {
+		return 0, fmt.Errorf("the bottle sends more than %d GiB: %w", maxPulled>>30, os.ErrClosed)
+	}
+	return w.Writer.Write(p)
+}
+
+// lastWords keeps the beginning of what git says.
+type lastWords struct{ said []byte }
+
+func (l *lastWords) Write(p []byte) (int, error) {
+	l.said = append(l.said, p[:min(len(p), 4096-len(l.said))]...)
+	return len(p), nil
+}
+
+func (l *lastWords) text() string { return printable(string(l.said)) }
