@@ -219,6 +219,9 @@ func TestTheOperatorsVerbs(t *testing.T) {
 	h.approveEdited(s, "--secret-from", "env:SUPPLIED")
 	h.inside(identity, "curl -sS -m 60 -d x https://docs.example/echo")
 	sent := h.Standin.Requests()
+	if len(sent) == 0 {
+		t.Fatal("nothing reached the upstream")
+	}
 	if got := sent[len(sent)-1].Header.Get("Authorization"); got != "Bearer supplied-0123456789" {
 		t.Errorf("the upstream got %q", got)
 	}

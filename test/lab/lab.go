@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,21 +64,42 @@ func NewKey() string {
 }
 
 // Gateway is an address of this host that containers reach: the default bridge's, or
-// loopback where the engine is not on this host's own kernel.
+// loopback where the engine is not on this host's own kernel. An engine that has just been
+// installed does not name the address, only its device.
 func Gateway(ctx context.Context, engine *client.Client) (string, error) {
 	bridge, err := engine.NetworkInspect(ctx, "bridge", client.NetworkInspectOptions{})
 	if err != nil {
 		return "", fmt.Errorf("cannot find the address of the engine's bridge: %w", err)
 	}
+	addresses := addressesOf(bridge.Network.Options["com.docker.network.bridge.name"])
 	for _, config := range bridge.Network.IPAM.Config {
-		if !config.Gateway.Is4() {
+		addresses = append(addresses, config.Gateway)
+	}
+	for _, address := range addresses {
+		if !address.Is4() {
 			continue
 		}
-		if probe, err := net.Listen("tcp", net.JoinHostPort(config.Gateway.String(), "0")); err == nil {
-			return config.Gateway.String(), probe.Close()
+		if probe, err := net.Listen("tcp", netip.AddrPortFrom(address, 0).String()); err == nil {
+			return address.String(), probe.Close()
 		}
 	}
 	return "127.0.0.1", nil
+}
+
+// addressesOf a device of this host; none if there is no such device.
+func addressesOf(device string) []netip.Addr {
+	found, err := net.InterfaceByName(device)
+	if err != nil {
+		return nil
+	}
+	networks, _ := found.Addrs() // none, then
+	var all []netip.Addr
+	for _, network := range networks {
+		if prefix, err := netip.ParsePrefix(network.String()); err == nil {
+			all = append(all, prefix.Addr())
+		}
+	}
+	return all
 }
 
 // furnish writes the manifest: bottle dev and agent claude.
