@@ -4,28 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"hash/crc32"
 )
-
-// crc62 checks tokens that end with the CRC32 of their random part in base 62, as those
-// of GitHub and npm do.
-func crc62(prefix int) func([]byte) bool {
-	return func(token []byte) bool {
-		if len(token) < prefix+7 {
-			return false
-		}
-		body, sum := token[prefix:len(token)-6], token[len(token)-6:]
-		return string(base62(crc32.ChecksumIEEE(body))) == string(sum)
-	}
-}
-
-func base62(n uint32) []byte {
-	out := bytes.Repeat([]byte("0"), 6)
-	for i := len(out) - 1; n > 0; i, n = i-1, n/62 {
-		out[i] = (digits + upper + lower)[n%62]
-	}
-	return out
-}
 
 // isJWT looks whether a token's first part is a JSON object with an algorithm.
 func isJWT(token []byte) bool {

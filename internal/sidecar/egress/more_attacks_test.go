@@ -96,7 +96,7 @@ func TestAttackI3_ARegistryIsOnlyRead(t *testing.T) {
 		"another method":    request(t, "GET", "https://registry.example/pkg?_method=PUT", nil),
 		"a secret, path":    request(t, "GET", "https://registry.example/"+placeholder, nil),
 		"a secret, query":   request(t, "GET", "https://registry.example/pkg?v="+realKey, nil),
-		"a token, in query": request(t, "GET", "https://registry.example/pkg?v="+githubToken(), nil),
+		"a token, in query": request(t, "GET", "https://registry.example/pkg?v="+githubToken, nil),
 	} {
 		if response, body := get(t, l.client(t, true), r); response.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: got %s %s", name, response.Status, body)
