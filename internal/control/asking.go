@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -52,10 +53,28 @@ type Repository struct {
 // ServeCounter answers a service's questions on conn until ctx ends or conn does:
 // HTTP/2 without TLS, so that one connection carries many at a time.
 func ServeCounter(ctx context.Context, conn net.Conn, c Counter) {
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	server := &http2.Server{MaxConcurrentStreams: 256}
-	server.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, Handler: counterHandler(c), BaseConfig: &http.Server{}})
+	serveLink(ctx, conn, counterHandler(c))
 }
+
+// serveLink waits for a service's first question, however long that takes: the HTTP/2
+// server gives whoever connects ten seconds.
+func serveLink(ctx context.Context, conn net.Conn, handler http.Handler) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	reader := bufio.NewReader(conn)
+	if _, err := reader.Peek(1); err != nil {
+		return
+	}
+	server := &http2.Server{MaxConcurrentStreams: 256}
+	server.ServeConn(buffered{conn, reader}, &http2.ServeConnOpts{Context: ctx, Handler: handler, BaseConfig: &http.Server{}})
+}
+
+// buffered is a connection of which some has been read ahead.
+type buffered struct {
+	net.Conn
+	reader *bufio.Reader
+}
+
+func (b buffered) Read(p []byte) (int, error) { return b.reader.Read(p) }
 
 // maxWait bounds how long a service's question is held open.
 const maxWait = 5 * time.Minute

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -37,9 +35,7 @@ type HeldPush struct {
 
 // ServeHolder answers git-gate's questions on conn until ctx ends or conn does.
 func ServeHolder(ctx context.Context, conn net.Conn, h Holder) {
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	server := &http2.Server{MaxConcurrentStreams: 256}
-	server.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, Handler: holderHandler(h), BaseConfig: &http.Server{}})
+	serveLink(ctx, conn, holderHandler(h))
 }
 
 func holderHandler(h Holder) http.Handler {

@@ -86,8 +86,9 @@ func newChild(service control.Service, stdin io.Reader, link net.Conn, events *a
 		if err := readPart(stdin, &config); err != nil {
 			return nil, err
 		}
+		holder := control.NewHolderClient(link)
 		return gitgate.New(config, gitgate.Options{
-			Dir: control.GitDir, Keys: control.GitKeys, Self: control.Binary, Events: events, Log: log, Holder: control.NewHolderClient(link),
+			Dir: control.GitDir, Keys: control.GitKeys, Self: control.Binary, Events: events, Log: log, Holder: holder, Gone: holder.Gone(),
 		})
 	}
 	return nil, fmt.Errorf("there is no service %q", service)

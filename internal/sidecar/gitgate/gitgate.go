@@ -37,7 +37,8 @@ type Options struct {
 	Self   string // our own executable, which git runs as its hook
 	Events *audit.Writer
 	Log    *slog.Logger
-	Holder control.Holder // takes pushes that wait for the operator
+	Holder control.Holder  // takes pushes that wait for the operator
+	Gone   <-chan struct{} // closed when Holder can be asked nothing more; nil for never
 }
 
 // Server is a bottle's git-gate.
@@ -87,7 +88,10 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	return s, nil
 }
 
-// Serve serves l until ctx ends, and closes it.
+// errGone ends the gate, to be started again with a connection that works.
+var errGone = errors.New("the connection to the bundle has ended")
+
+// Serve serves l until ctx ends, and closes it; with an error if the parent is gone.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -104,14 +108,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
+	var why error
 	select {
 	case err := <-ended:
 		return err
+	case <-s.Gone:
+		why = errGone
 	case <-ctx.Done():
 	}
 	_ = server.Close()
 	<-ended
-	return nil
+	return why
 }
 
 // warm fetches what the agent will ask for first. Should it fail, the agent is told when it
