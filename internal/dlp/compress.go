@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -26,22 +27,39 @@ func (c *scan) inflate(v *view, depth int) {
 			return
 		}
 		for at := f.next(v.data, 0); at >= 0 && c.err == nil; at = f.next(v.data, at+1) {
-			ended := false
+			ended, begun := false, f.name == "zstd"
 			if body := f.deflated(v.data[at:]); body != nil {
-				ended = c.deflated(v.child(f.name, nil, nil), body, depth-1)
-			} else if f.name == "zstd" {
+				ended, begun = c.deflated(v.child(f.name, nil, nil), body, depth-1), true
+			} else if begun {
 				c.zstd(v.child(f.name, nil, nil), v.data[at:], depth-1)
 			}
 			if !ended {
-				c.watched(v, at, len(v.data))
+				c.goesOn(v, f.name, at, begun)
 			}
 		}
 	}
 	if len(v.data) > 2 && v.data[0] != 'x' {
 		if body := zlibBody(v.data); body != nil && !c.deflated(v.child("zlib", nil, nil), body, depth-1) {
-			c.watched(v, 0, len(v.data))
+			c.goesOn(v, "zlib", 0, true)
 		}
 	}
+}
+
+// goesOn takes note of compressed data that does not end before the view does. What
+// stands in the body itself is decompressed as that goes on; what is encoded, or has
+// only begun its header, is looked at again.
+func (c *scan) goesOn(v *view, format string, at int, begun bool) {
+	if v.parent == nil && begun && c.end != math.MaxInt {
+		c.packs = append(c.packs, packed{format, at})
+		return
+	}
+	c.watched(v, at, len(v.data))
+}
+
+// packed is where compressed data begins.
+type packed struct {
+	format string
+	at     int
 }
 
 // deflated searches what body decompresses to, and reports whether that ended before
@@ -127,23 +145,34 @@ type byteReader struct{ *bytes.Reader }
 
 // zlibBody skips what is a header of zlib without a dictionary.
 func zlibBody(b []byte) []byte {
-	if len(b) < MinKnown || b[0]&0x8F != 8 || b[1]&0x20 != 0 || binary.BigEndian.Uint16(b)%31 != 0 {
+	if len(b) < MinKnown || !isZlib(b) {
 		return nil
 	}
 	return b[2:]
 }
 
+func isZlib(b []byte) bool {
+	return b[0]&0x8F == 8 && b[1]&0x20 == 0 && binary.BigEndian.Uint16(b)%31 == 0
+}
+
 // zipBody skips the local header of a member.
 func zipBody(b []byte) []byte {
-	const header = 30
-	if len(b) < header || binary.LittleEndian.Uint16(b[8:]) != 8 {
+	if len(b) < zipFixed {
 		return nil
 	}
-	body := header + int(binary.LittleEndian.Uint16(b[26:])) + int(binary.LittleEndian.Uint16(b[28:]))
-	if body > len(b) {
+	size, deflate := zipSize(b)
+	if !deflate || size > len(b) {
 		return nil
 	}
-	return b[body:]
+	return b[size:]
+}
+
+const zipFixed = 30
+
+// zipSize is how long a local header is, and whether deflate follows.
+func zipSize(b []byte) (size int, deflate bool) {
+	size = zipFixed + int(binary.LittleEndian.Uint16(b[26:])) + int(binary.LittleEndian.Uint16(b[28:]))
+	return size, binary.LittleEndian.Uint16(b[8:]) == 8
 }
 
 // maxZstdWindow bounds what a decompressor keeps of what it has read.

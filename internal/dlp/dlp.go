@@ -54,6 +54,7 @@ const MinKnown = 8
 var (
 	ErrBudget   = errors.New("the data decodes to more than may be searched")
 	ErrEncoding = errors.New("the content encoding cannot be undone")
+	ErrClosed   = errors.New("the search was ended")
 )
 
 // Value is a secret of the bottle, or what stands for one inside it.

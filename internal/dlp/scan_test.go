@@ -371,12 +371,6 @@ func TestSmallWritesAreCheap(t *testing.T) {
 	}
 }
 
-func TestStreamRefusesEncodings(t *testing.T) {
-	if _, err := newScanner(t, Options{}).NewStream(Input{ContentEncoding: "gzip"}); !errors.Is(err, ErrEncoding) {
-		t.Errorf("got %v, want %v", err, ErrEncoding)
-	}
-}
-
 func TestRedact(t *testing.T) {
 	s := newScanner(t, Options{Actions: map[string]Action{RuleKnownValue: Redact}})
 	for _, coding := range codings() {

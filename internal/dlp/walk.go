@@ -76,6 +76,8 @@ type scan struct {
 	seen     map[seen]int
 	end      int // where the data's last letters begin, if more is to come
 	open     int // where begins what was found to go on there
+	depth    int // encodings that may lie one inside the other
+	packs    []packed
 }
 
 // seen is a small view that was searched; it is kept with the depth.
@@ -85,7 +87,7 @@ type seen struct {
 }
 
 func (e *engine) newScan(ctx context.Context, in Input) *scan {
-	c := &scan{engine: e, ctx: ctx, in: in, checked: -checkEvery, end: math.MaxInt}
+	c := &scan{engine: e, ctx: ctx, in: in, checked: -checkEvery, end: math.MaxInt, depth: e.depth}
 	if kept, ok := e.scratch.Get().(*[][]byte); ok {
 		c.scratch = *kept
 	}

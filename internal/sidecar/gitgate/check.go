@@ -217,6 +217,7 @@ func (c *checker) searchStream(ctx context.Context, in *inspection, o object, co
 	if err != nil {
 		return err
 	}
+	defer stream.Close()
 	buffer := make([]byte, 256<<10)
 	for {
 		n, err := io.ReadFull(content, buffer)
