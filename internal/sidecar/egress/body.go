@@ -31,8 +31,9 @@ type ahead struct {
 func (x *exchange) wants(r *http.Request) int64 {
 	most := x.decision.NeedBody
 	switch {
-	case len(codings(r.Header)) > 0:
+	case len(codings(r.Header)) > 0 && r.ContentLength <= maxCoded:
 		most = maxCoded
+	case len(codings(r.Header)) > 0:
 	case r.Header.Get("Expect") != "" && !x.model:
 	case r.ContentLength > 0 && r.ContentLength <= maxWhole, r.ContentLength < 0 && x.model:
 		most = maxWhole
@@ -42,25 +43,29 @@ func (x *exchange) wants(r *http.Request) int64 {
 
 // readAhead reads up to most bytes of a body, and one more if there are any. What it takes
 // of memory is free again after done.
-func (s *Server) readAhead(r *http.Request, most int64) (ahead, error) {
-	a := ahead{done: func() {}}
+func (s *Server) readAhead(r *http.Request, most int64) (a ahead, err error) {
+	a.done = func() {}
 	size := most + 1
 	if r.ContentLength >= 0 {
 		size = min(size, r.ContentLength)
 	}
-	if most == 0 || size == 0 || r.Body == nil || r.Body == http.NoBody {
-		a.whole = r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody
+	none := r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody
+	coded := !none && len(codings(r.Header)) > 0
+	if none || most == 0 && !coded {
+		a.whole = none
 		return a, nil
 	}
 	decoded := int64(0)
-	if len(codings(r.Header)) > 0 {
+	if coded {
 		decoded = maxWhole
 	}
-	done, err := s.reserve(r.Context(), size+decoded)
-	if err != nil {
+	if most == 0 {
+		a.done, err = s.reserve(r.Context(), unpacking)
 		return a, err
 	}
-	a.done = done
+	if a.done, err = s.reserve(r.Context(), size+decoded); err != nil {
+		return a, err
+	}
 	if a.data, err = read(r.Body, size, r.ContentLength >= 0); err != nil {
 		return a, &errUnsearched{"the request's body could not be read", http.StatusBadRequest}
 	}
@@ -82,8 +87,11 @@ func read(from io.Reader, size int64, known bool) ([]byte, error) {
 // the rest back. Where there is more of it, that is searched as it goes out.
 func (s *Server) searchBody(r *http.Request, x *exchange, a ahead) error {
 	q := x.search
-	if len(a.data) > 0 && len(codings(r.Header)) > 0 {
+	if len(a.data) > 0 && a.whole && len(codings(r.Header)) > 0 {
 		return s.searchCoded(r, x, a)
+	}
+	if !a.whole && len(codings(r.Header)) > maxCodings {
+		return notCoded("the body is in too many content codings")
 	}
 	if !a.whole {
 		put(r, io.MultiReader(bytes.NewReader(a.data), r.Body))
@@ -189,7 +197,9 @@ func (s *spent) Read(p []byte) (int, error) {
 // piece of a secret has gone out: the beginning may have left, the whole never has.
 type searched struct {
 	io.ReadCloser
-	look func(p []byte) error
+	look  func(p []byte) error
+	end   func() error // asked where the body ends
+	close func()
 }
 
 func (s *searched) Read(p []byte) (int, error) {
@@ -199,16 +209,48 @@ func (s *searched) Read(p []byte) (int, error) {
 			return 0, found
 		}
 	}
+	if err == io.EOF {
+		if cut := s.end(); cut != nil {
+			return 0, cut
+		}
+	}
 	return n, err
 }
 
-// stream searches what comes in pieces; each may go on when look has returned nil.
-func (q *search) stream(ctx context.Context, where part, contentType string) (look func(p []byte) error) {
-	t, failed := q.dlp.NewStream(q.bodyInput(contentType))
-	return func(p []byte) error {
-		if failed != nil {
-			return unsearchable(ctx, failed)
+// Close implements io.Closer.
+func (s *searched) Close() error {
+	s.close()
+	return s.ReadCloser.Close()
+}
+
+// stream searches a body as it is read, decoded where its headers say so.
+func (q *search) stream(ctx context.Context, where part, h http.Header, body io.ReadCloser) *searched {
+	in := q.bodyInput(h.Get("Content-Type"))
+	in.ContentEncoding = strings.Join(codings(h), ",")
+	look, t, err := q.pieces(ctx, where, in)
+	if err != nil {
+		return &searched{body, func([]byte) error {
+			return notCoded("a body in the content coding %q cannot be looked into", in.ContentEncoding)
+		}, func() error { return nil }, func() {}}
+	}
+	t.Watch(formFields(h).look)
+	end := func() error {
+		if t.End() != nil {
+			return notCoded("the body is not in the content coding that it names")
 		}
+		return nil
+	}
+	return &searched{body, look, end, t.Close}
+}
+
+// pieces searches what comes in pieces; each may go on when look has returned nil. Close
+// the stream.
+func (q *search) pieces(ctx context.Context, where part, in dlp.Input) (look func(p []byte) error, t *dlp.Stream, err error) {
+	t, err = q.dlp.NewStream(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(p []byte) error {
 		done, err := q.turn(ctx)
 		if err != nil {
 			return err
@@ -219,5 +261,5 @@ func (q *search) stream(ctx context.Context, where part, contentType string) (lo
 			return found
 		}
 		return unsearchable(ctx, err)
-	}
+	}, t, nil
 }

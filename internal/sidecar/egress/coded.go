@@ -17,13 +17,16 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Bounds of a request's body in a content coding, which is read whole before any of it
-// goes out: what a decoder has not yet given cannot be searched.
+// Bounds of a request's body in a content coding that is searched whole, so that something
+// can be taken out. A longer one is searched as it goes out.
 const (
 	maxCoded   = 8 << 20
 	maxDecoded = 64 << 20
 	maxCodings = 2
 )
+
+// unpacking is what decoders hold of a body that is searched as it goes out.
+const unpacking = 16 << 20
 
 // notCoded refuses a body in a coding that cannot be looked into.
 func notCoded(format string, args ...any) error {
@@ -45,12 +48,10 @@ func codings(h http.Header) []string {
 	return all
 }
 
-// searchCoded searches a body in codings, decoded. It goes out as it came, or decoded if
-// something was taken out.
+// searchCoded searches a body in codings, as it is and decoded: a decoder leaves out names
+// and comments in a head, and whole frames. It goes out as it came, or decoded if something
+// was taken out.
 func (s *Server) searchCoded(r *http.Request, x *exchange, a ahead) error {
-	if !a.whole {
-		return notCoded("a body in a content coding may have %d MiB, since it is searched whole", maxCoded>>20)
-	}
 	decoder, err := undo(a.data, codings(r.Header))
 	if err != nil {
 		return err
@@ -68,6 +69,9 @@ func (s *Server) searchCoded(r *http.Request, x *exchange, a ahead) error {
 	} else if !bytes.Equal(clean, plain) {
 		data, err = clean, x.changed(r, clean)
 	}
+	if err == nil && len(data) == len(a.data) && &data[0] == &a.data[0] {
+		err = x.search.raw(r.Context(), data)
+	}
 	if err != nil {
 		return err
 	}
@@ -75,11 +79,24 @@ func (s *Server) searchCoded(r *http.Request, x *exchange, a ahead) error {
 	return nil
 }
 
+// raw searches a coded body for what stands beside what it decodes to.
+func (q *search) raw(ctx context.Context, data []byte) error {
+	in := q.bodyInput("")
+	in.Data = data
+	findings, err := q.scan(ctx, in)
+	if err != nil {
+		return err
+	}
+	return q.settle(inBody, findings)
+}
+
 // through searches a body that decodes to more than is held at a time.
 func (q *search) through(ctx context.Context, h http.Header, plain io.Reader) error {
-	look := q.stream(ctx, inBody, h.Get("Content-Type"))
-	named := &searched{io.NopCloser(io.LimitReader(plain, maxDecoded+1)), formFields(h).look}
-	n, err := io.Copy(io.Discard, &searched{named, look})
+	decoded := h.Clone()
+	decoded.Del("Content-Encoding")
+	body := q.stream(ctx, inBody, decoded, io.NopCloser(io.LimitReader(plain, maxDecoded+1)))
+	defer func() { _ = body.Close() }()
+	n, err := io.Copy(io.Discard, body)
 	switch {
 	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)):
 		return err
@@ -168,7 +185,7 @@ func decoder(coding string, from io.Reader) (io.ReadCloser, error) {
 // reserve waits for leave to hold so many bytes of bodies in memory.
 func (s *Server) reserve(ctx context.Context, n int64) (done func(), err error) {
 	if err := s.held.Acquire(ctx, n); err != nil {
-		return nil, err
+		return func() {}, err
 	}
 	return sync.OnceFunc(func() { s.held.Release(n) }), nil
 }

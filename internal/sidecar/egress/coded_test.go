@@ -73,8 +73,6 @@ func TestAttackC7_CompressedBodiesAreSearched(t *testing.T) {
 			}
 		}
 	}
-	long := make([]byte, maxCoded+1)
-	_, _ = rand.Read(long)
 	bomb := pack(t, "gzip", make([]byte, maxDecoded+2))
 	for name, c := range map[string]struct {
 		coding string
@@ -84,7 +82,6 @@ func TestAttackC7_CompressedBodiesAreSearched(t *testing.T) {
 		"a lie":     {"gzip", []byte(realKey)},
 		"cut short": {"gzip", pack(t, "gzip", noise)[:1000]},
 		"too many":  {"gzip, gzip, gzip", []byte("x")},
-		"too long":  {"gzip", pack(t, "gzip", long)},
 		"a bomb":    {"gzip", bomb},
 	} {
 		r := request(t, "POST", "https://api.example/", bytes.NewReader(c.data))

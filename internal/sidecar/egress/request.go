@@ -239,8 +239,7 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	if out.Body != nil && out.Body != http.NoBody {
 		x.out.ReadCloser = out.Body
 		if x.streamed {
-			named := &searched{out.Body, formFields(out.Header).look}
-			x.out.ReadCloser = &searched{named, x.search.stream(out.Context(), inBody, out.Header.Get("Content-Type"))}
+			x.out.ReadCloser = x.search.stream(out.Context(), inBody, out.Header, out.Body)
 		}
 		if x.rules.limits(x.decision.Rule) {
 			x.out.ReadCloser = x.meter(x.out.ReadCloser, s.up(x.rules, x.decision.Rule))

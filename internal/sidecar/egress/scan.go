@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -243,6 +244,12 @@ func unsearchable(ctx context.Context, err error) error {
 	}
 	if ctx.Err() != nil {
 		return ctx.Err() // nobody waits for it any more
+	}
+	if errors.Is(err, dlp.ErrEncoding) {
+		return notCoded("the body is not in the content coding that it names")
+	}
+	if errors.As(err, new(*errUnsearched)) {
+		return err
 	}
 	return &errUnsearched{reason: "the request cannot be searched for secrets: " + err.Error()}
 }

@@ -250,7 +250,12 @@ func TestAClientThatGoesAwayIsNotRefused(t *testing.T) {
 	cancel()
 	for range 100 { // it may notice before or after it begins
 		q := &search{scanner: now.scanner, host: "api.example", route: &now.routes[0].route}
-		if err := q.stream(ctx, inBody, "")([]byte("hello")); !errors.Is(err, context.Canceled) {
+		look, stream, err := q.pieces(ctx, inBody, q.bodyInput(""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Close()
+		if err := look([]byte("hello")); !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -211,8 +212,16 @@ func (x *exchange) upgraded(answer *http.Response, e *echoes) error {
 	if !ok {
 		return errors.New("the upgraded connection cannot be written")
 	}
-	look := func() func([]byte) error { return x.search.stream(answer.Request.Context(), inMessage, "") }
-	x.socket = newWebSocket(both, look(), look(), e)
+	var looks [2]func([]byte) error // at messages, and at what controls the connection
+	for i := range looks {
+		look, t, err := x.search.pieces(answer.Request.Context(), inMessage, x.search.bodyInput(""))
+		if err != nil {
+			return err
+		}
+		context.AfterFunc(answer.Request.Context(), t.Close)
+		looks[i] = look
+	}
+	x.socket = newWebSocket(both, looks[0], looks[1], e)
 	answer.Body = x.socket
 	return nil
 }
