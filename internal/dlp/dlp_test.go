@@ -229,6 +229,25 @@ func randomChain(r *rand.Rand, depth int) (string, []string) {
 	return data, names
 }
 
+// Base85 of a long text holds what looks like escapes, here and there. Its letters are not
+// broken over them (found by FuzzChain).
+func TestBase85LooksEscaped(t *testing.T) {
+	s := newScanner(t, Options{})
+	for _, inner := range []string{`\u`, `\u{}`} {
+		for _, numbers := range []string{"decimal list", "0o octal"} {
+			for _, outer := range []string{"base85", "z85"} {
+				data := canary
+				for _, name := range []string{inner, numbers, "decimal entities", "ascii85", outer} {
+					data = codingNamed(name).encode(data)
+				}
+				if !found(scanBody(t, s, []byte(data))) {
+					t.Errorf("%s, %s, %s: not found in %d bytes", inner, numbers, outer, len(data))
+				}
+			}
+		}
+	}
+}
+
 // follows leaves out what nothing could undo, or what is beyond a limit that the
 // package states.
 func follows(next, last coding, data string) bool {

@@ -191,7 +191,11 @@ func (c *scan) view(v *view, depth int) {
 		}
 	}
 	c.inflate(v, depth)
-	if depth <= 0 || len(plain.data) < c.least*5/4 || c.unescape(plain, depth) {
+	if depth <= 0 || len(plain.data) < c.least*5/4 {
+		return
+	}
+	if c.unescape(plain, depth) {
+		c.base85Runs(plain, depth) // whose symbols may look like escapes, and are broken without them
 		return
 	}
 	c.symbols(plain, depth)
