@@ -23,7 +23,7 @@ import (
 // a network, and the only one that ever holds a secret, which it reads from its
 // standard input.
 func (p Plan) bundleContainer(image, networkID, binaries string) client.ContainerCreateOptions {
-	pids, memory := int64(256), int64(512<<20) // egress's limits at their worst, twice
+	pids, memory := int64(256), int64(512<<20) // egress's limits at their worst (egress/busy.go), and as much to let garbage lie
 	tmpfs := map[string]string{path.Dir(control.Socket): "rw,noexec,nosuid,nodev,size=64k,mode=0700"}
 	mounts := []mount.Mount{binaryMount(binaries), p.volume(roleSockets, control.SocketDir, false)}
 	if len(p.Git) > 0 {

@@ -35,8 +35,10 @@ func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *htt
 		s.log.Error("cannot take over a connection", "err", err)
 		return
 	}
-	t := &tunnel{takenOver: conn, protocol: d.Route.Protocol, host: d.Host, port: port}
-	t.done = s.hold(&opening{used: now, asked: policy.Request{Host: d.Host, Port: port}, end: func() { _ = t.takenOver.Close() }})
+	t := &tunnel{takenOver: conn, protocol: d.Route.Protocol, host: d.Host, port: port, turn: newTurn()}
+	s.crowd.enter()
+	held := s.hold(&opening{used: now, asked: policy.Request{Host: d.Host, Port: port}, end: func() { t.turn.end(); _ = t.takenOver.Close() }})
+	t.done = sync.OnceFunc(func() { held(); t.turn.end(); s.crowd.leave() })
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
 		_ = t.Close()
 		return
@@ -144,6 +146,7 @@ type tunnel struct {
 	host     string
 	port     int
 	done     func() // it is no longer open
+	turn     *turn
 }
 
 // Close implements net.Conn.

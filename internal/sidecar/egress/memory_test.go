@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // Uploads and downloads of any size pass whole, in constant memory.
@@ -80,3 +81,36 @@ func (h *high) Write(p []byte) (int, error) {
 }
 
 func (h *high) growth() uint64 { return h.most - h.first }
+
+// Attack J4: a bottle asks for long answers, many at a time, and reads none of them; what the
+// upstream sends meanwhile fills egress's memory until it is killed.
+func TestAttackJ4_UnreadAnswersInConstantMemory(t *testing.T) {
+	const answers, most = 24, 1 << 30
+	sent := make(chan int, answers)
+	up := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) {
+		n := 0
+		defer func() { sent <- n }()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(3 * time.Second)) // ends who is stuck
+		for part := make([]byte, 32<<10); n < most/answers; n += len(part) {
+			if _, err := w.Write(part); err != nil {
+				return
+			}
+		}
+	})
+	l := newLab(t, up.route("api.example", nil))
+	for range answers {
+		conn := l.secure(t, "api.example", 443)
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: api.example\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := 0
+	for range answers {
+		total += <-sent
+	}
+	// Of this up to about a megabyte each is in the kernel, and not egress's.
+	if total > 40<<20 {
+		t.Errorf("%d MiB were taken of answers that nobody reads", total>>20)
+	}
+	t.Logf("%d KiB of each", total/answers>>10)
+}

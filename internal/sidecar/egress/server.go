@@ -38,14 +38,10 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
-// Limits on what a bottle may ask of us. All of them at once, headers of maxHeader on
-// every stream of every connection, fit into the bundle's memory.
+// How long a bottle may take.
 const (
-	maxConnections = 256
-	maxStreams     = 16 // of an HTTP/2 connection
-	maxHeader      = 64 << 10
-	headerTimeout  = 30 * time.Second
-	idleTimeout    = 5 * time.Minute
+	headerTimeout = 30 * time.Second
+	idleTimeout   = 5 * time.Minute
 )
 
 // Server is egress for one bottle. Once it serves, only its rules change, and all of
@@ -69,6 +65,8 @@ type Server struct {
 	broken     context.CancelCauseFunc
 	held       *semaphore.Weighted // bytes of bodies that are held to be searched
 	scans      chan struct{}       // slots
+	busy       busy
+	crowd      crowd
 	guest      attendance
 	grace      time.Duration // how long the guest may be silent
 }
@@ -86,7 +84,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	s := &Server{
 		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(),
-		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
+		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	if s.guard.proxy, err = s.newProxy(cfg.Proxy); err != nil {
 		return nil, err
@@ -107,7 +105,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.broken = broken
 	front := s.httpServer(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serveFront(ctx, w, r) }))
 	s.inner = s.httpServer(ctx, http.HandlerFunc(s.serveTunnel))
-	s.inner.ConnContext = withTunnel
+	s.inner.ConnContext, s.inner.ConnState = withTunnel, s.busy.follow(ctx)
 
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.inner.Serve(s.tunnels) })
@@ -134,7 +132,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame, MaxReceiveBufferPerConnection: maxUnread, MaxReceiveBufferPerStream: maxUnread},
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}

@@ -47,6 +47,7 @@ func (s *Server) newUpstream(r policy.Route, roots *x509.CertPool) (*upstream, e
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConnsPerHost:    16,
 		MaxResponseHeaderBytes: maxHeader,
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: maxAhead, MaxReceiveBufferPerConnection: maxAllAhead},
 	}
 	return u, nil
 }
