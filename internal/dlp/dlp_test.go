@@ -229,21 +229,28 @@ func randomChain(r *rand.Rand, depth int) (string, []string) {
 	return data, names
 }
 
-// Base85 of a long text holds what looks like escapes, here and there. Its letters are not
-// broken over them (found by FuzzChain).
-func TestBase85LooksEscaped(t *testing.T) {
+// Chains that random ones once missed, each for a reason of its own.
+func TestChainsThatWereMissed(t *testing.T) {
 	s := newScanner(t, Options{})
-	for _, inner := range []string{`\u`, `\u{}`} {
-		for _, numbers := range []string{"decimal list", "0o octal"} {
-			for _, outer := range []string{"base85", "z85"} {
-				data := canary
-				for _, name := range []string{inner, numbers, "decimal entities", "ascii85", outer} {
-					data = codingNamed(name).encode(data)
-				}
-				if !found(scanBody(t, s, []byte(data))) {
-					t.Errorf("%s, %s, %s: not found in %d bytes", inner, numbers, outer, len(data))
-				}
-			}
+	for _, chain := range []string{
+		// Base85 holds what looks like escapes, here and there; its letters are not broken over them.
+		`\u > decimal list > decimal entities > ascii85 > base85`, `\u{} > 0o octal > decimal entities > ascii85 > z85`,
+		`decimal entities > base85 > named entities`, `gzip > percent > z85 > named entities`, `hex 0x, > base85 > named entities > 0o octal > quoted-printable all`,
+		// Base85 of what says the same over and over may be letters and digits alone.
+		`octal list > hex blank > hex \x > z85`, `percent > percent > percent > base64 behind three letters > z85`, `base64 > hex entities > \u{} > base85 > z85`,
+		// The end of its last group is glued to what is none of it.
+		`hex late > ascii85 > reversed > base64 late by one`,
+		// A digit is glued to the first number.
+		`octal list > base32 small > base64 late by one > base64 late by two`,
+		// One word of more than four kilobytes, with an escape at its end.
+		`\u > percent > \u > base32 small > query`,
+	} {
+		data := canary
+		for name := range strings.SplitSeq(chain, " > ") {
+			data = codingNamed(name).encode(data)
+		}
+		if !found(scanBody(t, s, []byte(data))) {
+			t.Errorf("%s: not found in %d bytes", chain, len(data))
 		}
 	}
 }

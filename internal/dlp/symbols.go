@@ -354,8 +354,8 @@ func (c *scan) base85Runs(v *view, depth int) {
 }
 
 // plainStretch is how long a stretch without any mark may be in base85. What is random
-// has a mark in every forty symbols, but what is encoded there may be no more than digits.
-const plainStretch = 128
+// has a mark in every forty symbols, but what says the same over and over may have none.
+const plainStretch = 4 << 10
 
 // base85Run cuts long stretches without marks out of a run and decodes the rest.
 func (c *scan) base85Run(v *view, depth, start, end int) {
@@ -464,26 +464,29 @@ func text32(w uint32) bool {
 	return printable|spaces == high
 }
 
-// base85From decodes groups from start; those that are none become zeros.
+// base85From decodes groups from start; those that are none become zeros, but for what a
+// shorter one before the first other symbol stands for.
 func (c *scan) base85From(v *view, depth int, values *[256]byte, start, end int) {
 	out := c.borrow()
 	for i := start; i < end; i += 5 {
+		n := 0
+		for n < min(5, end-i) && values[v.data[i+n]] != noSymbol {
+			n++
+		}
 		var group uint64
-		n := min(5, end-i)
-		valid := n > 1
 		for j := range 5 {
 			value := byte(84)
 			if j < n {
 				value = values[v.data[i+j]]
-				valid = valid && value != noSymbol
 			}
 			group = group*85 + uint64(value)
 		}
-		if !valid || group > math.MaxUint32 {
-			group = 0
+		whole := max(n-1, 0)
+		if group > math.MaxUint32 {
+			whole = 0
 		}
-		out = binary.BigEndian.AppendUint32(out, uint32(group))
-		out = out[:len(out)-(5-n)]
+		out = binary.BigEndian.AppendUint32(out, uint32(group)&^(math.MaxUint32>>(8*whole)))
+		out = out[:len(out)-max(0, i+5-end)]
 	}
 	c.bytes(v.child("base85", out, func(s, e int) (int, int) {
 		return start + s/4*5, min(start+(e+3)/4*5, end)
@@ -586,7 +589,10 @@ func (l *numberList) add(run []byte, at int, octalMark bool) bool {
 	if len(run) == 4 && run[0] == '0' {
 		run, at = run[1:], at+1
 	}
-	if len(run) > 3 && len(run)%3 != 0 {
+	first := len(l.at) == 0 // to which a digit may be glued that is none of it
+	if odd := len(run) % 3; len(run) > 3 && odd != 0 && first {
+		run, at = run[odd:], at+odd
+	} else if len(run) > 3 && odd != 0 {
 		return false
 	}
 	for len(run) > 0 {
@@ -598,6 +604,12 @@ func (l *numberList) add(run []byte, at int, octalMark bool) bool {
 			if c > '7' {
 				octal = 256
 			}
+		}
+		if first = first && len(l.at) == 0; first && decimal > 255 {
+			decimal %= 100
+		}
+		if first && octal > 255 {
+			octal %= 64
 		}
 		l.decimal = append(l.decimal, small(decimal))
 		l.octal = append(l.octal, small(octal))

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -28,10 +29,9 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 		}
 		child := v.child(kind.name, plain, func(start, end int) (int, int) { return undoSpan(v.data, kind.one, start, end) })
 		child.turned = v.turned
-		searched := 0
-		for len(places) > 0 {
-			var start, end int
-			start, end, places = neighbourhood(plain, places)
+		parts, searched := neighbourhoods(plain, places)
+		for _, p := range parts {
+			start, end := p.first, p.last
 			if !c.decode(end - start) {
 				break
 			}
@@ -40,10 +40,9 @@ func (c *scan) unescape(v *view, depth int) (most bool) {
 			part.escaped = true
 			part.cutOut = v.cutOut || len(plain) > smallView
 			c.view(part, depth-1)
-			searched += end - start
 		}
 		c.giveBack(plain)
-		most = most || len(v.data) > smallView && 10*searched > 9*len(plain)
+		most = most || len(v.data) > smallView && searched == len(plain)
 	}
 	return most
 }
@@ -55,33 +54,35 @@ type kind struct {
 	next func(src []byte, i int) int
 }
 
-// kinds are the families to try. Where backslashes are mixed with other escapes, either
-// may be what was there before the others came, so these are also tried apart; of a
-// large text not the backslashes, which are in nearly all JSON.
+// kinds are the families to try. Where a text has several, any may be what was there
+// before the others came, so that they are also undone by themselves; of a large text not
+// the backslashes, which are in nearly all JSON.
 func kinds(src []byte) []kind {
 	list := []kind{{"escapes", unescapeOne, nextEscape}, {"quoted-printable", unquoteOne, nextQuoted}}
-	if bytes.IndexByte(src, '\\') < 0 || bytes.IndexByte(src, '%') < 0 && bytes.IndexByte(src, '&') < 0 {
-		return list
+	percent, entity, backslash := bytes.IndexByte(src, '%') >= 0, bytes.IndexByte(src, '&') >= 0, bytes.IndexByte(src, '\\') >= 0
+	if backslash && (percent || entity) {
+		list = append(list, kind{"escapes", only("%&"), nextMark})
+		if len(src) <= smallView {
+			list = append(list, kind{"escapes", only(`\`), nextEscape})
+		}
 	}
-	list = append(list, kind{"escapes", unescapeMark, nextMark})
-	if len(src) <= smallView {
-		list = append(list, kind{"escapes", unslashOne, nextEscape})
+	if percent && entity && len(src) <= maxApart {
+		list = append(list, kind{"escapes", only("%"), nextMark}, kind{"escapes", only("&"), nextMark})
 	}
 	return list
 }
 
-func unescapeMark(src []byte, i int, dst []byte) ([]byte, int) {
-	if src[i] == '\\' {
-		return dst, 0
-	}
-	return unescapeOne(src, i, dst)
-}
+// maxApart is how long a text may be for URLs and HTML to be undone by themselves.
+const maxApart = 64 << 10
 
-func unslashOne(src []byte, i int, dst []byte) ([]byte, int) {
-	if src[i] != '\\' {
-		return dst, 0
+// only undoes escapes that begin with one of the marks.
+func only(marks string) func(src []byte, i int, dst []byte) ([]byte, int) {
+	return func(src []byte, i int, dst []byte) ([]byte, int) {
+		if strings.IndexByte(marks, src[i]) < 0 {
+			return dst, 0
+		}
+		return unescapeOne(src, i, dst)
 	}
-	return unescapeOne(src, i, dst)
 }
 
 const (
@@ -118,6 +119,20 @@ func neighbourhood(plain []byte, places []place) (start, end int, rest []place) 
 		}
 		places = places[next-1:]
 	}
+}
+
+// neighbourhoods are the parts of plain around places, or all of it where they are nearly
+// that, and how much they are.
+func neighbourhoods(plain []byte, places []place) (parts []place, size int) {
+	for len(places) > 0 {
+		var start, end int
+		start, end, places = neighbourhood(plain, places)
+		parts, size = append(parts, place{start, end}), size+end-start
+	}
+	if 10*size > 9*len(plain) {
+		return []place{{0, len(plain)}}, len(plain)
+	}
+	return parts, size
 }
 
 // reach is where, from one end of text, near and the word that goes on there end.
