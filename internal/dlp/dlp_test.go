@@ -220,7 +220,7 @@ func randomChain(r *rand.Rand, depth int) (string, []string) {
 	last := coding{}
 	for len(names) < depth {
 		next := all[r.IntN(len(all))]
-		if !follows(next, last, data) || glues(next) && slices.Contains(names, "base58") { // another number
+		if !follows(next, last, data) || glues(next) && (slices.Contains(names, "base58") || behind85(names)) { // another number
 			continue
 		}
 		data, last = next.encode(data), next
@@ -268,6 +268,12 @@ func follows(next, last coding, data string) bool {
 		return false
 	}
 	return true
+}
+
+// behind85 reports whether a letter in front would be read behind the last group of base85.
+func behind85(names []string) bool {
+	in85 := func(name string) bool { return strings.Contains(name, "85") }
+	return slices.Contains(names, "reversed") && slices.ContainsFunc(names, in85)
 }
 
 // glues reports whether a coding puts letters in front. Read through whatever lies between,
