@@ -116,6 +116,9 @@ func codings() []coding {
 		{"0o octal", each("0o%o", ","), false},
 		{"rot13", func(s string) string { return string(rot13([]byte(s))) }, false},
 		{"reversed", func(s string) string { return string(reversed([]byte(s))) }, false},
+		{"UTF-16", func(s string) string { return padEach(s, "", "\x00") }, true},
+		{"UTF-16 big", func(s string) string { return padEach(s, "\x00", "") }, true},
+		{"UTF-32", func(s string) string { return padEach(s, "", "\x00\x00\x00") }, true},
 		{"gzip", func(s string) string {
 			var b bytes.Buffer
 			w := gzip.NewWriter(&b)
@@ -135,6 +138,14 @@ func codings() []coding {
 			return string(w.EncodeAll([]byte(s), nil))
 		}, true},
 	}
+}
+
+func padEach(s, before, after string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		b.WriteString(before + s[i:i+1] + after)
+	}
+	return b.String()
 }
 
 func wrap(s string, n int) string {
@@ -227,6 +238,25 @@ func randomChain(r *rand.Rand, depth int) (string, []string) {
 		names = append(names, next.name)
 	}
 	return data, names
+}
+
+// Text in UTF-16 and UTF-32, as PowerShell and Windows have it, behind other encodings.
+func TestWideTextIsSeenThrough(t *testing.T) {
+	s := newScanner(t, Options{})
+	for _, wide := range []string{"UTF-16", "UTF-16 big", "UTF-32"} {
+		for _, outer := range []string{"base64", "base64 late by one", "base64 late by two", "base64 in lines", "base32", "base32 small", "hex", "HEX", "hex late", "hex :", "percent", "gzip", "zstd"} {
+			for _, before := range []string{"", "\xff\xfe", padEach("$env:KEY = ", "", "\x00")} {
+				data := codingNamed(outer).encode(before + codingNamed(wide).encode(canary))
+				if !found(scanBody(t, s, []byte("powershell -enc "+data))) {
+					t.Errorf("%s behind %q, in %s: not found", wide, before, outer)
+				}
+			}
+		}
+	}
+	utf7 := "+" + base64.RawStdEncoding.EncodeToString([]byte(codingNamed("UTF-16 big").encode(canary))) + "-"
+	if !found(scanBody(t, s, []byte(utf7))) {
+		t.Error("UTF-7: not found")
+	}
 }
 
 // Chains that random ones once missed, each for a reason of its own.

@@ -80,6 +80,9 @@ func (c *scan) packed(v *view, depth int, a *alphabet, part []byte, base int) {
 		})
 	}
 	telling := c.textLate(a, packed, depth-1, child)
+	if mayHoldWideText(packed) {
+		telling |= a.mask
+	}
 	if depth > 1 {
 		telling |= c.inflateLate(v, a, packed, depth-1)
 	}
@@ -159,6 +162,7 @@ func (c *scan) bytes(v *view, depth int) {
 	if !v.parent.turned {
 		wideRuns(v.data, run)
 	}
+	paddedRuns(v.data, c.least, run)
 	c.inflate(v, depth)
 }
 
