@@ -75,13 +75,14 @@ var credentialHeaders = []string{
 	"X-Access-Token", "X-Goog-Api-Key", "X-Goog-Iam-Authorization-Token", "X-Amz-Security-Token", "X-Amz-Content-Sha256",
 	"X-Amz-Date", "Private-Token", "Job-Token", "Deploy-Token", "X-Gitlab-Token", "X-Github-Token", "X-Token", "X-Session-Token",
 	"X-Csrf-Token", "X-Vault-Token", "Dd-Api-Key", "Dd-Application-Key", "Ocp-Apim-Subscription-Key", "X-Rapidapi-Key",
+	"Cookie2", "Authentication", "X-Jfrog-Art-Api", "X-Functions-Key", "X-Master-Key", "X-Admin-Key",
 }
 
 // credentialHeader reports whether a header may carry a credential. Names are compared
 // as servers do that cannot tell "_" from "-" (CGI, RFC 3875 §4.1.18).
 func credentialHeader(name string) bool {
 	plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	for _, end := range []string{"-api-key", "-apikey", "-token", "-secret", "-password", "-access-key"} {
+	for _, end := range []string{"-api-key", "-apikey", "-token", "-secret", "-password", "-passwd", "-access-key", "-authorization", "-auth", "-credential", "-credentials", "-jwt"} {
 		if strings.HasSuffix(plain, end) {
 			return true
 		}
@@ -89,10 +90,46 @@ func credentialHeader(name string) bool {
 	return slices.ContainsFunc(credentialHeaders, func(known string) bool { return strings.EqualFold(known, plain) })
 }
 
-// credentialParameters are the same in a query.
+// credentialParameters are the same in a query, with "_" for what may be written for it.
 var credentialParameters = []string{
-	"access_token", "api_key", "apikey", "api-key", "key", "token", "auth", "auth_token", "private_token", "oauth_token",
-	"x-api-key", "sig", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "x-goog-credential",
+	"access_token", "api_key", "apikey", "key", "token", "auth", "auth_token", "private_token", "oauth_token", "job_token", "deploy_token",
+	"personal_access_token", "session_token", "bearer", "bearer_token", "authorization", "jwt", "id_token", "client_secret", "password", "secret",
+	"access_key", "accesskey", "auth_key", "app_key", "application_key", "subscription_key", "awsaccesskeyid",
+	"x_api_key", "sig", "signature", "x_amz_signature", "x_amz_credential", "x_amz_security_token", "x_goog_signature", "x_goog_credential",
+}
+
+// credentialFields are those of a form that some servers prefer to a header. Other names
+// of credentials are too often the names of something else there.
+var credentialFields = []string{"access_token", "api_key", "apikey", "private_token", "oauth_token", "auth_token", "token", "job_token", "bearer_token", "x_api_key"}
+
+// plainName is a parameter's name as servers read it: without regard to case, to what is
+// written for "_", to an index behind it.
+func plainName(name string) string {
+	name, _, _ = strings.Cut(strings.TrimSpace(name), "[")
+	name, _, _ = strings.Cut(name, "\x00")
+	return strings.NewReplacer("-", "_", ".", "_", " ", "_").Replace(strings.ToLower(name))
+}
+
+func namesCredential(name string) bool { return slices.Contains(credentialFields, plainName(name)) }
+
+// stripProtocols takes off the subprotocols of a WebSocket that hold a credential: browsers
+// can send none elsewhere (ATTACKS C1).
+func stripProtocols(h http.Header) {
+	const header = "Sec-Websocket-Protocol"
+	var kept []string
+	for protocol := range strings.SplitSeq(strings.Join(h[header], ","), ",") {
+		plain := plainName(protocol)
+		holds := func(word string) bool { return strings.Contains(plain, word) }
+		if plain != "" && !slices.ContainsFunc([]string{"api_key", "apikey", "token", "bearer", "auth", "secret", "password", "jwt", "credential"}, holds) {
+			kept = append(kept, strings.TrimSpace(protocol))
+		}
+	}
+	if len(h[header]) > 0 {
+		h[header] = kept
+	}
+	if len(kept) == 0 {
+		delete(h, header)
+	}
 }
 
 // strip takes every credential of the bottle's off a request.
@@ -126,8 +163,7 @@ func stripQuery(raw, own string) string {
 func credentialPart(part, own string) bool {
 	name, _, _ := strings.Cut(part, "=")
 	plain, err := url.QueryUnescape(name)
-	plain = strings.TrimSpace(plain)
-	return err != nil || slices.Contains(credentialParameters, strings.ToLower(plain)) || own != "" && strings.EqualFold(plain, own)
+	return err != nil || slices.Contains(credentialParameters, plainName(plain)) || own != "" && strings.EqualFold(strings.TrimSpace(plain), own)
 }
 
 // inject puts a credential on.

@@ -16,10 +16,24 @@ const otherMethod = " that names another method is not carried"
 // namesMethod reports whether a name is one of those, as servers read it: without regard
 // to case, to what is written for "_", to an index behind it.
 func namesMethod(name string) bool {
-	name, _, _ = strings.Cut(strings.TrimSpace(name), "[")
-	name, _, _ = strings.Cut(name, "\x00")
-	plain := strings.NewReplacer("_", "-", ".", "-", " ", "-").Replace(strings.ToLower(name))
-	return slices.Contains([]string{"-method", "x-http-method-override", "x-http-method", "x-method-override"}, plain)
+	return slices.Contains([]string{"_method", "x_http_method_override", "x_http_method", "x_method_override"}, plainName(name))
+}
+
+// otherTargetIn is a header that names another path or host than the request line, which
+// some servers go by (ATTACKS B5), or that is one of HTTP's own to who reads "_" as "-"; ""
+// if there is none.
+func otherTargetIn(h http.Header) string {
+	for name := range h {
+		switch plain := strings.ReplaceAll(strings.ToLower(name), "_", "-"); plain {
+		case "x-original-url", "x-original-uri", "x-rewrite-url", "x-override-url", "x-http-host-override", "x-original-host", "x-host":
+			return name
+		case "content-length", "transfer-encoding", "content-encoding", "content-type", "host":
+			if strings.Contains(name, "_") {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // otherMethodIn says where a request's head names another method, "" if it does not.
@@ -41,32 +55,63 @@ func otherMethodIn(r *http.Request) string {
 
 // fields looks at the names of a form's fields as the form passes, in pieces of any size.
 type fields struct {
+	names sought
 	ends  string // the bytes that end a part of the form
 	judge func(part string, ended, long bool) (refused bool)
 	part  []byte // the beginning of the part under way
 	long  bool   // there was more of it
 }
 
+// sought is what no field of a form may name.
+type sought struct {
+	named func(name string) bool
+	maybe func(line string) bool // of what cannot be read as it should be
+	why   string
+}
+
+// notInForms is what a route's forms must not hold: another method, and where the route has
+// a credential, one of the bottle's own.
+func notInForms(credential bool) []sought {
+	list := []sought{{namesMethod, mayNameMethod, otherMethod}}
+	if credential {
+		list = append(list, sought{namesCredential, mayNameCredential, " that holds a credential is not carried where the route has its own"})
+	}
+	return list
+}
+
 // maxPart is how much of a part is kept: its beginning holds the name.
 const maxPart = 4 << 10
 
-// formFields is nil for a body that no server reads as a form. One without a type is read
-// as one by some.
-func formFields(h http.Header) *fields {
+// formFields is for a body that a server may read as a form; of any other it is none. One
+// without a type is read as one by some.
+func formFields(h http.Header, not []sought) (all forms) {
 	kind := strings.ToLower(strings.Join(h.Values("Content-Type"), ","))
-	switch {
-	case strings.Contains(kind, "multipart/"):
-		return &fields{ends: "\n", judge: (&multipartLines{}).judge}
-	case kind == "" || strings.Contains(kind, "x-www-form-urlencoded"):
-		return &fields{ends: "&;", judge: judgePair}
+	for _, names := range not {
+		switch {
+		case strings.Contains(kind, "multipart/"):
+			all = append(all, &fields{names: names, ends: "\n", judge: (&multipartLines{names: names}).judge})
+		case kind == "" || strings.Contains(kind, "x-www-form-urlencoded"):
+			all = append(all, &fields{names: names, ends: "&;", judge: names.judgePair})
+		}
+	}
+	return all
+}
+
+// forms are looks at the same form.
+type forms []*fields
+
+// look is an error once a field names what it must not; p must not go out then.
+func (f forms) look(p []byte) error {
+	for _, one := range f {
+		if err := one.look(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// look is an error once a field names another method; p must not go out then. It may be
-// called on nil.
 func (f *fields) look(p []byte) error {
-	for f != nil {
+	for {
 		end := bytes.IndexAny(p, f.ends)
 		piece := p
 		if end >= 0 {
@@ -75,30 +120,32 @@ func (f *fields) look(p []byte) error {
 		room := maxPart - len(f.part)
 		f.part, f.long = append(f.part, piece[:min(room, len(piece))]...), f.long || len(piece) > room
 		if f.judge(string(f.part), end >= 0, f.long) {
-			return &errUnsearched{reason: "a field of a form" + otherMethod}
+			return &errUnsearched{reason: "a field of a form" + f.names.why}
 		}
 		if end < 0 {
 			return nil
 		}
 		f.part, f.long, p = f.part[:0], false, p[end+1:]
 	}
-	return nil
 }
 
 // judgePair judges "name=value" once its name is whole. The name may hide behind more
 // spaces than are kept.
-func judgePair(pair string, ended, long bool) bool {
+func (s sought) judgePair(pair string, ended, long bool) bool {
 	escaped, _, whole := strings.Cut(pair, "=")
 	if long && strings.Trim(strings.ReplaceAll(escaped, "%20", " "), " +%2") == "" {
 		return true
 	}
 	name, err := url.QueryUnescape(escaped)
-	return (whole || ended) && err == nil && namesMethod(name)
+	return (whole || ended) && err == nil && s.named(name)
 }
 
 // multipartLines are those of a multipart body (RFC 7578 §4.2). What cannot be read as it
 // should be is taken for what it might be.
-type multipartLines struct{ disposition bool } // the line before was one, or went on with one
+type multipartLines struct {
+	names       sought
+	disposition bool // the line before was one, or went on with one
+}
 
 func (m *multipartLines) judge(line string, ended, long bool) bool {
 	line = strings.TrimSuffix(line, "\r")
@@ -113,19 +160,27 @@ func (m *multipartLines) judge(line string, ended, long bool) bool {
 	}
 	m.disposition = disposition || folded
 	if folded {
-		return mayNameMethod(line)
+		return m.names.maybe(line)
 	}
 	if !disposition {
 		return false
 	}
 	_, parameters, err := mime.ParseMediaType(value)
-	return err != nil && mayNameMethod(line) || namesMethod(strings.ReplaceAll(parameters["name"], `\`, ""))
+	return err != nil && m.names.maybe(line) || m.names.named(strings.ReplaceAll(parameters["name"], `\`, ""))
 }
 
-func mayNameMethod(line string) bool {
+func mayNameMethod(line string) bool { return strings.Contains(loosely(line), "_method") }
+
+func mayNameCredential(line string) bool {
+	plain := loosely(line)
+	return strings.Contains(plain, "token") || strings.Contains(plain, "api_key") || strings.Contains(plain, "apikey")
+}
+
+// loosely is a line in which a name may be looked for, whatever was done to hide it.
+func loosely(line string) string {
 	plain := strings.ReplaceAll(strings.ToLower(line), `\`, "")
 	if unescaped, err := url.PathUnescape(plain); err == nil {
 		plain = unescaped
 	}
-	return strings.Contains(strings.NewReplacer(".", "_", "-", "_", " ", "_").Replace(plain), "_method")
+	return strings.NewReplacer(".", "_", "-", "_", " ", "_").Replace(plain)
 }

@@ -95,6 +95,7 @@ func (s *Server) inspect(r *http.Request, x *exchange) (done func(), err error) 
 	if !x.decision.Allowed {
 		return done, &errDenied{x.decision.Reason}
 	}
+	x.guarded = x.rules.credentialFor(x.refusal.host)
 	x.search = &search{scanner: x.rules.scanner, host: x.refusal.host, route: x.decision.Route, model: x.model}
 	if err := x.search.head(r.Context(), r, x.rules.secrets); err != nil {
 		return done, err
@@ -138,6 +139,8 @@ func unfit(r *http.Request) string {
 		return "only an upgrade to websocket is carried" // not h2c (ATTACKS B7)
 	case otherMethodIn(r) != "":
 		return otherMethodIn(r) + otherMethod
+	case otherTargetIn(r.Header) != "":
+		return "header " + otherTargetIn(r.Header) + " is not carried: it may name another target, or another body, than the request does"
 	case r.Header.Get("Http2-Settings") != "":
 		return "an upgrade to h2c is not carried"
 	case !strings.HasPrefix(r.URL.EscapedPath(), "/") && r.URL.EscapedPath() != "":
@@ -154,6 +157,7 @@ type exchange struct {
 	path     string
 	decision policy.Decision
 	model    bool // a conversation with a language model
+	guarded  bool // the host is sent a credential of ours, here or on another route
 	search   *search
 	streamed bool  // the body is searched as it goes out
 	unsent   error // why it could not be made ours; it must not be sent then (ATTACKS C6)
@@ -232,6 +236,8 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 		if x.unsent = x.rules.secrets.authorize(out, route.Auth); x.unsent != nil {
 			return
 		}
+	}
+	if x.guarded {
 		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
 		out.Header.Del("Range")                       // nor in pieces, each too short to know
 		out.Header.Del("If-Range")
@@ -274,7 +280,7 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 	if x.rules.limits(x.decision.Rule) {
 		answer.Body = x.meter(answer.Body, s.down(x.rules, x.decision.Rule))
 	}
-	if x.decision.Route.Auth == nil {
+	if !x.guarded {
 		x.observe(answer)
 		return nil
 	}
@@ -329,8 +335,8 @@ func (e *echoes) maskHeader(header http.Header) {
 // decompress undoes gzip, which some servers send unasked. Another coding cannot be
 // looked into, so it does not pass.
 func decompress(answer *http.Response) error {
-	coding := strings.ToLower(answer.Header.Get("Content-Encoding"))
-	if coding == "" || coding == "identity" || answer.Request.Method == http.MethodHead || answer.Body == http.NoBody {
+	coding := strings.Join(codings(answer.Header), ", ")
+	if coding == "" || answer.Request.Method == http.MethodHead || answer.Body == http.NoBody {
 		return nil
 	}
 	if coding != "gzip" {

@@ -24,6 +24,12 @@ type rules struct {
 	replaced chan struct{}  // closed when others have taken over
 }
 
+// credentialFor reports whether some route puts a credential on requests to a host. What one
+// route sends there, another may fetch.
+func (r *rules) credentialFor(host string) bool {
+	return slices.ContainsFunc(r.routes, func(u *upstream) bool { return u.route.Auth != nil && policy.HostCovers(u.route.Host, host) })
+}
+
 // newRules checks a configuration. Ways out that a change leaves as they are keep their
 // connections.
 func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) {

@@ -27,6 +27,7 @@ func (s secrets) bare(r *http.Request, auth *policy.Auth) (*http.Request, error)
 
 // replace puts value in the place of the bottle's credentials, or nothing.
 func (s secrets) replace(r *http.Request, auth *policy.Auth, value string) error {
+	stripProtocols(r.Header)
 	if auth.Scheme != policy.Placeholder {
 		strip(r, auth)
 		if value != "" {

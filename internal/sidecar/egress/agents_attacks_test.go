@@ -1,0 +1,165 @@
+package egress
+
+import (
+	"bytes"
+	"compress/gzip"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// Attack C1: the agent's own key where it is seldom put: in a WebSocket's subprotocol, which
+// is how browsers send one, in another spelling of a parameter, in a header of one product.
+func TestAttackC1_AKeyInAnOddPlace(t *testing.T) {
+	arrived := make(chan *http.Request, 1)
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- r
+		w.WriteHeader(http.StatusTeapot)
+	})
+	l := newLab(t, up.route("api.example", keyAuth()))
+	r := request(t, "GET", "https://api.example/?access.token=evil&access_token[]=evil&client_secret=evil&job_token=evil&AWSAccessKeyId=evil&subscription-key=evil&kept=1&page_token=kept", nil)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "websocket")
+	r.Header["Sec-Websocket-Protocol"] = []string{"realtime, openai-insecure-api-key.evil", "base64url.bearer.authorization.k8s.io.evil, graphql-ws"}
+	for _, name := range []string{"X-Authorization", "X-Original-Authorization", "X-Jfrog-Art-Api", "X-Functions-Key", "Cookie2", "X_Corp_Auth", "X-Service-Credentials"} {
+		r.Header[name] = []string{"evil"}
+	}
+	if response, err := l.client(t, false).Do(r); err != nil {
+		t.Fatal(err)
+	} else {
+		_ = response.Body.Close()
+	}
+	got := <-arrived
+	var all bytes.Buffer
+	_ = got.Header.Write(&all)
+	if seen := got.RequestURI + "\n" + all.String(); strings.Contains(seen, "evil") {
+		t.Errorf("arrived: %s", seen)
+	}
+	if got.RequestURI != "/?kept=1&page_token=kept" || strings.Join(got.Header["Sec-Websocket-Protocol"], ",") != "realtime,graphql-ws" {
+		t.Errorf("what is no credential did not arrive: %s %v", got.RequestURI, got.Header)
+	}
+}
+
+// Attack B5: a header that names another path or host than the request line, which some
+// servers go by, and headers that are others once "_" is read as "-".
+func TestAttackB5_AnotherTargetInAHeader(t *testing.T) {
+	up := unreachable(t)
+	route := up.route("api.example", nil)
+	route.Paths = []string{"/ok"}
+	l := newLab(t, route)
+	for _, name := range []string{
+		"X-Original-URL", "X-Rewrite-URL", "X-Override-URL", "X_Original_Url", "X-HTTP-Host-Override", "X-Original-Host", "X-Host", "X-Original-URI",
+		"Content_Length", "Transfer_Encoding", "Content_Encoding", "Content_Type",
+	} {
+		for _, h2 := range []bool{false, true} {
+			r := request(t, "GET", "https://api.example/ok", nil)
+			if h2 {
+				r.Header.Set(name, "/admin")
+			} else {
+				r.Header[name] = []string{"/admin"}
+			}
+			if response, body := get(t, l.client(t, h2), r); response.StatusCode != 403 {
+				t.Errorf("%s (h2=%v): got %d %s", name, h2, response.StatusCode, body)
+			}
+		}
+	}
+}
+
+// Attack C3: an answer in a coding that a second header names, so that our credential comes
+// back unseen.
+func TestAttackC3_ASecondContentEncoding(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Content-Encoding"] = strings.Split(r.URL.Query().Get("codings"), " ")
+		z := gzip.NewWriter(w)
+		_, _ = io.WriteString(z, r.Header.Get("X-Api-Key"))
+		_ = z.Close()
+	})
+	l := newLab(t, up.route("api.example", keyAuth()))
+	for _, codings := range []string{"identity gzip", "gzip identity", "identity, gzip", "identity gzip, identity"} {
+		response, body := get(t, l.client(t, false), request(t, "GET", "https://api.example/?codings="+strings.ReplaceAll(codings, " ", "+"), nil))
+		if z, err := gzip.NewReader(strings.NewReader(body)); err == nil {
+			plain, _ := io.ReadAll(z)
+			body += string(plain)
+		}
+		if strings.Contains(body, realKey) {
+			t.Errorf("%s: the key came back (%d)", codings, response.StatusCode)
+		}
+	}
+}
+
+// Attack C3: one route puts the key on, and the host keeps what it was sent; a route of the
+// same host without a credential fetches it.
+func TestAttackC3_AnotherRouteOfTheHost(t *testing.T) {
+	var kept string
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if key := r.Header.Get("X-Api-Key"); key != "" {
+			kept = key
+		}
+		body := []byte("kept: " + kept)
+		if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			w.Header().Set("Content-Encoding", "gzip")
+			var packed bytes.Buffer
+			z := gzip.NewWriter(&packed)
+			_, _ = z.Write(body)
+			_ = z.Close()
+			body = packed.Bytes()
+		}
+		_, _ = w.Write(body)
+	})
+	with := up.route("api.example", keyAuth())
+	with.Paths = []string{"/save"}
+	l := newLab(t, with, up.route("api.example", nil), up.route("other.example", nil))
+	for _, path := range []string{"/save", "/load"} {
+		r := request(t, "GET", "https://api.example"+path, nil)
+		r.Header.Set("Accept-Encoding", "gzip")
+		response, body := get(t, l.client(t, false), r)
+		if z, err := gzip.NewReader(strings.NewReader(body)); err == nil {
+			plain, _ := io.ReadAll(z)
+			body = string(plain)
+		}
+		if strings.Contains(body, realKey) || response.StatusCode != 200 {
+			t.Errorf("%s: got %d %s", path, response.StatusCode, body)
+		}
+	}
+	if kept != realKey {
+		t.Error("the key did not arrive")
+	}
+	if response, body := get(t, l.client(t, false), request(t, "GET", "https://other.example/load", nil)); response.StatusCode != 200 || !strings.Contains(body, realKey) {
+		t.Errorf("another host: got %d %s", response.StatusCode, body) // nothing of ours was ever sent there
+	}
+}
+
+// Attack C1: the agent's own key as a field of a form, which some servers prefer to a header.
+func TestAttackC1_AKeyInAForm(t *testing.T) {
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	l := newLab(t, up.route("api.example", keyAuth()), up.route("open.example", nil), up.route("login.example", &policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"}))
+	post := func(host, kind, body string) int {
+		r := request(t, "POST", "https://"+host+"/?where="+placeholder, strings.NewReader(body))
+		if host != "login.example" {
+			r.URL.RawQuery = ""
+		}
+		r.Header.Set("Content-Type", kind)
+		response, _ := get(t, l.client(t, false), r)
+		return response.StatusCode
+	}
+	const form = "application/x-www-form-urlencoded"
+	for _, field := range []string{"access_token", "ACCESS%5ftoken", "api_key", "private_token", "token", "oauth_token", "access.token", "access_token[]"} {
+		if got := post("api.example", form, "text=hello&"+field+"=evil&channel=x"); got != 403 {
+			t.Errorf("%s: got %d", field, got)
+		}
+		if got := post("open.example", form, "text=hello&"+field+"=mine"); got != 200 {
+			t.Errorf("%s on a route without a credential: got %d", field, got)
+		}
+	}
+	if got := post("api.example", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"private_token\"\r\n\r\nevil\r\n--b--\r\n"); got != 403 {
+		t.Errorf("multipart: got %d", got)
+	}
+	for _, body := range []string{"key=a/file&text=token", "page_token=x", "text=access_token"} {
+		if got := post("api.example", form, body); got != 200 {
+			t.Errorf("%s: got %d", body, got)
+		}
+	}
+}
