@@ -3,8 +3,13 @@ package egress
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -160,6 +165,41 @@ func TestAttackC1_AKeyInAForm(t *testing.T) {
 	for _, body := range []string{"key=a/file&text=token", "page_token=x", "text=access_token"} {
 		if got := post("api.example", form, body); got != 200 {
 			t.Errorf("%s: got %d", body, got)
+		}
+	}
+}
+
+// Attack A1: a secret as labels of a name under an allowed wildcard: resolving the name, for a
+// request or for a connection in bytes, carries it out.
+func TestAttackA1_SecretsInAllowedNames(t *testing.T) {
+	up := unreachable(t)
+	resolved := func(_ context.Context, _, host string) ([]netip.Addr, error) {
+		t.Errorf("%s was resolved", host)
+		return nil, errors.New("no")
+	}
+	web, raw := up.route("**.wild.example.com", nil), policy.Route{Host: "*.db.example.com", Port: 5432, Protocol: policy.TCP, Private: true}
+	web.Address = ""
+	plain := web
+	plain.Protocol, plain.CA = policy.HTTP, ""
+	l := newLabWith(t, func(s *Server) { s.guard.resolve = resolved }, web, plain, raw)
+	label := strings.ToLower(strings.ReplaceAll(otherReal, "_", "-"))
+	packed := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(otherReal)))
+	for name, labels := range map[string]string{"as it is": label, "in two labels": label[:12] + "." + label[12:], "base32": packed[:min(63, len(packed))], "hex in two": hex.EncodeToString([]byte(otherReal[:12])) + "." + hex.EncodeToString([]byte(otherReal[12:]))} {
+		for _, scheme := range []string{"https", "http"} {
+			response, err := l.client(t, false).Get(scheme + "://" + labels + ".wild.example.com/")
+			if err != nil {
+				continue // the tunnel was refused
+			}
+			_ = response.Body.Close()
+			if response.StatusCode != 403 {
+				t.Errorf("%s, %s: got %d", name, scheme, response.StatusCode)
+			}
+		}
+		if strings.Contains(labels, ".") {
+			continue
+		}
+		if _, status := l.connect(t, labels+".db.example.com:5432"); status != 403 {
+			t.Errorf("%s, tcp: got %d", name, status)
 		}
 	}
 }

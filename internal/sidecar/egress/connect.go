@@ -30,6 +30,11 @@ func (s *Server) serveConnect(ctx context.Context, w http.ResponseWriter, r *htt
 		s.refuse(w, r, refusal{reason: d.Reason, host: d.Host, port: port})
 		return
 	}
+	x := &exchange{refusal: refusal{host: d.Host, port: port}, rules: now, decision: d, search: &search{scanner: now.scanner, host: d.Host, route: d.Route}}
+	if err := x.search.name(r.Context()); err != nil {
+		s.refuse(w, r, x.refused(err))
+		return
+	}
 	conn, err := takeOver(w)
 	if err != nil {
 		s.log.Error("cannot take over a connection", "err", err)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -107,7 +108,17 @@ var credentialFields = []string{"access_token", "api_key", "apikey", "private_to
 func plainName(name string) string {
 	name, _, _ = strings.Cut(strings.TrimSpace(name), "[")
 	name, _, _ = strings.Cut(name, "\x00")
-	return strings.NewReplacer("-", "_", ".", "_", " ", "_").Replace(strings.ToLower(name))
+	return strings.Map(plainRune, name)
+}
+
+func plainRune(r rune) rune {
+	switch {
+	case r == '-' || r == '.' || r == ' ':
+		return '_'
+	case r >= 'A' && r <= 'Z':
+		return r - 'A' + 'a'
+	}
+	return unicode.ToLower(r)
 }
 
 func namesCredential(name string) bool { return slices.Contains(credentialFields, plainName(name)) }

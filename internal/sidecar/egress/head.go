@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -22,7 +23,7 @@ func (e *errUnreplaced) Error() string { return e.reason }
 // not leave, so it may hold the route's own placeholder, and tokens; the bottle's other
 // secrets are looked for everywhere.
 func (q *search) head(ctx context.Context, r *http.Request, s secrets) error {
-	findings, err := q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: headText(r), Memory: q.memory})
+	findings, err := q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: q.headText(r), Memory: q.memory})
 	if err != nil {
 		return err
 	}
@@ -40,7 +41,7 @@ func (q *search) head(ctx context.Context, r *http.Request, s secrets) error {
 	if err != nil {
 		return err
 	}
-	if findings, err = q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: headText(rest)}); err != nil {
+	if findings, err = q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: q.headText(rest)}); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(findings, func(f dlp.Finding) bool { return f.Rule == dlp.RulePlaceholder }) {
@@ -54,9 +55,37 @@ func (q *search) maybeReplaced(f dlp.Finding) bool {
 	return f.Rule == dlp.RulePlaceholder && f.Name == q.own() || f.Rule != dlp.RulePlaceholder && f.Rule != dlp.RuleKnownValue
 }
 
-// headText is a request's line and headers, each on a line of its own.
-func headText(r *http.Request) []byte {
+// name searches the name of a host under a wildcard: whoever resolves it is told it.
+func (q *search) name(ctx context.Context) error {
+	if !q.wild() {
+		return nil
+	}
+	findings, err := q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: q.appendName(nil), Memory: q.memory})
+	if err != nil {
+		return err
+	}
+	return q.settle(inHead, findings)
+}
+
+// appendName is the host as it is, and as what it may be made of: no name has "_", or
+// labels of more than 63 letters.
+func (q *search) appendName(text []byte) []byte {
+	for _, name := range []string{q.host, strings.ReplaceAll(q.host, ".", ""), strings.NewReplacer(".", "", "-", "_").Replace(q.host)} {
+		text = append(append(text, name...), '\n')
+	}
+	return text
+}
+
+// wild reports whether the bottle chose the host's name.
+func (q *search) wild() bool { return strings.HasPrefix(q.route.Host, "*") }
+
+// headText is a request's line and headers, each on a line of its own, with the host where
+// the bottle chose its name.
+func (q *search) headText(r *http.Request) []byte {
 	text := make([]byte, 0, 1<<10)
+	if q.wild() {
+		text = q.appendName(text)
+	}
 	text = append(append(text, r.Method...), ' ')
 	text = append(append(text, r.URL.RequestURI()...), '\n')
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
