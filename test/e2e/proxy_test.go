@@ -1,78 +1,44 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/bot-bottle/bot-bottle/test/daemon"
 	"github.com/bot-bottle/bot-bottle/test/lab"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
 // companyProxy is tinyproxy: a proxy that people run, with a password.
 type companyProxy struct {
+	*daemon.Daemon
 	address, password string
 	log               string // what it was asked for
-	process           *exec.Cmd
-	ended             chan struct{}
 }
 
 func startProxy(t *testing.T, host string) *companyProxy {
 	t.Helper()
-	p := &companyProxy{password: lab.NewKey()[:32], log: filepath.Join(t.TempDir(), "log")}
+	dir := t.TempDir()
+	p := &companyProxy{password: lab.NewKey()[:32], log: filepath.Join(dir, "log")}
+	command := func(port int) (*exec.Cmd, error) {
+		config := filepath.Join(dir, "tinyproxy.conf")
+		lines := fmt.Sprintf("Port %d\nListen %s\nTimeout 60\nLogFile \"%s\"\nLogLevel Info\nMaxClients 50\nBasicAuth bottles %s\n", port, host, p.log, p.password)
+		return exec.Command("tinyproxy", "-d", "-c", config), os.WriteFile(config, []byte(lines), 0o600)
+	}
 	var err error
-	for range 20 { // somebody else may take the port first
-		if err = p.try(host); err == nil {
-			t.Cleanup(p.close)
-			return p
-		}
+	if p.Daemon, err = daemon.Start(host, command); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal(err)
-	return nil
-}
-
-func (p *companyProxy) try(host string) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	if err != nil {
-		return err
-	}
-	p.address = l.Addr().String()
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(p.address)
-	config := filepath.Join(filepath.Dir(p.log), "tinyproxy.conf")
-	lines := fmt.Sprintf("Port %s\nListen %s\nTimeout 60\nLogFile \"%s\"\nLogLevel Info\nMaxClients 50\nBasicAuth bottles %s\n", port, host, p.log, p.password)
-	if err := os.WriteFile(config, []byte(lines), 0o600); err != nil {
-		return err
-	}
-	var said bytes.Buffer
-	p.process, p.ended = exec.Command("tinyproxy", "-d", "-c", config), make(chan struct{})
-	p.process.Stdout, p.process.Stderr = &said, &said
-	if err := p.process.Start(); err != nil {
-		return err
-	}
-	go func() { _ = p.process.Wait(); close(p.ended) }()
-	for {
-		if c, err := net.Dial("tcp", p.address); err == nil {
-			return c.Close()
-		}
-		select {
-		case <-p.ended:
-			return errors.New("tinyproxy does not start: " + said.String())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
-}
-
-func (p *companyProxy) close() {
-	_ = p.process.Process.Kill()
-	<-p.ended
+	t.Cleanup(p.Close)
+	p.address = net.JoinHostPort(host, strconv.Itoa(p.Port))
+	return p
 }
 
 // carried counts the tunnels that the proxy opened to a target.
@@ -137,7 +103,7 @@ func TestThroughACompanysProxy(t *testing.T) {
 	if found := exec("env; cat /proc/[0-9]*/environ; grep -rIl -e '" + proxy.password + "' -e '" + proxy.address + "' /etc /root /home /run /tmp 2>/dev/null | sed 's/^/holds it: /'"); strings.Contains(found, proxy.password) || strings.Contains(found, proxy.address) || strings.Contains(found, "holds it") {
 		t.Errorf("the bottle knows of the proxy: %s", found)
 	}
-	proxy.close()
+	proxy.Close()
 	if got := exec(curl + "https://open.example/again"); !strings.Contains(got, "upstream_proxy_failed") || !strings.Contains(got, " 502") {
 		t.Errorf("without the proxy: got %q", got)
 	}

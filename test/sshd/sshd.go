@@ -3,8 +3,6 @@
 package sshd
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,7 +11,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/bot-bottle/bot-bottle/test/daemon"
 )
 
 // Server is one that runs.
@@ -24,8 +23,7 @@ type Server struct {
 	HostKey     string // "type base64"
 	Fingerprint string // of the host key, "SHA256:…"
 
-	process *exec.Cmd
-	ended   chan struct{}
+	daemon *daemon.Daemon
 }
 
 // program is where Debian's openssh-server puts it; sshd wants to be named by its path.
@@ -65,12 +63,12 @@ func Start(dir, address string) (*Server, error) {
 		return nil, err
 	}
 	s.Fingerprint = strings.Fields(string(shown))[1]
-	for range 20 { // somebody else may take the port first
-		if err = s.try(dir, address); err == nil {
-			return s, nil
-		}
+	s.daemon, err = daemon.Start(address, func(port int) (*exec.Cmd, error) { return s.command(dir, address, port) })
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	s.Port = s.daemon.Port
+	return s, nil
 }
 
 // KnownHosts is the line by which a client knows the server under a name.
@@ -83,42 +81,17 @@ func (s *Server) URL(host, path string) string {
 	return fmt.Sprintf("ssh://%s@%s%s", s.User, net.JoinHostPort(host, strconv.Itoa(s.Port)), path)
 }
 
-func (s *Server) try(dir, address string) error {
-	l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		return err
-	}
-	s.Port = l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
+func (s *Server) command(dir, address string, port int) (*exec.Cmd, error) {
 	lines := []string{
-		"Port " + strconv.Itoa(s.Port), "ListenAddress " + address, "HostKey " + filepath.Join(dir, "host"), "AuthorizedKeysFile " + filepath.Join(dir, "client.pub"),
+		"Port " + strconv.Itoa(port), "ListenAddress " + address, "HostKey " + filepath.Join(dir, "host"), "AuthorizedKeysFile " + filepath.Join(dir, "client.pub"),
 		"StrictModes no", "PidFile none", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "UsePAM no", "MaxStartups 100:30:200",
 	}
 	config := filepath.Join(dir, "sshd_config")
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
-		return err
+		return nil, err
 	}
-	var said bytes.Buffer
-	s.process, s.ended = exec.Command(program, "-D", "-e", "-f", config), make(chan struct{})
-	s.process.Stderr = &said
-	if err := s.process.Start(); err != nil {
-		return err
-	}
-	go func() { _ = s.process.Wait(); close(s.ended) }()
-	for {
-		if c, err := net.Dial("tcp", net.JoinHostPort(address, strconv.Itoa(s.Port))); err == nil {
-			return c.Close()
-		}
-		select {
-		case <-s.ended:
-			return errors.New("sshd does not start: " + said.String())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	return exec.Command(program, "-D", "-e", "-f", config), nil
 }
 
 // Close ends the server, and waits for it.
-func (s *Server) Close() {
-	_ = s.process.Process.Kill()
-	<-s.ended
-}
+func (s *Server) Close() { s.daemon.Close() }
