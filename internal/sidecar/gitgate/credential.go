@@ -35,8 +35,7 @@ func writeCredential(dir string, r control.GitRepository, c control.GitConfig) e
 		section(`protocol "https"`, "allow = always")
 		section("http", "followRedirects = false", "sslVerify = true", "lowSpeedLimit = 1", "lowSpeedTime = 120", "sslCAInfo = "+value(filepath.Join(dir, "ca.pem")))
 		if r.Password != "" {
-			token := base64.StdEncoding.EncodeToString([]byte(r.User + ":" + r.Password))
-			section("http "+value(r.Upstream), "extraHeader = "+value("Authorization: Basic "+token))
+			section("http "+value(r.Upstream), "extraHeader = "+value("Authorization: Basic "+basic(r)))
 		}
 	} else {
 		section(`protocol "ssh"`, "allow = always")
@@ -53,6 +52,14 @@ func writeCredential(dir string, r control.GitRepository, c control.GitConfig) e
 		failed = errors.Join(failed, writeFile(filepath.Join(dir, name), content, 0o600))
 	}
 	return failed
+}
+
+// basic is the credential as HTTP sends it (RFC 7617), "" where there is none.
+func basic(r control.GitRepository) string {
+	if r.Password == "" {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString([]byte(r.User + ":" + r.Password))
 }
 
 // value quotes one of git-config(1).

@@ -23,9 +23,9 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 		say("upstream: " + cut(p.server.mask(line), 400))
 	}
 	if err != nil {
-		text := cut(p.server.mask(err.Error()), 400)
-		say("the upstream did not take it: " + text)
-		p.record(v, audit.Deny, "the upstream did not take it: "+text)
+		text := "the upstream " + cut(p.server.mask(explain(err, "did not take it")), 400)
+		say(text)
+		p.record(v, audit.Deny, text)
 		return false
 	}
 	p.record(v, audit.Allow, "forwarded")

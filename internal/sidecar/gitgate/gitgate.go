@@ -68,9 +68,11 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	}
 	s := &Server{Options: o, config: config, mirrors: make(map[string]*mirror), checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held)}
 	for _, v := range config.Known {
-		if len(v.Value) >= dlp.MinKnown {
-			s.known = append(s.known, v.Value)
-		}
+		s.hide(v.Value)
+	}
+	for _, r := range config.Repositories {
+		s.hide(r.Password)
+		s.hide(basic(r))
 	}
 	if s.hooks, err = newHooks(o); err != nil {
 		return nil, err
@@ -236,9 +238,9 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 	defer release()
 	started := time.Now()
 	if err := m.refresh(r.Context()); err != nil {
-		text := s.mask(err.Error())
-		s.record(audit.Event{Time: started, Kind: audit.Fetch, Decision: audit.Deny, Repository: m.Name, Reason: text})
-		refuse(w, http.StatusBadGateway, "bot-bottle: the upstream of "+m.Name+" does not answer: "+text)
+		text := s.mask(explain(err, "does not answer"))
+		s.record(audit.Event{Time: started, Kind: audit.Fetch, Decision: audit.Deny, Repository: m.Name, Reason: "the upstream " + text, Millis: millis(started)})
+		refuse(w, http.StatusBadGateway, "bot-bottle: the upstream of "+m.Name+" "+text)
 		return
 	}
 	s.backend(w, r, m, backendCall{path: "info/refs", query: "service=" + service})
@@ -263,6 +265,13 @@ func millis(since time.Time) float64 {
 func (s *Server) record(e audit.Event) {
 	e.Bottle, e.Service = s.config.Bottle, string(control.GitGate)
 	_ = s.Events.Write(e) // the parent notices a service that cannot
+}
+
+// hide makes mask take a value out.
+func (s *Server) hide(value string) {
+	if len(value) >= dlp.MinKnown {
+		s.known = append(s.known, value)
+	}
 }
 
 // mask takes values out of what an upstream said (ATTACKS C3).
