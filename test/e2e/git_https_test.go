@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/test/githttp"
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// An https upstream with a token: git works in the bottle, and the token is nowhere in it.
+func TestGitThroughTheGateOverHTTPS(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
+	gateway, _, err := net.SplitHostPort(h.Standin.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const token = "ghs_Vb5nR8wQ2kXs7LdY4mTz9cPf3Hj6Ga1Ue0Ro"
+	server, err := githttp.Start(githttp.Options{Listen: net.JoinHostPort(gateway, "0"), Root: filepath.Dir(h.upstream), User: "agent", Password: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	url := server.URL(gatewayName, "widget.git")
+	for name, content := range map[string]string{
+		"git-ca.pem": server.CA,
+		"token":      token + "\n",
+		"bottles/git.md": fmt.Sprintf("---\nextends: sleeper\nsecrets:\n  SITE_TOKEN: {file: ../token}\ngit:\n  - name: widget\n    upstream: %s\n    auth: {user: agent, secret: SITE_TOKEN}\n    ca: ../git-ca.pem\n    push: {refs: [\"refs/heads/agent/**\"]}\n---\n",
+			url),
+	} {
+		if err := h.Write(name, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	identity := h.start()
+	out := h.sh(0, identity, "cd /workspace && git clone -q "+url+" widget && cd widget && git checkout -q -b agent/fix && echo hi > hi && git add hi && git commit -q -m hi && git push origin agent/fix && git fetch && git rev-parse HEAD")
+	if head := h.theirs("refs/heads/agent/fix"); head == "" || !strings.Contains(out, head) {
+		t.Errorf("upstream has %q: %s", head, out)
+	}
+	found := h.inside(identity, "cat /proc/*/environ /proc/*/cmdline /etc/gitconfig; cat /workspace/widget/.git/config; git config --list").Stdout
+	for _, form := range []string{token, base64.StdEncoding.EncodeToString([]byte("agent:" + token))} {
+		if strings.Contains(found, form) || strings.Contains(out, form) {
+			t.Error("the bottle has the token")
+		}
+	}
+	server.SetPassword("expired")
+	r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", "cd /workspace/widget && git commit -q --allow-empty -m more && git push origin agent/fix")
+	if err != nil || r.Code == 0 || !strings.Contains(r.Stderr, "does not take the gate's credential") {
+		t.Errorf("status %d, %v: %s", r.Code, err, r.Stderr)
+	}
+}
