@@ -83,6 +83,9 @@ type Event struct {
 	Repository string   `json:"repository,omitempty"` // its name in the manifest
 	Updates    []Update `json:"updates,omitempty"`    // of its refs, that were asked for
 	Commits    int      `json:"commits,omitempty"`    // that a push brings
+	Objects    int      `json:"objects,omitempty"`    // that a push brings, commits among them
+	Check      float64  `json:"check_ms,omitempty"`   // how long looking at a push took
+	Forward    float64  `json:"forward_ms,omitempty"` // how long the upstream took to take it
 
 	// Snapshot is what a request had become, for a bottle that is resumed: the parent alone
 	// writes it (see Decode). It is valid JSON of clean strings.

@@ -24,7 +24,7 @@ type area struct {
 }
 
 func areas() []area {
-	return []area{{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP}, {"supervise", measureSupervise}}
+	return []area{{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP}, {"supervise", measureSupervise}, {"git", measureGit}}
 }
 
 func main() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -18,7 +19,9 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 	if p.ctx.Err() != nil {
 		return false
 	}
+	began := time.Now()
 	said, err := p.mirror.send(ctx, g.extra, v.updates)
+	p.sent = millis(began)
 	for _, line := range said {
 		say("upstream: " + cut(p.server.mask(line), 400))
 	}

@@ -23,6 +23,8 @@ type push struct {
 	mirror  *mirror
 	ctx     context.Context
 	started time.Time
+	checked float64 // milliseconds that the check took
+	sent    float64 // and sending it upstream
 
 	mu       sync.Mutex
 	deciding chan struct{} // closed when the decision is made; nil until git asks
@@ -93,7 +95,9 @@ func (p *push) decide(q question, say func(string)) bool {
 		say("REFUSED: " + err.Error())
 		return false
 	}
+	began := time.Now()
 	v := p.judge(ctx, g, q.Updates, say)
+	p.checked = millis(began)
 	for _, line := range v.report() {
 		say(line)
 	}
@@ -377,13 +381,13 @@ func (p *push) judgePaths(v *verdict) {
 // record writes the push down.
 func (p *push) record(v *verdict, decision, reason string) {
 	e := audit.Event{
-		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started),
+		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent,
 	}
 	for _, u := range v.updates {
 		e.Updates = append(e.Updates, audit.Update{Ref: u.Ref, Old: u.Old, New: u.New, Forced: u.Forced})
 	}
 	if v.seen != nil {
-		e.Commits, e.BytesOut = len(v.seen.commits), v.seen.bytes
+		e.Commits, e.Objects, e.BytesOut = len(v.seen.commits), v.seen.objects, v.seen.bytes
 		for i, f := range v.seen.findings {
 			if i == maxReported {
 				break
