@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func openGate(ctx context.Context, l *lab.Lab, dir, work string) (_ *gateway, er
 func (g *gateway) start(l *lab.Lab, dir string, r control.GitRepository) error {
 	config := control.GitConfig{Bottle: "bench-abcdef", Name: "Bench", Email: "bench@acme.example", Repositories: []control.GitRepository{r}}
 	for i := range 10 {
-		config.Known = append(config.Known, control.Secret{Name: fmt.Sprint("KNOWN", i), Value: fmt.Sprintf("tok_%032d", i), Placeholder: fmt.Sprintf("placeholder_%032d", i)})
+		config.Known = append(config.Known, control.Secret{Name: fmt.Sprint("KNOWN", i), Value: "tok_" + rand.Text(), Placeholder: "placeholder_" + rand.Text()})
 	}
 	server, err := gitgate.New(config, gitgate.Options{
 		Dir: filepath.Join(dir, "gate"), Keys: filepath.Join(dir, "keys"), Self: l.Binary, Events: audit.NewWriter(g.events), Log: slog.New(slog.DiscardHandler),

@@ -21,8 +21,9 @@ import (
 type mirror struct {
 	control.GitRepository
 	dir      string
-	local    git // configured for the bottle's side
-	upstream git // with the credential
+	local    git     // configured for the bottle's side
+	upstream git     // with the credential
+	lister   *lister // of an https upstream; nil for others
 
 	mu        sync.Mutex // held while refs change: by a refresh, and by a push from its check to its end
 	refreshed time.Time  // when the last refresh that went well began
@@ -39,6 +40,9 @@ func newMirror(r control.GitRepository, c control.GitConfig, o Options) (*mirror
 	}
 	m.local = git{dir: m.dir, config: localConfig(o)}
 	m.upstream = git{dir: m.dir, config: filepath.Join(keys, "gitconfig")}
+	if strings.HasPrefix(r.Upstream, "https://") {
+		m.lister = newLister(r, c)
+	}
 	return m, nil
 }
 
@@ -88,6 +92,11 @@ func (m *mirror) refresh(ctx context.Context) error {
 
 // ask lists the upstream's refs. Where nothing has changed that is all that a fetch costs.
 func (m *mirror) ask(ctx context.Context) (policy.Refs, error) {
+	if m.lister != nil {
+		if refs, err := m.lister.list(ctx); !errors.Is(err, errUnspoken) {
+			return refs, err
+		}
+	}
 	out, err := m.upstream.run(ctx, nil, "ls-remote", "--symref", "--", m.Upstream)
 	if err != nil {
 		return policy.Refs{}, err
