@@ -27,6 +27,9 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(envGate); dir != "" {
+		os.Exit(runAsGate(dir))
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "gitgate-test-")
 		if err != nil {

@@ -51,7 +51,7 @@ func (m *mirror) make(ctx context.Context) error {
 	if m.made {
 		return nil
 	}
-	if err := os.MkdirAll(m.dir, 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(m.dir, 0o700), clearLeftovers(m.dir)); err != nil {
 		return err
 	}
 	if _, err := m.local.run(ctx, nil, "init", "--quiet", "--bare", "--template=", m.dir); err != nil {
