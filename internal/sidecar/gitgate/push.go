@@ -295,6 +295,7 @@ func (g git) resolve(ctx context.Context, u *policy.RefUpdate) error {
 // judgeSecrets refuses secrets, with where they are and what to do.
 func (p *push) judgeSecrets(v *verdict) {
 	var first string
+	var rules []string // that the operator may change
 	for _, f := range v.seen.findings {
 		if f.Action == dlp.Alert {
 			continue
@@ -302,6 +303,9 @@ func (p *push) judgeSecrets(v *verdict) {
 		v.refuse("%s", f)
 		if first == "" {
 			first = f.commit
+		}
+		if f.Rule != dlp.RuleKnownValue && f.Rule != dlp.RulePlaceholder && !slices.Contains(rules, f.Rule+": alert") {
+			rules = append(rules, f.Rule+": alert")
 		}
 	}
 	if len(v.refused) == 0 {
@@ -313,7 +317,10 @@ func (p *push) judgeSecrets(v *verdict) {
 	}
 	v.advise("A secret stays in history when a later commit takes it out. Rewrite the commits that bring it:",
 		"  git rebase -i "+id+"^    # mark it edit, take the secret out, git commit --amend, git rebase --continue",
-		"Then push again. If it is no secret, ask the operator.")
+		"Then push again.")
+	if len(rules) > 0 {
+		v.advise("If it is no secret (a key that only a test has, say), ask the operator, who can let it pass with egress: {scan: {" + strings.Join(rules[:min(len(rules), 3)], ", ") + "}} in the bottle's manifest.")
+	}
 }
 
 // String is a finding for the client, without the secret.
