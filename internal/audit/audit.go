@@ -110,6 +110,7 @@ type Update struct {
 	Old    string `json:"old,omitempty"`
 	New    string `json:"new,omitempty"`
 	Forced bool   `json:"forced,omitempty"` // history is rewritten
+	Pushed string `json:"pushed,omitempty"` // what the bottle pushed, where New is a signed copy of it
 }
 
 // Usage is what a language model's answer says that it cost.

@@ -24,6 +24,7 @@ type Repository struct {
 	Hosts    string       // of ssh: lines of known_hosts
 	Password secret.Value // of https
 	Trusted  string       // of https: PEM besides the host's own roots
+	Signing  secret.Value // a private key for signatures; empty where nothing is signed
 }
 
 // findRepositories reads the files of repositories, and says what would only come out when
@@ -43,6 +44,7 @@ func findRepositories(declared []manifest.GitRepo, secrets map[string]secret.Val
 			r.Address = address
 			err = r.readCA()
 		}
+		err = errors.Join(err, r.readSignKey())
 		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				problems.add("git %s: %s", d.Name, line)
@@ -54,30 +56,51 @@ func findRepositories(declared []manifest.GitRepo, secrets map[string]secret.Val
 	return all
 }
 
-func (r *Repository) readKey() error {
+func (r *Repository) readKey() (err error) {
 	if r.IdentityFile == "" {
 		return errors.New("an ssh upstream needs identity_file, the key to use (best one of its own: ssh-keygen -t ed25519 -N '')")
 	}
-	if !regular(r.IdentityFile) {
-		return fmt.Errorf("identity_file %s is not a file", r.IdentityFile)
+	r.Key, err = readPrivateKey("identity_file", r.IdentityFile)
+	return err
+}
+
+// readSignKey reads the key for signatures. One that signs the same text differently each time
+// would make another commit of a commit that is pushed again.
+func (r *Repository) readSignKey() (err error) {
+	if r.SignKey == "" {
+		return nil
 	}
-	key, err := os.ReadFile(r.IdentityFile)
+	if r.Signing, err = readPrivateKey("sign_key", r.SignKey); err != nil {
+		return err
+	}
+	signer, err := ssh.ParsePrivateKey([]byte(r.Signing.Reveal()))
+	if err != nil || signer.PublicKey().Type() != ssh.KeyAlgoED25519 && signer.PublicKey().Type() != ssh.KeyAlgoRSA {
+		return fmt.Errorf("sign_key %s must be an ed25519 or an RSA key", r.SignKey)
+	}
+	return nil
+}
+
+// readPrivateKey reads a key that can be used without anybody there.
+func readPrivateKey(field, file string) (secret.Value, error) {
+	if !regular(file) {
+		return secret.Value{}, fmt.Errorf("%s %s is not a file", field, file)
+	}
+	key, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("cannot read identity_file: %w", err)
+		return secret.Value{}, fmt.Errorf("cannot read %s: %w", field, err)
 	}
 	defer clear(key)
 	var locked *ssh.PassphraseMissingError
 	_, err = ssh.ParseRawPrivateKey(key)
 	switch {
 	case errors.As(err, &locked):
-		return fmt.Errorf("identity_file %s has a passphrase, and nobody is there to type it: use a key of its own without one", r.IdentityFile)
+		return secret.Value{}, fmt.Errorf("%s %s has a passphrase, and nobody is there to type it: use a key of its own without one", field, file)
 	case bytes.HasPrefix(key, []byte("ssh-")) || bytes.HasPrefix(key, []byte("ecdsa-")):
-		return fmt.Errorf("identity_file %s is the public key: name the file without .pub", r.IdentityFile)
+		return secret.Value{}, fmt.Errorf("%s %s is the public key: name the file without .pub", field, file)
 	case err != nil:
-		return fmt.Errorf("identity_file %s is no private key that could be used here", r.IdentityFile)
+		return secret.Value{}, fmt.Errorf("%s %s is no private key that could be used here", field, file)
 	}
-	r.Key = secret.New(string(key))
-	return nil
+	return secret.New(string(key)), nil
 }
 
 // readHosts reads known_hosts, the operator's own by default, and makes sure that the

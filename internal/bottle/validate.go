@@ -42,6 +42,11 @@ func validate(ctx context.Context, s Spec) (Spec, error) {
 	checkFiles(described, s.Cwd, &problems)
 	s.Resolved.Secrets = resolveSecrets(ctx, described.Secrets, s.Secrets, &problems)
 	s.Resolved.Repositories = findRepositories(described.Git, s.Resolved.Secrets, &problems)
+	for _, r := range s.Resolved.Repositories {
+		if r.SignKey != "" && (agent.GitIdentity.Name == "" || agent.GitIdentity.Email == "") {
+			problems.add("git %s: sign_key vouches for agent %s, which has no git_identity with a name and an email", r.Name, agent.Name)
+		}
+	}
 	if len(problems) > 0 {
 		return s, problems
 	}

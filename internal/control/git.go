@@ -32,6 +32,7 @@ type GitRepository struct {
 	HostKey    string      `json:"host_key,omitempty"`    // or the fingerprint of the only key
 	User       string      `json:"user,omitempty"`        // of an https upstream
 	Password   string      `json:"password,omitempty"`
-	CA         string      `json:"ca,omitempty"` // PEM, trusted besides Roots
+	CA         string      `json:"ca,omitempty"`       // PEM, trusted besides Roots
+	SignKey    string      `json:"sign_key,omitempty"` // a private key for signatures on what is pushed
 	Push       policy.Push `json:"push"`
 }

@@ -400,7 +400,7 @@ func (l *loader) git(v, secrets *value) []GitRepo {
 		r := GitRepo{
 			Name: text(item.get("name")), Upstream: text(item.get("upstream")),
 			IdentityFile: l.path(item.get("identity_file")), KnownHosts: l.path(item.get("known_hosts")), HostKey: text(item.get("host_key")),
-			CA: l.path(item.get("ca")), Push: l.push(item.get("push")),
+			CA: l.path(item.get("ca")), SignKey: l.path(item.get("sign_key")), Push: l.push(item.get("push")),
 		}
 		if auth := item.get("auth"); auth != nil {
 			r.User, r.Secret = cmp.Or(text(auth.get("user")), "x-access-token"), text(auth.get("secret"))
@@ -430,6 +430,9 @@ var fingerprint = regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}$`)
 func (l *loader) gitCredential(item *value, r GitRepo) {
 	say := func(field, format string, args ...any) {
 		l.problems.add(item.file, item.get(field).at(item.line), "git."+field+": "+format, args...)
+	}
+	if r.SignKey != "" && r.Push.Others {
+		say("sign_key", "it vouches for every commit that is pushed, so push.authors must not be any")
 	}
 	if r.HostKey != "" && !fingerprint.MatchString(r.HostKey) {
 		say("host_key", "%q is no fingerprint such as ssh-keygen -lf prints: SHA256:…", r.HostKey)

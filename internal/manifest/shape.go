@@ -171,6 +171,7 @@ func gitShape() *shape {
 			one("user", "User's name; x-access-token by default.", word),
 			one("secret", "Which of the bottle's secrets is the password.", word).must()),
 		one("ca", "PEM file with certificates to trust for an https upstream as well.", word),
+		one("sign_key", "SSH key (ed25519 or RSA, without a passphrase) with which the gate signs what is pushed.", word),
 		group("push", "What may be pushed.",
 			words("refs", `Globs of full ref names, such as "refs/heads/agent/**".`),
 			one("force", "Whether history may be rewritten.", yesNo),

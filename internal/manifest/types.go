@@ -101,5 +101,6 @@ type GitRepo struct {
 	User         string // for Secret
 	Secret       string // name of the secret that is the password
 	CA           string // absolute; PEM to trust as well
+	SignKey      string // absolute; the key that signs what is pushed
 	Push         policy.Push
 }

@@ -44,7 +44,7 @@ func (p Plan) gitConfig(egress *control.EgressConfig) *control.GitConfig {
 	for _, r := range p.Git {
 		c.Repositories = append(c.Repositories, control.GitRepository{
 			Name: r.Name, Upstream: r.Upstream, Places: []string{strings.ToLower(r.Name), r.Address.Place()},
-			Key: r.Key.Reveal(), KnownHosts: r.Hosts, HostKey: r.HostKey, User: r.User, Password: r.Password.Reveal(), CA: r.Trusted, Push: r.Push,
+			Key: r.Key.Reveal(), KnownHosts: r.Hosts, HostKey: r.HostKey, User: r.User, Password: r.Password.Reveal(), CA: r.Trusted, SignKey: r.Signing.Reveal(), Push: r.Push,
 		})
 	}
 	return c

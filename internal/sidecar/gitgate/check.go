@@ -58,6 +58,7 @@ type inspection struct {
 	findings []finding
 	strange  []commit // by somebody else than the agent
 	changed  []change // paths, by commit
+	tagged   bool     // it brings annotated tags
 
 	mu    sync.Mutex
 	trees map[string][]entry
@@ -103,6 +104,8 @@ func (c *checker) scan(ctx context.Context, g git, objects []object, in *inspect
 			return in.tree(o, data)
 		case "commit":
 			c.commit(in, o, data)
+		case "tag":
+			in.tagged = true
 		}
 		group.Go(func() error { return c.search(ctx, in, o, kind, data, memory) })
 		return nil

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
@@ -21,9 +23,10 @@ import (
 type mirror struct {
 	control.GitRepository
 	dir      string
-	local    git     // configured for the bottle's side
-	upstream git     // with the credential
-	lister   *lister // of an https upstream; nil for others
+	local    git        // configured for the bottle's side
+	upstream git        // with the credential
+	lister   *lister    // of an https upstream; nil for others
+	signer   ssh.Signer // nil where nothing is signed
 
 	mu        sync.Mutex // held while refs change: by a refresh, and by a push from its check to its end
 	refreshed time.Time  // when the last refresh that went well began
@@ -40,6 +43,12 @@ func newMirror(r control.GitRepository, c control.GitConfig, o Options) (*mirror
 	}
 	m.local = git{dir: m.dir, config: localConfig(o)}
 	m.upstream = git{dir: m.dir, config: filepath.Join(keys, "gitconfig")}
+	if r.SignKey != "" {
+		var err error
+		if m.signer, err = parseSigner(r.SignKey); err != nil {
+			return nil, err
+		}
+	}
 	if strings.HasPrefix(r.Upstream, "https://") {
 		m.lister = newLister(r, c)
 	}

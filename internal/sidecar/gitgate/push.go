@@ -27,8 +27,9 @@ type push struct {
 	sent    float64 // and sending it upstream
 
 	mu       sync.Mutex
-	deciding chan struct{} // closed when the decision is made; nil until git asks
-	over     bool          // nobody waits for a decision any more
+	deciding chan struct{}      // closed when the decision is made; nil until git asks
+	over     bool               // nobody waits for a decision any more
+	renamed  []policy.RefUpdate // what git makes the mirror's refs, and what they are upstream
 }
 
 // push takes a pack in (gitprotocol-pack(5)), and lets git ask us by way of its hook.
@@ -70,6 +71,11 @@ func (p *push) finish() {
 	if deciding != nil {
 		<-deciding
 		p.mirror.current = false
+		if len(p.renamed) > 0 {
+			if err := p.mirror.takeOver(context.WithoutCancel(p.ctx), p.renamed); err != nil {
+				p.server.Log.Info("the mirror has what was pushed until the next fetch", "repository", p.mirror.Name, "err", err)
+			}
+		}
 		p.mirror.mu.Unlock()
 	}
 }
@@ -97,6 +103,12 @@ func (p *push) decide(q question, say func(string)) bool {
 	}
 	began := time.Now()
 	v := p.judge(ctx, g, q.Updates, say)
+	if len(v.refused) == 0 {
+		if err := p.sign(ctx, g, v, say); err != nil {
+			p.server.Log.Info("a push could not be signed", "repository", p.mirror.Name, "err", err)
+			v.refuse("it could not be signed: %s", p.server.mask(err.Error()))
+		}
+	}
 	p.checked = millis(began)
 	for _, line := range v.report() {
 		say(line)
@@ -141,7 +153,8 @@ type verdict struct {
 	seen    *inspection
 	refused []string
 	advice  []string
-	held    []string // why it waits for the operator
+	held    []string           // why it waits for the operator
+	renamed []policy.RefUpdate // from what was pushed to the signed copy
 }
 
 func (v *verdict) refuse(format string, args ...any) {
@@ -391,7 +404,11 @@ func (p *push) record(v *verdict, decision, reason string) {
 		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent,
 	}
 	for _, u := range v.updates {
-		e.Updates = append(e.Updates, audit.Update{Ref: u.Ref, Old: u.Old, New: u.New, Forced: u.Forced})
+		update := audit.Update{Ref: u.Ref, Old: u.Old, New: u.New, Forced: u.Forced}
+		if i := slices.IndexFunc(v.renamed, func(r policy.RefUpdate) bool { return r.Ref == u.Ref }); i >= 0 {
+			update.Pushed = v.renamed[i].Old
+		}
+		e.Updates = append(e.Updates, update)
 	}
 	if v.seen != nil {
 		e.Commits, e.Objects, e.BytesOut = len(v.seen.commits), v.seen.objects, v.seen.bytes
