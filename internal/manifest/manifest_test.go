@@ -192,6 +192,8 @@ func TestProblems(t *testing.T) {
 		"routes":          {"egress:\n  routes:\n    - host: 10.0.0.1\n    - {host: a.example, port: 70000}\n    - {port: 3}", []string{":4: route: host", ":5: route a.example: port 70000", ":6: egress.routes.host is missing"}},
 		"env":             {"env: {HTTPS_PROXY: x, 'A B': y}\nsecrets: {EDITOR: {env: X}}", []string{":2: HTTPS_PROXY is set by bot-bottle", `:2: "A B" is not the name`}},
 		"both":            {"env: {T: x}\nsecrets: {T: {env: X}}", []string{":2: T is both in env and in secrets"}},
+		"signing":         {"git:\n  - {name: a, upstream: 'https://a.example/x', sign_key: k, push: {authors: any}}", []string{":3: git.sign_key: it vouches for every commit that is pushed"}},
+		"git keys":        {"git:\n  - {name: a, upstream: 'https://a.example/x', identity_file: k, host_key: x}\n  - {name: b, upstream: 'git@a.example:x', ca: c, known_hosts: h, host_key: 'SHA256:x'}", []string{`:3: git.host_key: "x" is no fingerprint`, ":3: git.identity_file: it is for ssh", ":4: git.ca: it is for https", ":4: git.host_key: use either it or known_hosts"}},
 		"git":             {"git:\n  - {name: ../x, upstream: 'ext::sh -c id'}\n  - {name: a, upstream: --upload-pack=x}\n  - {name: a, upstream: 'file:///etc'}", []string{`:3: git: "../x" is not a repository's name`, ":3: git.upstream:", ":4: git.upstream:", ":5: git: there are two repositories a", ":5: git.upstream:"}},
 		"duplicate":       {"runtime: runc\nruntime: runsc", []string{":3: "}},
 		"not yaml":        {"a: [", []string{":"}},

@@ -35,8 +35,13 @@ func try(address string, command func(port int) (*exec.Cmd, error)) (*Daemon, er
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{Port: l.Addr().(*net.TCPAddr).Port, ended: make(chan struct{})}
 	_ = l.Close()
+	return On(address, l.Addr().(*net.TCPAddr).Port, command)
+}
+
+// On is Start for one port.
+func On(address string, port int, command func(port int) (*exec.Cmd, error)) (d *Daemon, err error) {
+	d = &Daemon{Port: port, ended: make(chan struct{})}
 	if d.process, err = command(d.Port); err != nil {
 		return nil, err
 	}

@@ -23,7 +23,8 @@ type Server struct {
 	HostKey     string // "type base64"
 	Fingerprint string // of the host key, "SHA256:…"
 
-	daemon *daemon.Daemon
+	dir, address string
+	daemon       *daemon.Daemon
 }
 
 // program is where Debian's openssh-server puts it; sshd wants to be named by its path.
@@ -42,7 +43,7 @@ func Start(dir, address string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{User: who.Username, KeyFile: filepath.Join(dir, "client")}
+	s := &Server{User: who.Username, KeyFile: filepath.Join(dir, "client"), dir: dir, address: address}
 	if who.Uid == "0" { // where it wants to separate its privileges
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			return nil, err
@@ -63,7 +64,7 @@ func Start(dir, address string) (*Server, error) {
 		return nil, err
 	}
 	s.Fingerprint = strings.Fields(string(shown))[1]
-	s.daemon, err = daemon.Start(address, func(port int) (*exec.Cmd, error) { return s.command(dir, address, port) })
+	s.daemon, err = daemon.Start(address, s.command)
 	if err != nil {
 		return nil, err
 	}
@@ -81,16 +82,27 @@ func (s *Server) URL(host, path string) string {
 	return fmt.Sprintf("ssh://%s@%s%s", s.User, net.JoinHostPort(host, strconv.Itoa(s.Port)), path)
 }
 
-func (s *Server) command(dir, address string, port int) (*exec.Cmd, error) {
+func (s *Server) command(port int) (*exec.Cmd, error) {
 	lines := []string{
-		"Port " + strconv.Itoa(port), "ListenAddress " + address, "HostKey " + filepath.Join(dir, "host"), "AuthorizedKeysFile " + filepath.Join(dir, "client.pub"),
+		"Port " + strconv.Itoa(port), "ListenAddress " + s.address, "HostKey " + filepath.Join(s.dir, "host"), "AuthorizedKeysFile " + filepath.Join(s.dir, "client.pub"),
 		"StrictModes no", "PidFile none", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "UsePAM no", "MaxStartups 100:30:200",
 	}
-	config := filepath.Join(dir, "sshd_config")
+	config := filepath.Join(s.dir, "sshd_config")
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	return exec.Command(program, "-D", "-e", "-f", config), nil
+}
+
+// Impersonate puts a server with another host key in the place of one that was closed.
+func (s *Server) Impersonate() (err error) {
+	host := filepath.Join(s.dir, "host")
+	_ = os.Remove(host)
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host).CombinedOutput(); err != nil {
+		return fmt.Errorf("ssh-keygen: %w: %s", err, out)
+	}
+	s.daemon, err = daemon.On(s.address, s.Port, s.command)
+	return err
 }
 
 // Close ends the server, and waits for it.

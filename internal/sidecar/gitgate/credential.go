@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func writeCredential(dir string, r control.GitRepository, c control.GitConfig) e
 	if r.HostKey == "" {
 		files["known_hosts"] = r.KnownHosts
 	}
-	var failed error
+	failed := os.RemoveAll(filepath.Join(dir, "known_hosts")) // what another fingerprint found
 	for name, content := range files {
 		failed = errors.Join(failed, writeFile(filepath.Join(dir, name), content, 0o600))
 	}
@@ -114,7 +115,15 @@ func scanHostKey(ctx context.Context, r control.GitRepository) (string, error) {
 		}
 		offered = append(offered, ssh.FingerprintSHA256(key))
 	}
-	return "", fmt.Errorf("%s has none with the fingerprint that the manifest names, but %s", host, strings.Join(offered, ", "))
+	return "", &otherHostKey{offered}
+}
+
+// otherHostKey is that of an upstream with none of the key that the manifest names.
+type otherHostKey struct{ offered []string }
+
+// Error implements error.
+func (e *otherHostKey) Error() string {
+	return "it shows another host key than the one that is pinned: " + strings.Join(e.offered, ", ")
 }
 
 // sshAddress is where an ssh upstream is, in either spelling; port is "" for the usual one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,12 +74,14 @@ func (m *mirror) send(ctx context.Context, objects []string, updates []policy.Re
 	if failed == nil {
 		return said, nil
 	}
-	return said, answer(out.String(), &gitError{"push", failed, withoutRemote(complaint.String())})
+	return said, answer(out.String(), said, &gitError{"push", failed, withoutRemote(complaint.String())})
 }
 
 // answer is what the upstream says of each ref that it did not take: lines of
-// "!\tfrom:to\t[rejected] (reason)".
-func answer(porcelain string, otherwise error) error {
+// "!\tfrom:to\t[rejected] (reason)". Where two were at it at the same instant it says no more
+// than that it failed, and why before.
+func answer(porcelain string, said []string, otherwise error) error {
+	overtaken := slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, "cannot lock ref") && strings.Contains(line, "but expected") })
 	var all []string
 	for line := range strings.Lines(porcelain) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
@@ -87,7 +90,7 @@ func answer(porcelain string, otherwise error) error {
 		}
 		_, ref, _ := strings.Cut(fields[1], ":")
 		reason := printable(strings.TrimSpace(fields[2]))
-		if strings.Contains(reason, "stale info") || strings.Contains(reason, "fetch first") {
+		if strings.Contains(reason, "stale info") || strings.Contains(reason, "fetch first") || overtaken && strings.Contains(reason, "failed to update ref") {
 			reason = "it has moved meanwhile: fetch, and push again"
 		}
 		all = append(all, fmt.Sprintf("%s: %s", printable(ref), reason))

@@ -127,7 +127,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // asks.
 func (s *Server) warm(ctx context.Context) {
 	for _, m := range s.all {
-		if err := m.refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := m.refresh(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			s.Log.Info("an upstream could not be mirrored yet", "repository", m.Name, "err", err)
 		}
 	}
@@ -231,13 +231,13 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 		refuse(w, http.StatusForbidden, "bot-bottle: this git is too old: the gate speaks smart HTTP (git 1.6.6 and later)")
 		return
 	}
+	started := time.Now()
 	release, err := s.acquire(r.Context())
 	if err != nil {
 		return
 	}
 	defer release()
-	started := time.Now()
-	if err := m.refresh(r.Context()); err != nil {
+	if err := m.refresh(r.Context(), started); err != nil {
 		text := s.mask(explain(err, "does not answer"))
 		s.record(audit.Event{Time: started, Kind: audit.Fetch, Decision: audit.Deny, Repository: m.Name, Reason: "the upstream " + text, Millis: millis(started)})
 		refuse(w, http.StatusBadGateway, "bot-bottle: the upstream of "+m.Name+" "+text)

@@ -69,6 +69,9 @@ type sshd struct {
 	key        string // a client's private key
 	knownHosts string
 	print      string // fingerprint of the host key
+
+	stop    func()
+	restart func(*testing.T) // at the same port, with another host key
 }
 
 func startSSH(t *testing.T) sshd {
@@ -84,7 +87,14 @@ func startSSH(t *testing.T) sshd {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return sshd{port: s.Port, user: s.User, key: read(t, s.KeyFile), knownHosts: s.KnownHosts("127.0.0.1"), print: s.Fingerprint}
+	return sshd{
+		port: s.Port, user: s.User, key: read(t, s.KeyFile), knownHosts: s.KnownHosts("127.0.0.1"), print: s.Fingerprint, stop: s.Close,
+		restart: func(t *testing.T) {
+			if err := s.Impersonate(); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
 }
 
 // newLab starts everything. The upstream has one commit on main.

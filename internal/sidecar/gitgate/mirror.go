@@ -70,10 +70,10 @@ func (m *mirror) make(ctx context.Context) error {
 	return nil
 }
 
-// refresh brings the mirror up to date, or reports why it is not. Whoever comes while one
-// runs is served by the next, together with all others who wait.
-func (m *mirror) refresh(ctx context.Context) error {
-	asked := time.Now()
+// refresh brings the mirror up to date with what the upstream has had since asked, or reports
+// why it is not. Whoever comes while one runs is served by the next, together with all others
+// who wait.
+func (m *mirror) refresh(ctx context.Context, asked time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refreshed.After(asked) {
