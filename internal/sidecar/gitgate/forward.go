@@ -18,6 +18,7 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(p.ctx), maxOperation)
 	defer cancel()
 	if p.ctx.Err() != nil {
+		p.record(v, audit.Deny, "whoever pushed went away before it was forwarded")
 		return false
 	}
 	began := time.Now()

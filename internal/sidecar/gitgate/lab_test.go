@@ -195,6 +195,12 @@ func (l *lab) refused(dir, why string, args ...string) string {
 	return out
 }
 
+// gitWith runs git with something on its standard input; it must succeed.
+func (l *lab) gitWith(dir, stdin string, args ...string) string {
+	l.t.Helper()
+	return run(l.t, dir, strings.NewReader(stdin), "git", args...)
+}
+
 func (l *lab) try(dir string, args ...string) (string, error) {
 	c := exec.CommandContext(l.t.Context(), "git", args...)
 	c.Dir = dir

@@ -45,7 +45,17 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
 	defer p.finish()
 	defer cancel()
 	defer end()
-	s.backend(w, r, m, backendCall{path: receivePack, extra: env})
+	in, _ := s.backend(w, r, m, backendCall{path: receivePack, extra: env})
+	if in > int64(len("0000")) && !p.asked() { // less is how git asks whether it may
+		p.record(&verdict{}, audit.Deny, "git did not take it in: it is broken, too large, or was cut short")
+	}
+}
+
+// asked reports whether git has asked for a decision.
+func (p *push) asked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.deciding != nil
 }
 
 // begin locks the mirror for the rest of the push, once; false if it is over.
@@ -99,6 +109,7 @@ func (p *push) decide(q question, say func(string)) bool {
 	g, err := p.quarantined(q)
 	if err != nil {
 		say("REFUSED: " + err.Error())
+		p.record(&verdict{}, audit.Deny, err.Error())
 		return false
 	}
 	began := time.Now()
