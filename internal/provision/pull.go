@@ -65,6 +65,7 @@ type pull struct {
 
 	env    []string
 	before map[string]string // refs of the bottle, by name
+	there  []string          // what they are to be called now
 }
 
 // git runs git in the scratch repository, on the objects of the one at hand.
@@ -97,6 +98,10 @@ func (p *pull) prepare(ctx context.Context, format string) error {
 	return os.WriteFile(filepath.Join(p.scratch, "packed-refs"), out, 0o600)
 }
 
+// incoming is where branches arrive in the scratch repository: what they will be here may be in
+// the way of what another one was.
+const incoming = "refs/incoming/"
+
 func (p *pull) fetch(ctx context.Context, transport []string) error {
 	words := make([]string, len(transport))
 	for i, word := range transport {
@@ -107,7 +112,7 @@ func (p *pull) fetch(ctx context.Context, transport []string) error {
 	}
 	_, err := p.git(ctx, more, []string{
 		"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--no-update-shallow", "--force",
-		"ext::" + strings.Join(words, " "), "+refs/heads/*:" + p.prefix + "*",
+		"ext::" + strings.Join(words, " "), "+refs/heads/*:" + incoming + "*",
 	})
 	if err != nil {
 		return fmt.Errorf("cannot fetch from the bottle: %w", cause(err))
@@ -127,13 +132,17 @@ func cause(err error) error {
 
 // news looks at what was fetched.
 func (p *pull) news(ctx context.Context) ([]Pulled, error) {
-	out, err := p.git(ctx, nil, []string{"for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", p.prefix})
+	out, err := p.git(ctx, nil, []string{"for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", incoming})
 	if err != nil {
 		return nil, err
 	}
 	var all []Pulled
 	for line := range strings.Lines(string(out)) {
 		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 3)
+		if len(fields) == 3 {
+			fields[2] = p.prefix + strings.TrimPrefix(fields[2], incoming)
+			p.there = append(p.there, fields[2])
+		}
 		if len(fields) != 3 || fields[1] != "commit" || p.before[fields[2]] == fields[0] {
 			continue
 		}
@@ -188,6 +197,9 @@ func (p *pull) keep(ctx context.Context, pulled []Pulled) error {
 	if len(pulled) == 0 {
 		return nil
 	}
+	if err := p.makeRoom(ctx, pulled); err != nil {
+		return err
+	}
 	var lines strings.Builder
 	for _, one := range pulled {
 		old := one.Old
@@ -196,8 +208,38 @@ func (p *pull) keep(ctx context.Context, pulled []Pulled) error {
 		}
 		_, _ = fmt.Fprintf(&lines, "update %s\x00%s\x00%s\x00", one.Ref, one.New, old)
 	}
+	return p.updateRefs(ctx, lines.String())
+}
+
+// makeRoom moves refs of branches that the bottle no longer has out of the way of new ones: a
+// file of that name would be where a directory has to be, or the other way round. They are
+// kept as @was/COMMIT.
+func (p *pull) makeRoom(ctx context.Context, pulled []Pulled) error {
+	var lines strings.Builder
+	var kept []string
+	for old, id := range p.before {
+		inTheWay := slices.ContainsFunc(pulled, func(one Pulled) bool {
+			return strings.HasPrefix(one.Ref, old+"/") || strings.HasPrefix(old, one.Ref+"/")
+		})
+		if !inTheWay || slices.Contains(p.there, old) {
+			continue
+		}
+		_, _ = fmt.Fprintf(&lines, "delete %s\x00%s\x00", old, id)
+		if !slices.Contains(kept, id) {
+			kept = append(kept, id)
+			_, _ = fmt.Fprintf(&lines, "update %s@was/%s\x00%s\x00\x00", p.prefix, id, id)
+		}
+	}
+	if lines.Len() == 0 {
+		return nil
+	}
+	return p.updateRefs(ctx, lines.String())
+}
+
+// updateRefs is one transaction (git-update-ref(1), -z --stdin).
+func (p *pull) updateRefs(ctx context.Context, lines string) error {
 	argv := slices.Concat([]string{"git", "-C", p.dir}, harmless(), []string{"-c", "core.logAllRefUpdates=always", "update-ref", "-m", "bot-bottle pull", "-z", "--stdin"})
 	env := append(gitEnv(), "GIT_COMMITTER_NAME=bot-bottle", "GIT_COMMITTER_EMAIL=bot-bottle@localhost")
-	_, err := hostcmd.Command{Env: env, Argv: argv, Stdin: strings.NewReader(lines.String())}.Output(ctx)
+	_, err := hostcmd.Command{Env: env, Argv: argv, Stdin: strings.NewReader(lines)}.Output(ctx)
 	return err
 }

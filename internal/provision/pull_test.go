@@ -49,6 +49,41 @@ func TestPullBringsTheBranches(t *testing.T) {
 	h.git("fsck", "--full")
 }
 
+// What an agent deletes stays here, tags stay there, and a branch in the place of a directory of
+// branches does not stop a pull.
+func TestPullAfterBranchesWereDeletedAndRenamed(t *testing.T) {
+	h := newHome(t)
+	h.write("a", "one\n")
+	h.git("add", "-A")
+	h.git("commit", "-q", "-m", "first")
+	there := h.bring(false)
+	there.git("branch", "fix")
+	there.git("branch", "deep/er")
+	there.git("branch", "gone")
+	there.git("tag", "v1")
+	if _, err := h.pullFrom(there); err != nil {
+		t.Fatal(err)
+	}
+	old := h.git("rev-parse", "refs/bottles/tester-abcdef/fix")
+	there.git("branch", "-q", "-D", "fix", "deep/er", "gone")
+	there.git("commit", "-q", "--allow-empty", "-m", "second")
+	there.git("branch", "fix/it")
+	there.git("branch", "deep")
+	pulled, err := h.pullFrom(there)
+	if err != nil || len(pulled) != 3 { // main, and these two
+		t.Fatalf("%+v, %v", pulled, err)
+	}
+	for _, name := range []string{"fix/it", "deep", "gone"} {
+		h.git("rev-parse", "--verify", "refs/bottles/tester-abcdef/"+name)
+	}
+	if got := h.git("for-each-ref", "--contains", strings.TrimSpace(old), "--format=%(refname)", "refs/bottles"); !strings.Contains(got, "/gone\n") || !strings.Contains(got, "/@was/"+old) {
+		t.Errorf("got %s", got)
+	}
+	if got := h.git("for-each-ref", "refs/tags"); got != "" {
+		t.Errorf("a tag came along: %s", got)
+	}
+}
+
 // Attack E1, E5: both repositories name programs in configuration, hooks and attributes; the
 // bottle's has files that would do harm when checked out. A pull runs none of them.
 func TestAttackE5_APullRunsNothing(t *testing.T) {

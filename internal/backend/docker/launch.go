@@ -75,7 +75,7 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	if err != nil {
 		return nil, err
 	}
-	return d.bringUp(ctx, p, needs, log)
+	return d.bringUp(ctx, p, needs, log, say)
 }
 
 func (d *Driver) continueLog(identity string) (log control.Log, err error) {
@@ -141,7 +141,7 @@ func (d *Driver) agentImage(ctx context.Context, p Plan, say bottle.Progress) (i
 
 // bringUp creates and starts both containers side by side. Neither waits for the
 // other: until egress answers, the guest holds connections back.
-func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log control.Log) (*Bottle, error) {
+func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log control.Log, say bottle.Progress) (*Bottle, error) {
 	archive, err := p.provision(needs)
 	if err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log contro
 		return named("sidecar bundle", needs.binaries, err)
 	})
 	group.Go(func() error {
-		return named("agent's container", needs.binaries, d.startAgent(grouped, p, needs, archive, b.agent))
+		return named("agent's container", needs.binaries, d.startAgent(grouped, p, needs, archive, b.agent, say))
 	})
 	if err := group.Wait(); err != nil {
 		b.letGo()
@@ -191,7 +191,7 @@ func (p Plan) provision(needs supplies) (*provision.Archive, error) {
 
 // startAgent creates the agent's container, fills it, and starts it with its output
 // already connected, so that no byte is lost.
-func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive *provision.Archive, a *agent) error {
+func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive *provision.Archive, a *agent, say bottle.Progress) error {
 	profile, err := seccompProfile()
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive
 	if err := d.copyArchive(ctx, a.id, archive); err != nil {
 		return err
 	}
-	if err := d.copyRepository(ctx, p, a.id); err != nil {
+	if err := d.copyRepository(ctx, p, a.id, say); err != nil {
 		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, answerLimit) // for the answer; the stream lasts
@@ -244,11 +244,15 @@ func (d *Driver) copyArchive(ctx context.Context, id string, archive *provision.
 	return err
 }
 
+// patience is how long a start may be silent about a repository that takes its time.
+const patience = 2 * time.Second
+
 // copyRepository brings the repository at hand into the workspace.
-func (d *Driver) copyRepository(ctx context.Context, p Plan, id string) (err error) {
+func (d *Driver) copyRepository(ctx context.Context, p Plan, id string, say bottle.Progress) (err error) {
 	if p.Source == nil {
 		return nil
 	}
+	defer time.AfterFunc(patience, func() { say.Say("bringing " + p.Source.Root + " along; that takes longer the more history it has") }).Stop()
 	packed, remove, err := provision.PackRepository(ctx, *p.Source, p.Git)
 	if err != nil {
 		return err

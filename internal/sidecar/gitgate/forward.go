@@ -82,7 +82,9 @@ func (m *mirror) send(ctx context.Context, objects []string, updates []policy.Re
 // "!\tfrom:to\t[rejected] (reason)". Where two were at it at the same instant it says no more
 // than that it failed, and why before.
 func answer(porcelain string, said []string, otherwise error) error {
-	overtaken := slices.ContainsFunc(said, func(line string) bool { return strings.Contains(line, "cannot lock ref") && strings.Contains(line, "but expected") })
+	overtaken := slices.ContainsFunc(said, func(line string) bool {
+		return strings.Contains(line, "cannot lock ref") && strings.Contains(line, "but expected")
+	})
 	var all []string
 	for line := range strings.Lines(porcelain) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
