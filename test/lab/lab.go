@@ -65,7 +65,7 @@ func NewKey() string {
 
 // Gateway is an address of this host that containers reach: the default bridge's, or
 // loopback where the engine is not on this host's own kernel. An engine that has just been
-// installed does not name the address, only its device.
+// installed does not name the address, only its device, and some only the network.
 func Gateway(ctx context.Context, engine *client.Client) (string, error) {
 	bridge, err := engine.NetworkInspect(ctx, "bridge", client.NetworkInspectOptions{})
 	if err != nil {
@@ -73,7 +73,7 @@ func Gateway(ctx context.Context, engine *client.Client) (string, error) {
 	}
 	addresses := addressesOf(bridge.Network.Options["com.docker.network.bridge.name"])
 	for _, config := range bridge.Network.IPAM.Config {
-		addresses = append(addresses, config.Gateway)
+		addresses = append(addresses, config.Gateway, addressIn(config.Subnet))
 	}
 	for _, address := range addresses {
 		if !address.Is4() {
@@ -100,6 +100,17 @@ func addressesOf(device string) []netip.Addr {
 		}
 	}
 	return all
+}
+
+// addressIn is this host's own address in a network; the zero address if it has none.
+func addressIn(network netip.Prefix) netip.Addr {
+	all, _ := net.InterfaceAddrs()
+	for _, a := range all {
+		if own, err := netip.ParsePrefix(a.String()); err == nil && network.Contains(own.Addr()) {
+			return own.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // furnish writes the manifest: bottle dev and agent claude.
