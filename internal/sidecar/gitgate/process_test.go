@@ -82,10 +82,12 @@ func newVictim(l *lab) *victim {
 // begin starts it.
 func (v *victim) begin() {
 	v.t.Helper()
-	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		v.t.Fatal(err)
 	}
+	syscall.CloseOnExec(pair[0])
+	syscall.CloseOnExec(pair[1])
 	ours, theirs := os.NewFile(uintptr(pair[0]), "desk"), os.NewFile(uintptr(pair[1]), "link")
 	conn, err := net.FileConn(ours)
 	if err != nil {
