@@ -43,6 +43,7 @@ func gitConfig(id manifest.GitIdentity, repositories []bottle.Repository) string
 	if id.Email != "" {
 		section("user", "email = "+quoted(id.Email))
 	}
+	section("url "+quoted(gateURL), "insteadOf = git://") // which has no other way out; the gate says how to ask
 	for _, r := range repositories {
 		var lines []string
 		for _, spelling := range r.Address.Spellings() {
@@ -68,6 +69,7 @@ func GitNote(repositories []bottle.Repository) string {
 	for _, r := range repositories {
 		_, _ = fmt.Fprintf(b, "- %s (%s): %s\n", r.Name, r.Upstream, r.Push)
 	}
-	b.WriteString("What you push is searched for secrets, and a refusal says what to mend. \"NOT PUSHED YET\" means that the operator looks at it first.")
+	b.WriteString("What you push is searched for secrets, and a refusal says what to mend. \"NOT PUSHED YET\" means that the operator looks at it first. " +
+		"For any other repository git fails (over https with \"CONNECT tunnel failed, response 403\"): ask the operator for it.")
 	return b.String()
 }

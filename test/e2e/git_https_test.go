@@ -48,6 +48,16 @@ func TestGitThroughTheGateOverHTTPS(t *testing.T) {
 			t.Error("the bottle has the token")
 		}
 	}
+	for spelling, want := range map[string]string{
+		"git://" + gatewayName + "/widget.git": "", "git://git.example/acme/x": "git.example/acme/x is not one of this bottle's repositories (widget).",
+		"git@git.example:acme/x.git": "ask for it with ask_operator", "ssh://git.example:2222/acme/x": "ask for it with ask_operator",
+		"https://git.example/acme/x.git": "403", "http://git.example/x": "403", // egress, of which git shows no more
+	} {
+		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "git", "ls-remote", spelling)
+		if err != nil || (r.Code == 0) != (want == "") || !strings.Contains(r.Stderr, want) {
+			t.Errorf("%s: status %d, %v: %s", spelling, r.Code, err, r.Stderr)
+		}
+	}
 	server.SetPassword("expired")
 	r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", "cd /workspace/widget && git commit -q --allow-empty -m more && git push origin agent/fix")
 	if err != nil || r.Code == 0 || !strings.Contains(r.Stderr, "does not take the gate's credential") {
