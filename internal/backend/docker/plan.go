@@ -147,7 +147,7 @@ func (p Plan) describe(w io.Writer) error {
 		line("supervise", "the agent may ask for more (bot-bottle requests)")
 	}
 	for i, repo := range p.Git {
-		line(head("git", i), "%s → %s, %s", repo.Name, repo.Upstream, repo.Push)
+		line(head("git", i), "%s → %s, %s", repo.Name, repo.Upstream, pushing(repo))
 	}
 	for i, skill := range p.Skills {
 		line(head("skills", i), "%s (%s)", skill.Name, skill.Dir)
@@ -268,4 +268,12 @@ func (p Plan) secretNames() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// pushing is what becomes of pushes to a repository.
+func pushing(r bottle.Repository) string {
+	if r.SignKey == "" {
+		return r.Push.String()
+	}
+	return r.Push.String() + ", signed with " + r.SignKey
 }
