@@ -62,7 +62,7 @@ func TestAttackF6_AKilledGateForwardsNothingUnchecked(t *testing.T) {
 	v := newVictim(l)
 	work := l.clone()
 	l.git(work, "checkout", "-q", "-b", "agent/leak")
-	l.commit(work, "config.txt", "key "+l.config.Known[0].Value+"\n")
+	head := l.commit(work, "config.txt", "key "+l.config.Known[0].Value+"\n")
 	began := time.Now()
 	l.refused(work, "REFUSED", "push", "-q", "origin", "agent/leak")
 	whole := time.Since(began)
@@ -79,8 +79,10 @@ func TestAttackF6_AKilledGateForwardsNothingUnchecked(t *testing.T) {
 		if l.theirs("refs/heads/agent/leak") != "" || err == nil {
 			t.Fatalf("killed at %v: it is upstream (%v)", killedAt, err)
 		}
-		if out, err := l.try(l.upstream, "cat-file", "-e", strings.TrimSpace(l.git(work, "rev-parse", "HEAD"))); err == nil {
-			t.Fatalf("killed at %v: its objects are upstream: %s", killedAt, out)
+		for _, repository := range []string{l.upstream, filepath.Join(l.dir, "gate", "widget.git")} {
+			if _, err := l.try(repository, "cat-file", "-e", head); err == nil {
+				t.Fatalf("killed at %v: its objects are in %s", killedAt, filepath.Base(repository))
+			}
 		}
 	}
 	v.sound()
