@@ -26,7 +26,7 @@ func TestKilledInTheMiddleOfAPush(t *testing.T) {
 	whole := time.Since(began)
 	random := rand.New(rand.NewPCG(4, 2))
 	var before, arrived int
-	for i := range 8 {
+	for i := range 5 {
 		old := l.theirs("refs/heads/agent/fix")
 		head := l.commit(work, "main.go", fmt.Sprintf("package main // %d\n%s", i, strings.Repeat("// and so on\n", 1000)))
 		killedAt := time.Duration(random.Int64N(int64(whole)))
@@ -67,7 +67,7 @@ func TestAttackF6_AKilledGateForwardsNothingUnchecked(t *testing.T) {
 	l.refused(work, "REFUSED", "push", "-q", "origin", "agent/leak")
 	whole := time.Since(began)
 	random := rand.New(rand.NewPCG(6, 6))
-	for range 6 {
+	for range 4 {
 		killedAt := time.Duration(random.Int64N(int64(whole)))
 		ended := make(chan error, 1)
 		go func() { _, err := l.try(work, "push", "-q", "origin", "agent/leak"); ended <- err }()
