@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"bytes"
+	"compress/bzip2"
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
@@ -16,7 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// inflate searches what is compressed inside a view: gzip, zlib, zstd and the members
+// inflate searches what is compressed inside a view: gzip, zlib, zstd, bzip2 and the members
 // of a zip archive, wherever one begins. What turns out to be none ends soon.
 func (c *scan) inflate(v *view, depth int) {
 	if depth <= 0 {
@@ -30,8 +31,8 @@ func (c *scan) inflate(v *view, depth int) {
 			ended, begun := false, f.name == "zstd"
 			if body := f.deflated(v.data[at:]); body != nil {
 				ended, begun = c.deflated(v.child(f.name, nil, nil), body, depth-1), true
-			} else if begun {
-				c.zstd(v.child(f.name, nil, nil), v.data[at:], depth-1)
+			} else {
+				c.other(f.name, v, at, depth-1)
 			}
 			if !ended {
 				c.goesOn(v, f.name, at, begun)
@@ -81,6 +82,35 @@ func (c *scan) deflated(v *view, body []byte, depth int) (ended bool) {
 	return from.Len() > 0
 }
 
+// other searches what is compressed otherwise than by deflate, or not at all.
+func (c *scan) other(name string, v *view, at, depth int) {
+	switch name {
+	case "zstd":
+		c.zstd(v.child(name, nil, nil), v.data[at:], depth)
+	case "bzip2":
+		c.bzip2(v.child(name, nil, nil), v.data[at:], depth)
+	case "zip":
+		if b := v.data[at:]; len(b) >= zipFixed { // its name stands before it, with nothing between
+			if size, deflate := zipSize(b); !deflate && size < len(b) {
+				c.search(v.part(at+size, min(len(v.data), at+size+maxToken)))
+			}
+		}
+	}
+}
+
+// bzip2Block is how a block begins, and bzip2Table what a decompressor makes room for.
+const (
+	bzip2Block = "1AY&SY"
+	bzip2Table = 4 * 900_000
+)
+
+func (c *scan) bzip2(v *view, data []byte, depth int) {
+	if len(data) < 10 || string(data[4:10]) != bzip2Block || !c.work(bzip2Table) {
+		return
+	}
+	c.stream(v, bzip2.NewReader(bytes.NewReader(data)), depth)
+}
+
 func (c *scan) zstd(v *view, data []byte, depth int) {
 	r, err := newZstd(bytes.NewReader(data))
 	if err != nil || !c.work(1024) {
@@ -97,11 +127,12 @@ type format struct {
 	deflated    func([]byte) []byte // what is behind the header, nil if that is no deflate
 }
 
-func formats() [4]format {
-	return [4]format{
+func formats() [5]format {
+	return [5]format{
 		{"gzip", "\x1f\x8b\x08", 1, gzipBody},
 		{"zstd", "\x28\xb5\x2f\xfd", 1, func([]byte) []byte { return nil }},
 		{"zip", "PK\x03\x04", 2, zipBody},
+		{"bzip2", "BZh", 1, func([]byte) []byte { return nil }},
 		{"zlib", "\x78", 0, zlibBody},
 	}
 }

@@ -121,6 +121,7 @@ type Finding struct {
 	Start, End int      // in the data; both -1 when it is in no one place there
 	Encoding   []string // outermost first
 	Action     Action
+	Digest     uint64 // of what was found, under a key of this process: the same for the same; 0 where it was put together
 }
 
 // Scanner finds secrets. It may be used concurrently. It is a function, so that no way of
@@ -248,6 +249,15 @@ func (e *engine) action(rule string) Action {
 func (s *Scanner) Scan(ctx context.Context, in Input) ([]Finding, error) {
 	c := s.engine().newScan(ctx, in)
 	c.document()
+	return c.done()
+}
+
+// ScanInside searches only what is compressed inside of data: what a stream, which sees one
+// window of it at a time, cannot.
+func (s *Scanner) ScanInside(ctx context.Context, in Input) ([]Finding, error) {
+	c := s.engine().newScan(ctx, in)
+	c.inflate(&view{data: in.Data}, c.depth)
+	c.together(c.pieces)
 	return c.done()
 }
 

@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"bytes"
+	"hash/maphash"
 	"slices"
 )
 
@@ -143,6 +144,9 @@ func (c *scan) report(v *view, rule, name string, start, end int, turned string)
 		f.Encoding = append(f.Encoding, turned)
 	}
 	f.Start, f.End = v.locate(start, end)
+	if start < end && end <= len(v.data) {
+		f.Digest = maphash.Bytes(c.seed, v.data[start:end])
+	}
 	if slices.ContainsFunc(c.findings, func(old Finding) bool { return old.covers(f) }) {
 		return
 	}
@@ -155,6 +159,9 @@ func (c *scan) report(v *view, rule, name string, start, end int, turned string)
 
 // covers reports whether f says nothing that old does not.
 func (old Finding) covers(f Finding) bool {
+	if f.Start < 0 && old.Digest != f.Digest {
+		return false // another one that is in no one place
+	}
 	return old.Rule == f.Rule && old.Name == f.Name && old.Start <= f.Start && old.End >= f.End && (f.Start >= 0 || old.Start < 0)
 }
 
