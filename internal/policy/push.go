@@ -156,9 +156,31 @@ func oddName(short string) error {
 		return errors.New("its name could be taken for something else")
 	}
 	for i := range len(short) {
-		if c := short[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"'$&();<>|!{}%`+"`", c) >= 0 {
+		if c := short[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"'$&();<>|!{}%:~^?*[\`+"`", c) >= 0 {
 			return errors.New("its name holds more than letters, digits and . _ - + = @ # , /")
 		}
+	}
+	for part := range strings.SplitSeq(short, "/") {
+		if part == "" || part[0] == '.' || strings.HasSuffix(part, ".") || strings.HasSuffix(part, ".lock") || strings.Contains(part, "..") {
+			return errors.New("its name has a part that git keeps for itself: an empty one, one with .. in it, one that begins or ends with . or ends with .lock")
+		}
+	}
+	return nil
+}
+
+// CheckTogether says why updates do not go together: a ref that is named twice, or two that
+// differ in nothing but case.
+func CheckTogether(updates []RefUpdate) error {
+	seen := make(map[string]string, len(updates))
+	for _, u := range updates {
+		folded := strings.ToLower(u.Ref)
+		switch other, known := seen[folded]; {
+		case known && other == u.Ref:
+			return errors.New("it names a ref twice")
+		case known:
+			return errors.New("it names two refs that differ in nothing but case")
+		}
+		seen[folded] = u.Ref
 	}
 	return nil
 }
