@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -21,7 +21,9 @@ import (
 // checker looks at what a push brings. It may be used concurrently.
 type checker struct {
 	scanner *dlp.Scanner
-	author  person // whose commits they must be; zero for anybody's
+	inside  *dlp.Scanner // of what is in a large archive
+	author  person       // whose commits they must be; zero for anybody's
+	large   sync.Mutex   // held while a large file is in memory
 }
 
 func newChecker(c control.GitConfig) (*checker, error) {
@@ -37,7 +39,11 @@ func newChecker(c control.GitConfig) (*checker, error) {
 		actions[rule] = action
 	}
 	scanner, err := dlp.New(dlp.Options{Known: known, Actions: actions})
-	return &checker{scanner, person{c.Name, c.Email}}, err
+	if err != nil {
+		return nil, err
+	}
+	inside, err := dlp.New(dlp.Options{Known: known, Actions: actions, Budget: insideBudget, CacheSize: -1})
+	return &checker{scanner: scanner, inside: inside, author: person{c.Name, c.Email}}, err
 }
 
 // finding is a secret in what is pushed. It never holds the secret.
@@ -61,8 +67,7 @@ type inspection struct {
 	tagged   bool     // it brings annotated tags
 
 	mu    sync.Mutex
-	trees map[string][]entry
-	names map[string]bool
+	shape *shape
 }
 
 // change is a file that a commit changes.
@@ -75,14 +80,15 @@ func (c *checker) inspect(ctx context.Context, g git, tips []string, refs []stri
 	if err != nil {
 		return nil, err
 	}
-	in := &inspection{objects: len(objects), trees: make(map[string][]entry), names: make(map[string]bool)}
-	if err := c.scan(ctx, g, objects, in); err != nil {
+	in := &inspection{objects: len(objects), shape: newShape()}
+	memory := dlp.NewMemory(256) // of parts of a value that are apart
+	if err := c.scan(ctx, g, objects, in, memory); err != nil {
 		return nil, err
 	}
-	if err := in.bounded(); err != nil {
+	if err := in.shape.bounded(); err != nil {
 		return nil, err
 	}
-	if err := c.scanNames(ctx, in, refs); err != nil {
+	if err := c.scanNames(ctx, in, refs, memory); err != nil {
 		return nil, err
 	}
 	if in.changed, err = g.changes(ctx, in.commits); err != nil {
@@ -93,92 +99,67 @@ func (c *checker) inspect(ctx context.Context, g git, tips []string, refs []stri
 
 // scan reads and searches the objects. Reading is one process's work; the search is done
 // beside it.
-func (c *checker) scan(ctx context.Context, g git, objects []object, in *inspection) error {
+func (c *checker) scan(ctx context.Context, g git, objects []object, in *inspection, memory *dlp.Memory) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0) + 1)
-	memory := dlp.NewMemory(256) // of parts of a value that are apart
 	err := g.each(ctx, objects, func(o object, kind string, data []byte) error {
 		in.bytes += int64(len(data))
 		switch kind {
 		case "tree":
 			return in.tree(o, data)
 		case "commit":
-			c.commit(in, o, data)
+			if err := c.commit(in, o, data); err != nil {
+				return err
+			}
 		case "tag":
 			in.tagged = true
+			c.tag(in, o, data)
 		}
 		group.Go(func() error { return c.search(ctx, in, o, kind, data, memory) })
 		return nil
 	}, func(o object, content io.Reader, size int64) error {
 		in.bytes += size
-		return c.searchStream(ctx, in, o, content)
+		return c.searchBlob(ctx, in, o, content, size)
 	})
 	return errors.Join(group.Wait(), err)
 }
 
-func (c *checker) commit(in *inspection, o object, data []byte) {
-	made := parseCommit(o.id, data)
+func (c *checker) commit(in *inspection, o object, data []byte) error {
+	made, err := parseCommit(o.id, data)
+	if err != nil {
+		return err
+	}
 	in.commits = append(in.commits, made)
 	if len(in.commits) > maxCommits {
-		return // inspect refuses it
+		return tooMuch("it brings more than %d commits", maxCommits)
 	}
-	for _, who := range []person{made.author, made.committer} {
-		if c.author.name != "" && who.name != c.author.name || c.author.email != "" && !strings.EqualFold(who.email, c.author.email) {
-			in.strange = append(in.strange, made)
-			return
+	if !c.is(made.author) || !c.is(made.committer) {
+		in.strange = append(in.strange, made)
+	}
+	return nil
+}
+
+// is reports whether somebody is the agent.
+func (c *checker) is(who person) bool {
+	return (c.author.name == "" || who.name == c.author.name) && (c.author.email == "" || strings.EqualFold(who.email, c.author.email))
+}
+
+// tag looks at whose it is.
+func (c *checker) tag(in *inspection, o object, data []byte) {
+	head, _, _ := bytes.Cut(data, []byte("\n\n"))
+	for line := range bytes.SplitSeq(head, []byte("\n")) {
+		if tagger, ok := bytes.CutPrefix(line, []byte("tagger ")); ok && !c.is(parsePerson(string(tagger))) {
+			in.strange = append(in.strange, commit{id: o.id, author: parsePerson(string(tagger)), committer: parsePerson(string(tagger)), subject: "(a tag)"})
 		}
 	}
 }
 
 func (in *inspection) tree(o object, data []byte) error {
-	entries, err := parseTree(data, len(o.id)/2)
+	id, err := hex.DecodeString(o.id)
 	if err != nil {
-		return err
+		return errTree
 	}
-	in.trees[o.id] = entries
-	for _, e := range entries {
-		in.names[e.name] = true
-	}
-	return nil
-}
-
-// bounded refuses trees that unfold to more than anybody could check out: directories that
-// hold each other many times over (a "git bomb").
-func (in *inspection) bounded() error {
-	if len(in.commits) > maxCommits {
-		return tooMuch("it brings more than %d commits", maxCommits)
-	}
-	sizes := make(map[string]int, len(in.trees))
-	var size func(id string, depth int) (int, error)
-	size = func(id string, depth int) (int, error) {
-		if depth > maxDepth {
-			return 0, tooMuch("its directories are more than %d deep", maxDepth)
-		}
-		if n, ok := sizes[id]; ok {
-			return n, nil
-		}
-		total := 1
-		for _, e := range in.trees[id] {
-			n := 1
-			if e.dir {
-				var err error
-				if n, err = size(e.id, depth+1); err != nil {
-					return 0, err
-				}
-			}
-			if total += n; total > maxEntries {
-				return 0, tooMuch("one of its directories unfolds to more than %d files", maxEntries)
-			}
-		}
-		sizes[id] = total
-		return total, nil
-	}
-	for id := range in.trees {
-		if _, err := size(id, 0); err != nil {
-			return err
-		}
-	}
-	return nil
+	return in.shape.add(o, string(id), data)
 }
 
 func (in *inspection) found(o object, kind string, data []byte, findings []dlp.Finding) {
@@ -214,69 +195,12 @@ func unsearched(o object, kind string, err error) error {
 	return tooMuch("%s cannot be searched for secrets: %v", describe(o, kind), err)
 }
 
-// searchStream searches a large file as it comes.
-func (c *checker) searchStream(ctx context.Context, in *inspection, o object, content io.Reader) error {
-	stream, err := c.scanner.NewStream(dlp.Input{Kind: dlp.Body})
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	buffer := make([]byte, 256<<10)
-	for {
-		n, err := io.ReadFull(content, buffer)
-		findings, failed := stream.Write(ctx, buffer[:n])
-		in.found(o, "blob", nil, findings)
-		switch {
-		case failed != nil:
-			return unsearched(o, "blob", failed)
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// scanNames searches what is neither in a file nor in a message: names of files and refs.
-func (c *checker) scanNames(ctx context.Context, in *inspection, refs []string) error {
-	var names bytes.Buffer
-	for name := range in.names {
-		names.WriteString(name + "\n")
-	}
-	if err := c.searchText(ctx, in, object{path: "the name of a file"}, "tree", names.Bytes()); err != nil {
-		return err
-	}
-	for _, ref := range refs {
-		if err := c.searchText(ctx, in, object{path: "the name of a ref"}, "ref", []byte(ref)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// searchText searches in parts: a million names are more than one scan takes.
-func (c *checker) searchText(ctx context.Context, in *inspection, o object, kind string, text []byte) error {
-	for len(text) > 0 {
-		n := min(len(text), wholeBlob)
-		if end := bytes.LastIndexByte(text[:n], '\n'); end >= 0 && n < len(text) {
-			n = end + 1
-		}
-		findings, err := c.scanner.Scan(ctx, dlp.Input{Kind: dlp.Body, Data: text[:n]})
-		in.found(o, kind, nil, findings)
-		if err != nil {
-			return unsearched(o, kind, err)
-		}
-		text = text[n:]
-	}
-	return nil
-}
-
 // settle drops what was found but is upstream already, and says which commits bring the
 // rest.
 func (c *checker) settle(ctx context.Context, g git, in *inspection, tips []string) error {
 	in.findings = slices.DeleteFunc(in.findings, func(f finding) bool { return f.Action == dlp.Alert && f.kind == "blob" && f.Rule == dlp.RuleAssigned })
 	bases := in.bases()
-	kept := in.findings[:0]
+	kept, places := in.findings[:0], make(map[string]string)
 	for i, f := range in.findings {
 		if i < maxSettled && f.kind == "blob" && f.Rule != dlp.RuleKnownValue && f.Rule != dlp.RulePlaceholder {
 			old, err := c.upstreamHas(ctx, g, f, bases)
@@ -288,8 +212,14 @@ func (c *checker) settle(ctx context.Context, g git, in *inspection, tips []stri
 			}
 		}
 		if i < maxSettled {
-			f.commit = g.introducer(ctx, f, in, tips)
+			f.commit = c.introducer(ctx, g, f, in, tips)
 		}
+		place, known := places[f.object.path]
+		if !known {
+			place = c.clean(f.object.path)
+			places[f.object.path] = place
+		}
+		f.object.path = place
 		kept = append(kept, f)
 	}
 	in.findings = kept
@@ -343,11 +273,16 @@ func (c *checker) upstreamHas(ctx context.Context, g git, f finding, bases []str
 	return false, nil
 }
 
+// same reports whether the very secret that was found is in old, too.
 func (c *checker) same(ctx context.Context, old []byte, f finding) bool {
-	findings, err := c.scanner.Scan(ctx, dlp.Input{Kind: dlp.Body, Data: old})
-	return err == nil && slices.ContainsFunc(findings, func(o dlp.Finding) bool {
-		return o.Start < 0 && o.Rule == f.Rule && slices.Equal(o.Encoding, f.Encoding)
-	})
+	if f.Digest == 0 {
+		return false
+	}
+	had := &inspection{}
+	if err := c.searchBlob(ctx, had, object{}, bytes.NewReader(old), int64(len(old))); err != nil {
+		return false
+	}
+	return slices.ContainsFunc(had.findings, func(o finding) bool { return o.Rule == f.Rule && o.Digest == f.Digest })
 }
 
 // elsewhere looks for text in all files of a commit. It is named on standard input: it may
@@ -373,25 +308,28 @@ func (g git) elsewhere(ctx context.Context, commit string, text []byte) bool {
 }
 
 // introducer names the oldest of the pushed commits with an object, and its first line.
-func (g git) introducer(ctx context.Context, f finding, in *inspection, tips []string) string {
+func (c *checker) introducer(ctx context.Context, g git, f finding, in *inspection, tips []string) string {
 	id := f.object.id
-	if f.kind == "blob" {
-		stdin := strings.NewReader(strings.Join(tips, "\n") + "\n")
-		out, err := g.run(ctx, stdin, "log", "--format=%H", "-m", "--no-renames", "--find-object="+id, "--stdin", "--not", "--all")
-		lines := strings.Fields(string(out))
-		if err != nil || len(lines) == 0 {
-			return ""
+	for _, made := range slices.Backward(in.commits) {
+		if made.id == id || made.tree == id && f.kind == "tree" {
+			return c.short(made)
 		}
-		id = lines[len(lines)-1]
 	}
-	if i := slices.IndexFunc(in.commits, func(c commit) bool { return c.id == id }); i >= 0 {
-		return in.commits[i].short()
+	if f.kind != "blob" && f.kind != "tree" || id == "" {
+		return ""
+	}
+	stdin := strings.NewReader(strings.Join(tips, "\n") + "\n")
+	out, err := g.run(ctx, stdin, "log", "--format=%H", "-m", "-t", "--no-renames", "--find-object="+id, "--stdin", "--not", "--all")
+	lines := strings.Fields(string(out))
+	if err != nil || len(lines) == 0 {
+		return ""
+	}
+	id = lines[len(lines)-1]
+	if i := slices.IndexFunc(in.commits, func(made commit) bool { return made.id == id }); i >= 0 {
+		return c.short(in.commits[i])
 	}
 	return ""
 }
-
-// short names a commit for people.
-func (c commit) short() string { return fmt.Sprintf("%.10s %s", c.id, cut(printable(c.subject), 60)) }
 
 func cut(s string, n int) string {
 	if runes := []rune(s); len(runes) > n {

@@ -186,7 +186,7 @@ func refuse(w http.ResponseWriter, status int, text string) {
 }
 
 func (s *Server) undeclared(w http.ResponseWriter, place string) {
-	place = audit.Clean(place)
+	place = cut(s.checker.clean(place), 200)
 	_ = s.Events.Write(audit.Event{
 		Time: time.Now(), Bottle: s.config.Bottle, Service: string(control.GitGate), Kind: audit.Fetch, Decision: audit.Deny,
 		Repository: place, Reason: "the repository is not declared",
@@ -279,7 +279,7 @@ func (s *Server) mask(text string) string {
 	for _, value := range s.known {
 		text = strings.ReplaceAll(text, value, "[masked]")
 	}
-	return text
+	return s.checker.clean(text)
 }
 
 // writeFile writes a file of the gate's own.

@@ -36,6 +36,11 @@ type errTooMuch struct{ what string }
 
 func (e *errTooMuch) Error() string { return e.what }
 
+// tooOdd is for the client, too: what git reads, but does not write.
+func tooOdd(format string, args ...any) error {
+	return &errTooMuch{"it brings " + fmt.Sprintf(format, args...) + ", which git does not write: make those commits with git"}
+}
+
 func tooMuch(format string, args ...any) error { return &errTooMuch{fmt.Sprintf(format, args...)} }
 
 // newObjects lists what is reachable from tips and from no ref of the mirror: all that the
@@ -196,22 +201,27 @@ type person struct{ name, email string }
 
 func (p person) String() string { return p.name + " <" + p.email + ">" }
 
-// parseCommit reads a commit that git's fsck has passed.
-func parseCommit(id string, data []byte) commit {
+// parseCommit reads a commit that git's fsck has passed. That lets some headers come
+// twice, of which others may read the second.
+func parseCommit(id string, data []byte) (commit, error) {
 	c := commit{id: id}
 	head, message, _ := strings.Cut(string(data), "\n\n")
+	times := make(map[string]int, 4)
 	for line := range strings.SplitSeq(head, "\n") {
 		key, value, _ := strings.Cut(line, " ")
-		switch {
-		case key == "tree" && c.tree == "":
+		switch times[key]++; key {
+		case "tree":
 			c.tree = value
-		case key == "parent":
+		case "parent":
 			c.parents = append(c.parents, value)
-		case key == "author" && c.author == person{}:
+		case "author":
 			c.author = parsePerson(value)
-		case key == "committer" && c.committer == person{}:
+		case "committer":
 			c.committer = parsePerson(value)
 		}
+	}
+	if times["tree"] != 1 || times["author"] != 1 || times["committer"] != 1 {
+		return c, tooOdd("a commit without a tree, an author or a committer, or with two")
 	}
 	for line := range strings.SplitSeq(message, "\n") {
 		if line = strings.TrimSpace(line); line != "" {
@@ -219,7 +229,7 @@ func parseCommit(id string, data []byte) commit {
 			break
 		}
 	}
-	return c
+	return c, nil
 }
 
 // parsePerson reads "name <email> time zone".
@@ -227,26 +237,4 @@ func parsePerson(s string) person {
 	name, rest, _ := strings.Cut(s, "<")
 	email, _, _ := strings.Cut(rest, ">")
 	return person{strings.TrimSpace(name), strings.TrimSpace(email)}
-}
-
-// entry is one of a tree.
-type entry struct {
-	dir  bool
-	name string
-	id   string
-}
-
-// parseTree reads a tree: "mode name\0id" again and again.
-func parseTree(data []byte, idSize int) ([]entry, error) {
-	var all []entry
-	for len(data) > 0 {
-		mode, rest, ok := bytes.Cut(data, []byte(" "))
-		name, rest, ok2 := bytes.Cut(rest, []byte{0})
-		if !ok || !ok2 || len(rest) < idSize {
-			return nil, errors.New("git cannot read a tree that was pushed")
-		}
-		all = append(all, entry{dir: string(mode) == "40000" || string(mode) == "040000", name: string(name), id: fmt.Sprintf("%x", rest[:idSize])})
-		data = rest[idSize:]
-	}
-	return all, nil
 }

@@ -259,23 +259,24 @@ func (p *push) readUpdates(ctx context.Context, g git, v *verdict, lines string)
 			return fmt.Errorf("it changes more than %d refs at once", maxRefs)
 		}
 		u := policy.RefUpdate{Ref: fields[2], Old: orNone(fields[0]), New: orNone(fields[1])}
+		name := p.server.checker.clean(u.Ref)
 		if u.Old != p.mirror.refs.IDs[u.Ref] {
-			v.refuse("%s has moved upstream meanwhile: fetch, and push again", printable(u.Ref))
+			v.refuse("%s has moved upstream meanwhile: fetch, and push again", name)
 			continue
 		}
 		if err := g.resolve(ctx, &u); err != nil {
-			v.refuse("%s: %v", printable(u.Ref), err)
+			v.refuse("%s: %v", name, err)
 			continue
 		}
 		if err := p.mirror.Push.CheckUpdate(u, p.mirror.refs); err != nil {
-			v.refuse("%s: %v", printable(u.Ref), err)
+			v.refuse("%s: %v", name, err)
 		}
 		v.updates = append(v.updates, u)
 	}
 	if len(v.updates) == 0 && len(v.refused) == 0 {
 		return errors.New("it changes nothing")
 	}
-	return nil
+	return policy.CheckTogether(v.updates)
 }
 
 // orNone turns git's id for nothing into none.
@@ -359,10 +360,14 @@ func (f finding) String() string {
 	if len(f.Encoding) > 0 {
 		what += " in " + strings.Join(f.Encoding, " in ")
 	}
-	where := printable(f.object.path)
+	where := f.object.path
 	switch {
 	case f.kind == "commit" || f.kind == "tag":
 		where = fmt.Sprintf("%s %.10s itself (message or names)", f.kind, f.object.id)
+	case f.kind == "tree":
+		where = fmt.Sprintf("the name of a file (%s)", where)
+	case f.kind == "ref":
+		where = fmt.Sprintf("the name of a ref (%s)", where)
 	case f.line > 0:
 		where += fmt.Sprintf(":%d", f.line)
 	}
@@ -383,7 +388,8 @@ func (p *push) judgePeople(v *verdict) {
 			v.refuse("%d more commits carry another name", len(v.seen.strange)-i)
 			break
 		}
-		v.refuse("commit %s is by %s and %s, not by %s", c.short(), cut(printable(c.author.String()), 80), cut(printable(c.committer.String()), 80), want)
+		check := p.server.checker
+		v.refuse("commit %s is by %s and %s, not by %s", check.short(c), cut(check.clean(c.author.String()), 80), cut(check.clean(c.committer.String()), 80), want)
 	}
 	v.advise("Commits from this bottle carry its agent's name. To set it: git rebase -r UPSTREAM --exec 'git commit --amend --no-edit --reset-author'")
 }
@@ -402,9 +408,9 @@ func (p *push) judgePaths(v *verdict) {
 	for _, path := range order {
 		switch worst[path] {
 		case policy.HoldPath:
-			v.held = append(v.held, "it changes "+cut(printable(path), 120))
+			v.held = append(v.held, "it changes "+cut(p.server.checker.clean(path), 120))
 		case policy.RefusePath:
-			v.refuse("%s may not be changed from here", cut(printable(path), 120))
+			v.refuse("%s may not be changed from here", cut(p.server.checker.clean(path), 120))
 		}
 	}
 }
@@ -415,7 +421,7 @@ func (p *push) record(v *verdict, decision, reason string) {
 		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent,
 	}
 	for _, u := range v.updates {
-		update := audit.Update{Ref: u.Ref, Old: u.Old, New: u.New, Forced: u.Forced}
+		update := audit.Update{Ref: p.server.checker.clean(u.Ref), Old: u.Old, New: u.New, Forced: u.Forced}
 		if i := slices.IndexFunc(v.renamed, func(r policy.RefUpdate) bool { return r.Ref == u.Ref }); i >= 0 {
 			update.Pushed = v.renamed[i].Old
 		}
