@@ -110,6 +110,12 @@ func orNothing(globs []string) string {
 	return strings.Join(globs, ", ")
 }
 
+// Protects reports whether a ref is a protected branch.
+func (p Push) Protects(ref string, have Refs) bool {
+	branch, isBranch := strings.CutPrefix(ref, "refs/heads/")
+	return isBranch && p.protects(branch, ref, have)
+}
+
 func (p Push) protects(branch, ref string, have Refs) bool {
 	globs := p.Protect
 	if globs == nil {
@@ -189,7 +195,11 @@ func objectID(s string) bool {
 	return (len(s) == 40 || len(s) == 64) && strings.Trim(strings.ToLower(s), "0123456789abcdef") == ""
 }
 
+// matchRef: what ends in "/**" are the refs below, not one of that very name.
 func matchRef(glob, ref string) bool {
+	if strings.HasSuffix(glob, "/**") {
+		glob += "/*"
+	}
 	return matchPath(strings.Split(glob, "/"), strings.Split(ref, "/"), matchText)
 }
 
