@@ -31,7 +31,7 @@ func TestAttackF1_ByGit(t *testing.T) {
 		"--delete origin agent/fix":                             "may not be deleted",
 		"origin :agent/fix":                                     "may not be deleted",
 		"origin :main":                                          "none of those that may be pushed",
-		"--prune origin refs/heads/none/*":                      "REFUSED",
+		"--prune origin refs/heads/agent/*:refs/heads/*":        "REFUSED",
 		"origin v1":                                             "none of those that may be pushed",
 		"--tags origin":                                         "REFUSED",
 		"origin HEAD:main":                                      "none of those that may be pushed",

@@ -2,6 +2,8 @@ package gitgate
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // backendCall is one request for git http-backend.
@@ -33,18 +36,26 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 		"REQUEST_METHOD=" + r.Method, "REMOTE_USER=bottle", "REMOTE_ADDR=127.0.0.1", "GATEWAY_INTERFACE=CGI/1.1", "SERVER_PROTOCOL=HTTP/1.1",
 		"CONTENT_TYPE=" + contentType(r, call.path),
 	}, call.extra...)
-	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
-		g.extra = append(g.extra, "HTTP_CONTENT_ENCODING=gzip")
-	}
 	if protocol := r.Header.Get("Git-Protocol"); plainWord(protocol) {
 		g.extra = append(g.extra, "GIT_PROTOCOL="+protocol)
 	}
-	if r.ContentLength > 0 {
-		g.extra = append(g.extra, "CONTENT_LENGTH="+strconv.FormatInt(r.ContentLength, 10))
+	// The length of the body is not told: git http-backend spins when less comes.
+	ctx, cancel := context.WithTimeout(r.Context(), maxOperation)
+	defer cancel()
+	client := &patient{ResponseController: http.NewResponseController(w), limit: s.patience}
+	_ = client.EnableFullDuplex() // git may answer before it has read all
+	body := &counted{failed: cancel, Reader: client.reader(http.MaxBytesReader(w, r.Body, limitOf(call.path)))}
+	stdin, err := unpacked(r, body, limitOf(call.path))
+	if err == nil && call.path == receivePack {
+		stdin, err = checkCommands(stdin)
 	}
-	body := &counted{Reader: http.MaxBytesReader(w, r.Body, limitOf(call.path))}
-	c := g.command(r.Context(), "http-backend")
-	c.Stdin = body
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		refuse(w, http.StatusForbidden, "bot-bottle: REFUSED: "+err.Error())
+		return body.n.Load(), 0
+	}
+	c := g.command(ctx, "http-backend")
+	c.Stdin = stdin
 	complaint := &bounded{most: 16 << 10, tail: true}
 	c.Stderr = complaint
 	pipe, err := c.StdoutPipe()
@@ -56,18 +67,34 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 		refuse(w, http.StatusInternalServerError, "bot-bottle: git does not start")
 		return 0, 0
 	}
-	defer func() { // what it still does, nobody waits for
-		_ = pipe.Close()
-		if err := c.Wait(); err != nil {
-			s.Log.Info("git ended badly", "verb", call.path, "err", err, "said", printable(complaint.String()))
-		}
-	}()
-	sent, err := relayCGI(w, pipe)
+	sent, err := relayCGI(w, client, pipe)
 	if err != nil {
-		_ = killGroup(c.Process)
+		cancel() // what it still does, nobody waits for
 	}
+	_ = pipe.Close()
+	if err := c.Wait(); err != nil {
+		s.Log.Info("git ended badly", "verb", call.path, "err", err, "said", printable(complaint.String()))
+	}
+	endGroup(c.Process)
 	return body.n.Load(), sent
 }
+
+// patient bounds how long a client may take to send something, or to take it.
+type patient struct {
+	*http.ResponseController
+	limit time.Duration
+}
+
+func (p *patient) reader(body io.Reader) io.Reader {
+	return readerFunc(func(b []byte) (int, error) {
+		_ = p.SetReadDeadline(time.Now().Add(p.limit))
+		return body.Read(b)
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 func limitOf(path string) int64 {
 	if path == receivePack {
@@ -90,7 +117,7 @@ func plainWord(s string) bool {
 }
 
 // relayCGI passes a CGI program's answer on, as it comes.
-func relayCGI(w http.ResponseWriter, from io.Reader) (int64, error) {
+func relayCGI(w http.ResponseWriter, client *patient, from io.Reader) (int64, error) {
 	buffered := bufio.NewReaderSize(from, 64<<10)
 	header, err := textproto.NewReader(buffered).ReadMIMEHeader()
 	if err != nil {
@@ -110,28 +137,36 @@ func relayCGI(w http.ResponseWriter, from io.Reader) (int64, error) {
 		}
 	}
 	w.WriteHeader(code)
-	return io.Copy(flushed{w}, buffered)
+	return io.Copy(flushed{w, client}, buffered)
 }
 
 // flushed sends each write at once: git tells of its progress.
-type flushed struct{ http.ResponseWriter }
+type flushed struct {
+	io.Writer
+	client *patient
+}
 
 func (f flushed) Write(p []byte) (int, error) {
-	n, err := f.ResponseWriter.Write(p)
+	_ = f.client.SetWriteDeadline(time.Now().Add(f.client.limit))
+	n, err := f.Writer.Write(p)
 	if err == nil {
-		err = http.NewResponseController(f.ResponseWriter).Flush()
+		err = f.client.Flush()
 	}
 	return n, err
 }
 
-// counted counts what is read.
+// counted counts what is read, and tells of a body that does not come to its end.
 type counted struct {
 	io.Reader
-	n atomic.Int64 // exec may still read when the program has ended
+	failed func()
+	n      atomic.Int64 // exec may still read when the program has ended
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.n.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.failed()
+	}
 	return n, err
 }

@@ -1,7 +1,6 @@
 package gitgate
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/hex"
@@ -63,19 +62,17 @@ type inspection struct {
 	commits  []commit // newest first
 	findings []finding
 	strange  []commit // by somebody else than the agent
-	changed  []change // paths, by commit
+	changed  []change // paths that were asked about, by commit
 	tagged   bool     // it brings annotated tags
 
 	mu    sync.Mutex
 	shape *shape
 }
 
-// change is a file that a commit changes.
-type change struct{ commit, path string }
-
-// inspect looks at every object that is new with tips. An error that is a *errTooMuch is
+// inspect looks at every object that is new with tips, and at who changes the paths that
+// asked names. An error that is a *errTooMuch is
 // for the client.
-func (c *checker) inspect(ctx context.Context, g git, tips []string, refs []string) (*inspection, error) {
+func (c *checker) inspect(ctx context.Context, g git, tips []string, refs []string, asked func(path string) bool) (*inspection, error) {
 	objects, err := g.newObjects(ctx, tips)
 	if err != nil {
 		return nil, err
@@ -91,7 +88,7 @@ func (c *checker) inspect(ctx context.Context, g git, tips []string, refs []stri
 	if err := c.scanNames(ctx, in, refs, memory); err != nil {
 		return nil, err
 	}
-	if in.changed, err = g.changes(ctx, in.commits); err != nil {
+	if in.changed, err = g.changes(ctx, in.commits, asked); err != nil {
 		return nil, err
 	}
 	return in, c.settle(ctx, g, in, tips)
@@ -336,63 +333,4 @@ func cut(s string, n int) string {
 		return string(runes[:n-1]) + "…"
 	}
 	return s
-}
-
-// changes lists the files that each commit changes; of a merge, those that it has otherwise
-// than all of its parents.
-func (g git) changes(ctx context.Context, commits []commit) ([]change, error) {
-	var stdin strings.Builder
-	for _, c := range commits {
-		stdin.WriteString(c.id + "\n")
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c := g.command(ctx, "diff-tree", "--stdin", "-r", "-c", "--root", "-z", "--raw", "--no-renames", "--no-ext-diff")
-	c.Stdin = strings.NewReader(stdin.String())
-	complaint := &bounded{most: 4 << 10, tail: true}
-	c.Stderr = complaint
-	pipe, err := c.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
-	all, failed := parseChanges(bufio.NewReaderSize(pipe, 256<<10))
-	if failed != nil {
-		cancel()
-	}
-	if err := c.Wait(); err != nil && failed == nil {
-		failed = &gitError{"diff-tree", err, complaint.String()}
-	}
-	return all, failed
-}
-
-// parseChanges reads diff-tree's raw output (git-diff-tree(1)): a commit's id, then for each
-// file what begins with a colon, and its path.
-func parseChanges(out *bufio.Reader) ([]change, error) {
-	var all []change
-	commit, isPath := "", false
-	for {
-		word, err := out.ReadString(0)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		word = strings.TrimSuffix(word, "\x00")
-		switch {
-		case isPath:
-			all = append(all, change{commit, word})
-			isPath = false
-		case strings.HasPrefix(word, ":"):
-			isPath = true
-		default:
-			commit = strings.TrimSpace(word)
-		}
-		if len(all) > maxEntries {
-			return nil, tooMuch("it changes more than %d files", maxEntries)
-		}
-	}
 }

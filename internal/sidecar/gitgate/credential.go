@@ -155,6 +155,14 @@ func writeLocal(o Options) error {
 	directory = *
 [protocol]
 	allow = never
+[gpg]
+	program = /bin/false
+[gpg "ssh"]
+	program = /bin/false
+[gpg "x509"]
+	program = /bin/false
+[uploadpackfilter "sparse:oid"]
+	allow = false
 [gc]
 	auto = 0
 [maintenance]

@@ -50,8 +50,8 @@ func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Dir, c.Env = g.dir, g.env()
 	c.SysProcAttr = attributes()
-	c.Cancel = func() error { return killGroup(c.Process) }
-	c.WaitDelay = 5 * time.Second
+	c.Cancel = func() error { return signalGroup(c.Process, syscall.SIGTERM) } // git takes its unfinished files away
+	c.WaitDelay = grace
 	return c
 }
 
@@ -88,7 +88,7 @@ func (e *gitError) Error() string {
 	var said []string
 	for line := range strings.Lines(e.stderr) {
 		line = printable(strings.TrimSpace(line))
-		if line == "" || strings.HasPrefix(line, "Please make sure you have") || line == "and the repository exists." {
+		if line == "" || strings.HasPrefix(line, "Load key ") || strings.HasPrefix(line, "Please make sure you have") || line == "and the repository exists." {
 			continue
 		}
 		said = append(said, strings.TrimPrefix(strings.TrimPrefix(line, "fatal: "), "error: "))
@@ -148,10 +148,26 @@ func printable(s string) string {
 	}, s)
 }
 
-func killGroup(p *os.Process) error {
-	err := syscall.Kill(-p.Pid, syscall.SIGKILL)
+// grace is how long git may take to clean up after itself.
+const grace = 5 * time.Second
+
+func signalGroup(p *os.Process, signal syscall.Signal) error {
+	err := syscall.Kill(-p.Pid, signal)
 	if errors.Is(err, syscall.ESRCH) {
 		return os.ErrProcessDone
 	}
 	return err
+}
+
+// endGroup ends all that a process started which has itself ended: first by asking.
+func endGroup(p *os.Process) {
+	if signalGroup(p, syscall.SIGTERM) != nil {
+		return
+	}
+	for deadline := time.Now().Add(grace); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if signalGroup(p, 0) != nil {
+			return
+		}
+	}
+	_ = signalGroup(p, syscall.SIGKILL)
 }

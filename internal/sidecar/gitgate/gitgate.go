@@ -52,12 +52,16 @@ type Server struct {
 	slots   chan struct{}
 	known   []string // values that no message may repeat
 	parked  chan *held
+
+	patience time.Duration // with a client that neither sends nor reads
 }
 
-// How much runs at once.
+// How much runs at once, and for how long the gate waits for its client.
 const (
 	maxOperations = 8
 	headTimeout   = 30 * time.Second
+	idleTimeout   = 5 * time.Minute // between requests
+	stallTimeout  = 2 * time.Minute // within one
 )
 
 // New makes the gate of one bottle.
@@ -66,7 +70,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, mirrors: make(map[string]*mirror), checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held)}
+	s := &Server{Options: o, config: config, mirrors: make(map[string]*mirror), checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout}
 	for _, v := range config.Known {
 		s.hide(v.Value)
 	}
@@ -104,7 +108,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	working.Go(func() { s.warm(ctx) })
 	working.Go(func() { s.attend(ctx) })
 	server := &http.Server{
-		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}

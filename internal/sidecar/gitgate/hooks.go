@@ -138,6 +138,9 @@ var (
 )
 
 func askGate(stdin io.Reader, stderr io.Writer, getenv func(string) string) error {
+	if getenv("GIT_PUSH_CERT") != "" {
+		return errors.New("REFUSED: signed pushes do not pass: push without --signed, nothing was pushed")
+	}
 	updates, err := io.ReadAll(io.LimitReader(stdin, maxUpdates+1))
 	if err != nil || len(updates) > maxUpdates {
 		return errors.New("too many refs at once")

@@ -58,6 +58,7 @@ type lab struct {
 	url      string // of the repository at the gate
 	root     string // of the gate
 	events   *lines
+	patience time.Duration // of the gate; 0 for its own
 
 	stop func()
 }
@@ -139,6 +140,9 @@ func (l *lab) start() {
 	})
 	if err != nil {
 		l.t.Fatal(err)
+	}
+	if l.patience > 0 {
+		server.patience = l.patience
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -33,6 +33,8 @@ type mirror struct {
 	made      bool
 	refs      policy.Refs // what the mirror holds
 	current   bool        // refs is known to be that
+
+	receiving receiving
 }
 
 func newMirror(r control.GitRepository, c control.GitConfig, o Options) (*mirror, error) {
@@ -66,6 +68,9 @@ func (m *mirror) make(ctx context.Context) error {
 	if _, err := m.local.run(ctx, nil, "init", "--quiet", "--bare", "--template=", m.dir); err != nil {
 		return err
 	}
+	future := time.Now().Add(time.Hour)
+	sweep(filepath.Join(m.dir, "objects", "*tmp_objdir-*"), future) // of a gate that was killed
+	sweep(filepath.Join(m.dir, "objects", "pack", "*tmp_*"), future)
 	m.made = true
 	return nil
 }
@@ -143,6 +148,7 @@ func (m *mirror) take(ctx context.Context, theirs policy.Refs) error {
 		_, err := m.upstream.run(ctx, nil, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--force",
 			"--", m.Upstream, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 		if err != nil {
+			sweep(filepath.Join(m.dir, "objects", "pack", "*tmp_*"), time.Now())
 			return err
 		}
 		if err := m.look(ctx); err != nil {

@@ -42,6 +42,8 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
 	ctx, cancel := context.WithCancel(r.Context())
 	p := &push{server: s, mirror: m, ctx: ctx, started: time.Now()}
 	env, end := s.hooks.begin(p)
+	m.receiving.begin(p)
+	defer m.receiving.end(p, m.dir)
 	defer p.finish()
 	defer cancel()
 	defer end()
@@ -110,6 +112,12 @@ func (p *push) decide(q question, say func(string)) bool {
 	if err != nil {
 		say("REFUSED: " + err.Error())
 		p.record(&verdict{}, audit.Deny, err.Error())
+		return false
+	}
+	if err := p.mirror.look(ctx); err != nil { // another push may have changed refs since
+		const why = "the gate cannot read its refs"
+		say("REFUSED: " + why)
+		p.record(&verdict{}, audit.Deny, why)
 		return false
 	}
 	began := time.Now()
@@ -212,7 +220,10 @@ func (p *push) judge(ctx context.Context, g git, lines string, say func(string))
 		}
 	}
 	var err error
-	if v.seen, err = p.server.checker.inspect(ctx, g, tips, refs); err != nil {
+	if v.seen, err = p.server.checker.inspect(ctx, g, tips, refs, p.sensitive); err == nil {
+		err = p.protected(ctx, g, v)
+	}
+	if err != nil {
 		v.seen = nil
 		p.unchecked(v, err)
 		return v
@@ -392,27 +403,6 @@ func (p *push) judgePeople(v *verdict) {
 		v.refuse("commit %s is by %s and %s, not by %s", check.short(c), cut(check.clean(c.author.String()), 80), cut(check.clean(c.committer.String()), 80), want)
 	}
 	v.advise("Commits from this bottle carry its agent's name. To set it: git rebase -r UPSTREAM --exec 'git commit --amend --no-edit --reset-author'")
-}
-
-// judgePaths holds or refuses changes of paths that others act on.
-func (p *push) judgePaths(v *verdict) {
-	worst := make(map[string]policy.PathAction)
-	var order []string
-	for _, c := range v.seen.changed {
-		if _, known := worst[c.path]; !known {
-			action, _ := p.mirror.Push.PathAction(c.path)
-			worst[c.path] = action
-			order = append(order, c.path)
-		}
-	}
-	for _, path := range order {
-		switch worst[path] {
-		case policy.HoldPath:
-			v.held = append(v.held, "it changes "+cut(p.server.checker.clean(path), 120))
-		case policy.RefusePath:
-			v.refuse("%s may not be changed from here", cut(p.server.checker.clean(path), 120))
-		}
-	}
 }
 
 // record writes the push down.

@@ -1,0 +1,49 @@
+package gitgate
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// receiving are the pushes that a mirror takes in. Each has its quarantine in the mirror,
+// which git takes away, unless it is ended in the middle of its work.
+type receiving struct {
+	mu    sync.Mutex
+	since map[*push]time.Time
+}
+
+func (r *receiving) begin(p *push) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since == nil {
+		r.since = make(map[*push]time.Time)
+	}
+	r.since[p] = time.Now()
+}
+
+// end takes away what no push works on any more: what was touched last before the oldest of
+// them began.
+func (r *receiving) end(p *push, dir string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.since, p)
+	oldest := time.Now().Add(time.Hour)
+	for _, began := range r.since {
+		if began.Before(oldest) {
+			oldest = began
+		}
+	}
+	sweep(filepath.Join(dir, "objects", "*tmp_objdir-*"), oldest)
+}
+
+// sweep removes unfinished work that was touched last before some time.
+func sweep(pattern string, before time.Time) {
+	left, _ := filepath.Glob(pattern) // the pattern is ours
+	for _, path := range left {
+		if info, err := os.Lstat(path); err == nil && info.ModTime().Before(before) {
+			_ = os.RemoveAll(path)
+		}
+	}
+}
