@@ -46,6 +46,9 @@ func FindRepository(ctx context.Context, dir string, dirty bool) (Source, error)
 		return Source{}, fmt.Errorf("--cwd needs a working tree: %w", err)
 	}
 	s.Root = strings.TrimSuffix(string(out), "\n")
+	if err := s.elsewhere(ctx); err != nil {
+		return Source{}, err
+	}
 	if file := filepath.Join(s.Common, "objects", "info", "alternates"); exists(file) {
 		return Source{}, fmt.Errorf("--cwd: objects of %s are in another repository (%s): run git repack -a -d there and remove that file, or use a clone", s.Root, file)
 	}

@@ -154,7 +154,12 @@ func askGate(stdin io.Reader, stderr io.Writer, getenv func(string) string) erro
 	if err := json.NewEncoder(conn).Encode(q); err != nil {
 		return errNoGate
 	}
-	answers := json.NewDecoder(bufio.NewReader(conn))
+	return hear(conn, stderr)
+}
+
+// hear passes on what the gate says, up to its decision; nil is a yes.
+func hear(from io.Reader, stderr io.Writer) error {
+	answers := json.NewDecoder(bufio.NewReader(from))
 	for {
 		var r reply
 		if err := answers.Decode(&r); err != nil {
