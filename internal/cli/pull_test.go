@@ -1,0 +1,28 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/provision"
+)
+
+// Attack H1: names of branches, people, commits and files drive the terminal on which a pull
+// is shown: titles, clipboards, cursors, questions that answer themselves, text from right
+// to left, lines that are not the program's.
+func TestAttackH1_WhatAPullShowsIsText(t *testing.T) {
+	for _, control := range []string{"\x1b]52;c;eA==\x07", "\x1b]0;owned\x07", "\x1bP+q\x1b\\", "\x1b[6n", "\x1bc", "\u009b31m", "\x9b31m", "\u202e", "\u2066", "\r", "\x00", "\x7f", "\x08\x08", "\nrefs/heads/main  (new)"} {
+		var out bytes.Buffer
+		p := provision.Pulled{
+			Ref: "refs/bottles/x/" + control, New: strings.Repeat("1", 40), Stat: []string{" a" + control + " | 1 +"},
+			Commits: []provision.Written{{ID: strings.Repeat("1", 40), Author: "A" + control, Subject: "s" + control}},
+		}
+		if err := printPulled(&out, p); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(out.String(), "\n") != 3 || strings.ContainsAny(out.String(), "\x1b\x07\r\x00\x7f\x08\u009b\u202e\u2066") || strings.Contains(out.String(), "\x9b31m") {
+			t.Errorf("%q is shown as %q", control, out.String())
+		}
+	}
+}
