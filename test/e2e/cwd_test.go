@@ -81,9 +81,9 @@ func TestAttackD8_CwdBringsOnlyWhatIsCommitted(t *testing.T) {
 	}
 }
 
-// Attack E3: a directory whose .git points into another repository of the operator's.
-// The preflight says where the commits come from.
-func TestAttackE3_ThePreflightShowsWhereCommitsComeFrom(t *testing.T) {
+// Attack E3: a directory whose .git points into another repository of the operator's. It is
+// refused, with where it leads.
+func TestAttackE3_APointerToAnotherRepositoryIsRefused(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
 	other, here := t.TempDir(), t.TempDir()
@@ -97,7 +97,7 @@ func TestAttackE3_ThePreflightShowsWhereCommitsComeFrom(t *testing.T) {
 	}
 	c := h.Command(t.Context(), "start", "--dry-run", "--cwd", "claude")
 	c.Dir = here
-	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "whose commits are in "+filepath.Join(other, ".git")) {
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "leads to "+filepath.Join(other, ".git")) {
 		t.Errorf("got %v: %s", err, out)
 	}
 }
