@@ -20,7 +20,7 @@ func TestGitThroughTheGateOverHTTPS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const token = "ghs_Vb5nR8wQ2kXs7LdY4mTz9cPf3Hj6Ga1Ue0Ro"
+	const token = "site-Vb5nR8wQ2kXs7L"
 	server, err := githttp.Start(githttp.Options{Listen: net.JoinHostPort(gateway, "0"), Root: filepath.Dir(h.upstream), User: "agent", Password: token})
 	if err != nil {
 		t.Fatal(err)

@@ -365,7 +365,8 @@ func TestAttackG2_AStaleDigest(t *testing.T) {
 func TestAttackG11_SecretsInWordsAreMasked(t *testing.T) {
 	r := supervised(t)
 	agent := r.agent(t)
-	const token = "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" // of nobody
+	const random = "k7Qw2ZpX9LmN4vTb8RsY1cHd6FgJ3a2o1xfv"
+	const token = "ghp_" + random // of nobody
 	call(t, agent, "ask_operator", object{"question": "May I use " + token + "?", "choices": []string{"yes: " + token}}, nil)
 	shown, err := json.Marshal(r.pending(t))
 	if err != nil || bytes.Contains(shown, []byte(token)) || !bytes.Contains(shown, []byte("May I use ")) {

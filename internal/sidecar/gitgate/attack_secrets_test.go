@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	pat    = "glpat" + "\x2d" + "Zk3vQ8mT1xWc7LbN5rHd" // of a known shape, and nobody's
-	deploy = "s3cr3t-d3pl0y-t0k3n-42"                  // of the lab's bottle
+	random = "Zk3vQ8mT1xWc7LbN5rHd"
+	pat    = "glpat-" + random        // of a known shape, and nobody's
+	deploy = "s3cr3t-d3pl0y-t0k3n-42" // of the lab's bottle
 	canary = "bb-placeholder-deploy-7731"
 )
 

@@ -13,7 +13,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/test/githttp"
 )
 
-const token = "ghs_Qm7rT2vX9kLpW4nYc8Zd1sBf6Hj3Ga5Ue0Ro"
+const token = "site-Qm7rT2vX9kLpW4"
 
 // newHTTPSLab is a lab whose upstream is served over https, to whoever has the token.
 func newHTTPSLab(t *testing.T, change ...func(*control.GitConfig)) (*lab, *githttp.Server) {
