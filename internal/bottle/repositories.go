@@ -155,3 +155,14 @@ func (r *Repository) readCA() error {
 	r.Trusted = string(pem)
 	return nil
 }
+
+// FindRepository reads the files of one repository, as validation does for those that a
+// manifest declares.
+func FindRepository(r manifest.GitRepo, password secret.Value) (Repository, error) {
+	var problems Problems
+	found := findRepositories([]manifest.GitRepo{r}, map[string]secret.Value{r.Secret: password}, &problems)
+	if len(found) == 0 {
+		return Repository{}, problems
+	}
+	return found[0], nil
+}

@@ -26,6 +26,9 @@ type approval struct {
 	uses                                   int64
 	length                                 time.Duration
 	digest, secretFrom                     string
+
+	keyFrom, user string // of a new repository
+	noCredential  bool
 }
 
 func (a *App) approve() *cobra.Command {
@@ -42,6 +45,7 @@ the bottles to come; the change is shown first.`,
   bot-bottle approve k7x2m4-1 --once
   bot-bottle approve k7x2m4-1 --for 30m -y
   bot-bottle approve k7x2m4-1 --secret-from env:DEPLOY_TOKEN   # where a credential is asked for; else it is read unseen
+  bot-bottle approve k7x2m4-4 --key-from ~/.ssh/tools_ed25519  # a new repository, with a key of its own
   bot-bottle approve k7x2m4-1 --edit           # change what is granted, in $EDITOR, and look at it again`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeRequests,
@@ -56,6 +60,10 @@ the bottles to come; the change is shown first.`,
 	c.Flags().BoolVarP(&flags.yes, "yes", "y", false, "do not ask")
 	c.Flags().StringVar(&flags.digest, "digest", "", "only if this is the `digest` of what there is (requests --json)")
 	c.Flags().StringVar(&flags.secretFrom, "secret-from", "", "where the credential that is asked for comes from: env:`NAME`, file:PATH, or - for standard input")
+	c.Flags().StringVar(&flags.keyFrom, "key-from", "", "the `file` with the private key for a new ssh repository, whose host is in your known_hosts")
+	c.Flags().StringVar(&flags.user, "user", "", "the `user` that goes with --secret-from, for a new https repository")
+	c.Flags().BoolVar(&flags.noCredential, "no-credential", false, "reach a new https repository without one")
+	c.MarkFlagsMutuallyExclusive("key-from", "secret-from", "no-credential")
 	c.Flags().BoolVar(&flags.json, "json", false, "print what was granted as a JSON object")
 	c.MarkFlagsMutuallyExclusive("once", "uses", "session", "always")
 	c.MarkFlagsMutuallyExclusive("session", "for")
@@ -99,7 +107,7 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 		if flags.digest != "" && flags.digest != s.Digest {
 			return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 		}
-		_, _ = fmt.Fprint(a.Stderr, a.block(s))
+		_, _ = fmt.Fprint(a.Stderr, a.block(s)+reachText(s, flags))
 		keep, length := func() error { return nil }, d.Scope.String()
 		if flags.always {
 			change, err := a.forGood(s)
@@ -114,7 +122,14 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 				return errors.Join(err, notGranted(err))
 			}
 		}
-		if d.Secret == "" {
+		if d.Credential == nil {
+			reach, err := a.reach(ctx, s, flags)
+			if err != nil {
+				return fmt.Errorf("cannot approve %s: %w", s.ID, err)
+			}
+			d.Credential = reach
+		}
+		if d.Secret == "" && s.Kind != requests.Repo {
 			value, err := a.supply(ctx, s, flags.secretFrom)
 			if err != nil {
 				return fmt.Errorf("cannot approve %s: %w", s.ID, err)
@@ -202,33 +217,48 @@ func (a *App) done(s requests.Shown, asJSON bool, text string) error {
 	return err
 }
 
-// edit lets the operator change the routes, as JSON, in an editor of theirs.
+// edit lets the operator change what was asked for, as JSON, in an editor of theirs.
 func (a *App) edit(ctx context.Context, desk control.Client, s requests.Shown) (requests.Shown, error) {
-	if s.Kind != requests.Egress && s.Kind != requests.Secret {
-		return s, &usageError{what: "only routes can be edited", hint: "reject it with a reason, and let the agent ask again"}
+	var to requests.Change
+	var err error
+	switch s.Kind {
+	case requests.Egress, requests.Secret:
+		err = a.inEditor(ctx, s.Routes, &to.Routes)
+	case requests.Repo:
+		to.Push = &policy.Push{}
+		err = a.inEditor(ctx, policy.Push{Refs: s.Git.Push.Refs, Force: s.Git.Push.Force, Delete: s.Git.Push.Delete}, to.Push)
+	default:
+		err = &usageError{what: "only routes and refs can be edited", hint: "reject it with a reason, and let the agent ask again"}
 	}
-	before, err := json.MarshalIndent(s.Routes, "", "  ")
 	if err != nil {
 		return s, err
 	}
-	after, err := a.inEditor(ctx, before)
-	if err != nil {
-		return s, err
-	}
-	decoder := json.NewDecoder(bytes.NewReader(after))
-	decoder.DisallowUnknownFields()
-	var routes []policy.Route
-	if err := decoder.Decode(&routes); err != nil {
-		return s, fmt.Errorf("cannot read what you wrote: %w", err)
-	}
-	edited, err := desk.Edit(ctx, s.ID, s.Digest, routes)
+	edited, err := desk.Edit(ctx, s.ID, s.Digest, to)
 	if err != nil {
 		return s, fmt.Errorf("cannot edit %s: %w", s.ID, err)
 	}
 	return edited, nil
 }
 
-func (a *App) inEditor(ctx context.Context, text []byte) ([]byte, error) {
+// inEditor shows a value in the operator's editor, and reads it back into another.
+func (a *App) inEditor(ctx context.Context, from, to any) error {
+	before, err := json.MarshalIndent(from, "", "  ")
+	if err != nil {
+		return err
+	}
+	after, err := a.editText(ctx, before)
+	if err != nil {
+		return err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(after))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(to); err != nil {
+		return fmt.Errorf("cannot read what you wrote: %w", err)
+	}
+	return nil
+}
+
+func (a *App) editText(ctx context.Context, text []byte) ([]byte, error) {
 	editor := a.Getenv("VISUAL")
 	if editor == "" {
 		editor = a.Getenv("EDITOR")

@@ -44,7 +44,7 @@ func TestAttackH1_RequestsArePlain(t *testing.T) {
 func TestAttackG10_TheWholeHostIsShown(t *testing.T) {
 	a := &App{System: System{Now: time.Now}}
 	host := strings.Repeat("api.github.com.", 15) + "evil.example"
-	text := a.block(requests.Show(requests.Request{ID: "a-1", Kind: requests.Egress, State: requests.Pending, Routes: []policy.Route{{Host: host, Port: 443, Protocol: policy.HTTPS}}}, policy.Policy{}))
+	text := a.block(requests.New("a").Show(requests.Request{ID: "a-1", Kind: requests.Egress, State: requests.Pending, Routes: []policy.Route{{Host: host, Port: 443, Protocol: policy.HTTPS}}}, policy.Policy{}))
 	if !strings.Contains(text, host+":443") {
 		t.Errorf("got %s", text)
 	}

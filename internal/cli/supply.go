@@ -18,7 +18,7 @@ const maxSupplied = 64 << 10
 
 // supply gets the credential that a request asks for, "" if it asks for none.
 func (a *App) supply(ctx context.Context, s requests.Shown, from string) (string, error) {
-	if s.Kind != requests.Secret {
+	if s.Kind != requests.Secret && s.Kind != requests.Repo {
 		if from != "" {
 			return "", &usageError{what: s.ID + " asks for no credential", hint: "leave --secret-from out"}
 		}
@@ -51,7 +51,7 @@ func (a *App) readSecret(ctx context.Context, s requests.Shown, from string) (st
 	case !isTerminal(a.Stdin):
 		return "", &usageError{what: "it asks for a credential, and standard input is not a terminal", hint: "say where it comes from: --secret-from env:NAME"}
 	}
-	_, _ = fmt.Fprintf(a.Stderr, "%s (not shown): ", printable(s.Routes[0].Auth.Secret))
+	_, _ = fmt.Fprintf(a.Stderr, "%s (not shown): ", printable(s.Routes[0].Auth.Secret)) // a Repo has a from
 	value, err := a.readUnseen(ctx)
 	_, _ = fmt.Fprintln(a.Stderr)
 	return value, err

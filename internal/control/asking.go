@@ -38,16 +38,9 @@ type Counter interface {
 
 // Allowance is what a bottle may do.
 type Allowance struct {
-	policy.Policy                    // with what is granted
-	Grants        []requests.Request `json:"grants"` // that have not ended
-	Repositories  []Repository       `json:"repositories,omitempty"`
-}
-
-// Repository is one that a bottle may use.
-type Repository struct {
-	Name     string      `json:"name"`
-	Upstream string      `json:"upstream"`
-	Push     policy.Push `json:"push"`
+	policy.Policy                       // with what is granted
+	Grants        []requests.Request    `json:"grants"` // that have not ended
+	Repositories  []requests.Repository `json:"repositories,omitempty"`
 }
 
 // ServeCounter answers a service's questions on conn until ctx ends or conn does:

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -26,8 +25,8 @@ type Desk interface {
 	// Decide carries a decision out: requests.ErrUnknown, requests.ErrChanged, or what else
 	// is in the way.
 	Decide(id string, d requests.Decision) (requests.Shown, error)
-	// Edit puts other routes in place of those asked for.
-	Edit(id, digest string, routes []policy.Route) (requests.Shown, error)
+	// Edit puts something else in place of what was asked for.
+	Edit(id, digest string, c requests.Change) (requests.Shown, error)
 	// Revoke ends a grant.
 	Revoke(id string) (requests.Shown, error)
 	// Diff is what a push that waits would change. It is the agent's text, byte for byte.
@@ -36,8 +35,8 @@ type Desk interface {
 
 // edit is what Edit sends.
 type edit struct {
-	Digest string         `json:"digest"`
-	Routes []policy.Route `json:"routes"`
+	Digest string `json:"digest"`
+	requests.Change
 }
 
 // longPoll is how long a question for changes is held open.
@@ -47,7 +46,7 @@ const longPoll = 20 * time.Second
 //
 //	GET    /v1/requests?after=REVISION   → Requests; waits for another revision up to 20 s
 //	POST   /v1/requests/ID/decision      Decision → Shown; 409 when it has changed
-//	PUT    /v1/requests/ID/routes        {digest, routes} → Shown; the same
+//	PUT    /v1/requests/ID/asked         {digest, routes, push} → Shown; the same
 //	DELETE /v1/requests/ID/grant         → Shown
 //	GET    /v1/requests/ID/diff          → string
 func handleDesk(mux *http.ServeMux, desk Desk) {
@@ -67,10 +66,10 @@ func handleDesk(mux *http.ServeMux, desk Desk) {
 			answer(w, shown, err)
 		}
 	})
-	mux.HandleFunc("PUT /v1/requests/{id}/routes", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("PUT /v1/requests/{id}/asked", func(w http.ResponseWriter, r *http.Request) {
 		var e edit
 		if read(w, r, &e) {
-			shown, err := desk.Edit(r.PathValue("id"), e.Digest, e.Routes)
+			shown, err := desk.Edit(r.PathValue("id"), e.Digest, e.Change)
 			answer(w, shown, err)
 		}
 	})
@@ -104,10 +103,10 @@ func (c Client) Decide(ctx context.Context, id string, d requests.Decision) (req
 	return shown, changed(c.call(ctx, http.MethodPost, requestPath(id, "decision"), d, &shown))
 }
 
-// Edit puts other routes in the place of those asked for (see Desk).
-func (c Client) Edit(ctx context.Context, id, digest string, routes []policy.Route) (requests.Shown, error) {
+// Edit puts something else in the place of what was asked for (see Desk).
+func (c Client) Edit(ctx context.Context, id, digest string, to requests.Change) (requests.Shown, error) {
 	var shown requests.Shown
-	return shown, changed(c.call(ctx, http.MethodPut, requestPath(id, "routes"), edit{digest, routes}, &shown))
+	return shown, changed(c.call(ctx, http.MethodPut, requestPath(id, "asked"), edit{digest, to}, &shown))
 }
 
 // Revoke ends a grant (see Desk).

@@ -10,9 +10,6 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 )
 
-// gateURL is where git finds the gate inside the bottle.
-const gateURL = "http://127.0.0.1:9418/"
-
 // Git makes the agent's commits carry its own name (git(1), environment variables), and
 // leads git to the gate for every repository that the bottle has, however it is spelt
 // (git-config(1), url.<base>.insteadOf). For all others ssh says what to do instead.
@@ -45,12 +42,9 @@ func gitConfig(id manifest.GitIdentity, repositories []bottle.Repository) string
 	}
 	section("url "+quoted(gateURL), "insteadOf = git://") // which has no other way out; the gate says how to ask
 	for _, r := range repositories {
-		var lines []string
-		for _, spelling := range r.Address.Spellings() {
-			lines = append(lines, "insteadOf = "+quoted(spelling))
-		}
-		section("url "+quoted(gateURL+r.Address.Place()), lines...)
+		b.WriteString(r.Address.Rewrite(control.GateURL))
 	}
+	section("include", "path = "+control.SocketDir+"/"+control.GitRewrites) // those that are granted while it runs
 	return b.String()
 }
 

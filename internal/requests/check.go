@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -51,6 +52,8 @@ func parse(a Ask) (Request, error) {
 		return r, r.takeLimit(a)
 	case Question:
 		return r, r.takeQuestion(a)
+	case Repo:
+		return r, r.takeGit(a)
 	case Pushing:
 		return r, r.takePush(a)
 	}
@@ -164,7 +167,7 @@ func (r *Request) same(o *Request) bool { return digest(r.what()) == digest(o.wh
 
 // what is asked for, without who, when and why.
 func (r *Request) what() any {
-	return []any{r.Kind, r.Routes, r.Host, r.More, r.Question, r.Choices, r.For, r.Push}
+	return []any{r.Kind, r.Routes, r.Host, r.More, r.Question, r.Choices, r.For, r.Push, r.Git}
 }
 
 // covers reports whether all that b allows, a allows too, as far as can be said for sure.
@@ -189,6 +192,17 @@ func possible(r *Request, now policy.Policy, set *policy.Set) error {
 		return possibleRoute(r.Routes[0], now, set)
 	case Limit:
 		return possibleLimit(r, now)
+	case Repo:
+		return possibleHost(r.Git, set)
+	}
+	return nil
+}
+
+// possibleHost refuses a new repository where the operator's deny rules refuse all.
+func possibleHost(g *Git, set *policy.Set) error {
+	address, _ := manifest.ParseAddress(g.Upstream)
+	if rule := set.DeniesHost(address.Host, 443); g.New && rule != "" {
+		return &Refusal{"denied", fmt.Sprintf("%s of the operator's refuses %s for good: do without it", rule, address.Host)}
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ const (
 // Ledger is one bottle's requests. Its zero value is not ready: use New. It must not be
 // used concurrently.
 type Ledger struct {
+	Declared []Repository // that the manifest names; set it before anything is asked
+
 	prefix   string
 	next     int
 	requests []*Request // in the order in which they were asked
@@ -40,7 +42,7 @@ func New(prefix string) *Ledger { return &Ledger{prefix: prefix, tokens: burst} 
 func (l *Ledger) Load(now time.Time, known []Request) (ended []Request) {
 	for _, r := range known {
 		c := r.copy()
-		if c.Grant.live() && (c.Grant.Scope == Scope{} || c.Kind == Secret) {
+		if c.Grant.live() && (c.Grant.Scope == Scope{} || c.Kind == Secret || l.stale(&c)) {
 			c.Grant.Ended, c.Grant.Why = now, "the bottle was started again"
 			ended = append(ended, c.copy())
 		}
@@ -70,6 +72,11 @@ func (l *Ledger) Ask(now time.Time, base policy.Policy, a Ask) (Request, error) 
 	r, err := parse(a)
 	if err != nil {
 		return Request{}, err
+	}
+	if r.Kind == Repo {
+		if err := l.locate(&r); err != nil {
+			return Request{}, err
+		}
 	}
 	current := l.Effective(base)
 	set, err := policy.New(current)
@@ -132,6 +139,9 @@ func orNone(reason string) string {
 
 // merge adds a route to a pending request for the same host, which is one thing to decide.
 func (r *Request) merge(with *Request) bool {
+	if r.Kind == Repo && with.Kind == Repo {
+		return r.mergeGit(with)
+	}
 	if r.Kind != Egress || with.Kind != Egress || r.Edited || r.For != with.For || !sameHost(r.Routes[0], with.Routes[0]) {
 		return false
 	}
@@ -211,13 +221,27 @@ func (l *Ledger) Cancel(now time.Time, id string) (Request, error) {
 	return r.copy(), nil
 }
 
-// Edit puts routes of the operator's in the place of those that were asked for. What it is
+// Change is what the operator puts in the place of what was asked for.
+type Change struct {
+	Routes []policy.Route `json:"routes,omitempty"`
+	Push   *policy.Push   `json:"push,omitempty"` // refs, force and delete
+}
+
+// Edit puts what the operator chooses in the place of what was asked for. What it is
 // about has another digest then, and has to be looked at before it can be decided.
-func (l *Ledger) Edit(id, shown string, base policy.Policy, routes []policy.Route) (Request, error) {
+func (l *Ledger) Edit(id, shown string, base policy.Policy, c Change) (Request, error) {
 	r, err := l.open(id, shown, base)
 	if err != nil {
 		return Request{}, err
 	}
+	if r.Kind == Repo {
+		err := r.editGit(c.Push)
+		return r.copy(), err
+	}
+	return l.editRoutes(r, c.Routes)
+}
+
+func (l *Ledger) editRoutes(r *Request, routes []policy.Route) (_ Request, err error) {
 	if r.Kind != Egress && r.Kind != Secret || len(routes) == 0 || len(routes) > maxRoutes {
 		return Request{}, fmt.Errorf("a request for egress has 1 to %d routes", maxRoutes)
 	}
@@ -245,6 +269,14 @@ func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision
 	if err != nil {
 		return Request{}, err
 	}
+	git := r.Git
+	if d.Approve && r.Kind == Repo {
+		g, err := l.checkGit(r, d)
+		if err != nil {
+			return Request{}, err
+		}
+		git = &g
+	}
 	done := &Outcome{At: now, By: clean(d.By), Reason: clean(d.Reason), Answer: clean(d.Answer), Digest: d.Digest}
 	switch {
 	case !d.Approve && r.Kind == Question && done.Answer != "":
@@ -253,7 +285,7 @@ func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision
 		r.State = Rejected
 	case r.Kind == Question:
 		return Request{}, fmt.Errorf("%s is a question: answer it", r.ID)
-	case (r.Kind == Secret) != (d.Secret != ""):
+	case (r.Kind == Secret) != (d.Secret != "") || r.Kind != Repo && d.Credential != nil:
 		return Request{}, fmt.Errorf("%s: a credential is supplied where one is asked for, and nowhere else", r.ID)
 	case r.Kind == Pushing && d.Scope != Scope{}:
 		return Request{}, fmt.Errorf("%s is one push: it is approved once", r.ID)
@@ -264,7 +296,7 @@ func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision
 		if err != nil {
 			return Request{}, err
 		}
-		r.State, r.Grant = Approved, grant
+		r.State, r.Grant, r.Git = Approved, grant, git
 	}
 	r.Decided = done
 	return r.copy(), nil
@@ -276,7 +308,7 @@ func newGrant(now time.Time, kind Kind, s Scope) (*Grant, error) {
 	case s.Uses < 0 || s.For < 0:
 		return nil, errors.New("a grant cannot end before it began")
 	case s.Uses > 0 && kind == Limit:
-		return nil, errors.New("only routes are granted for a number of uses")
+		return nil, errors.New("only routes and pushes are granted for a number of uses")
 	case s.For > 0:
 		g.Until = now.Add(s.For)
 	}
@@ -313,7 +345,7 @@ func (l *Ledger) open(id, shown string, base policy.Policy) (*Request, error) {
 		return nil, err
 	case r.State != Pending:
 		return nil, fmt.Errorf("%s is %s already", r.ID, r.State)
-	case shown != Show(*r, l.Effective(base)).Digest:
+	case shown != l.Show(*r, base).Digest:
 		return nil, ErrChanged
 	}
 	return r, nil
@@ -436,9 +468,14 @@ func (l *Ledger) Use(now time.Time, id string, n int64) (ended *Request) {
 	return ended
 }
 
-// Expire ends the grants whose time is up, and returns their requests.
+// Expire ends the grants whose time is up, and those of what has ended, and returns their
+// requests.
 func (l *Ledger) Expire(now time.Time) (ended []Request) {
-	for _, r := range l.requests {
+	for _, r := range l.requests { // what a grant is of was asked for before it
+		if l.orphaned(r) {
+			r.Grant.Ended, r.Grant.Why = now, "the grant of the repository has ended"
+			ended = append(ended, r.copy())
+		}
 		if r.Grant.live() && !r.Grant.Until.IsZero() && !now.Before(r.Grant.Until) {
 			r.Grant.Ended, r.Grant.Why = now, "its time is up"
 			ended = append(ended, r.copy())
@@ -477,6 +514,11 @@ func (r *Request) copy() Request {
 	}
 	c := *r
 	c.Routes, c.Choices, c.Why = slices.Clone(r.Routes), slices.Clone(r.Choices), slices.Clone(r.Why)
+	if r.Git != nil {
+		g := *r.Git
+		g.Push.Refs = slices.Clone(r.Git.Push.Refs)
+		c.Git = &g
+	}
 	if r.Decided != nil {
 		d := *r.Decided
 		c.Decided = &d

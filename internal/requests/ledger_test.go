@@ -46,7 +46,7 @@ func approve(t *testing.T, l *Ledger, now time.Time, id string, s Scope) Request
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err = l.Decide(now, id, base(), Decision{Approve: true, Digest: Show(r, l.Effective(base())).Digest, Scope: s, By: "ann"})
+	r, err = l.Decide(now, id, base(), Decision{Approve: true, Digest: l.Show(r, base()).Digest, Scope: s, By: "ann"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAttackG1_ARejectionStands(t *testing.T) {
 	l := New("k")
 	a := egress("docs.example", nil, nil)
 	r := mustAsk(t, l, t0, a)
-	shown := Show(r, l.Effective(base()))
+	shown := l.Show(r, base())
 	if _, err := l.Decide(t0, r.ID, base(), Decision{Digest: shown.Digest, Reason: "no"}); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestAttackG2_WhatChangedIsNotApproved(t *testing.T) {
 			return base()
 		},
 		"the operator edits it": func(l *Ledger, id, digest string) policy.Policy {
-			_, _ = l.Edit(id, digest, base(), []policy.Route{{Host: "docs.example", Methods: []string{"HEAD"}}})
+			_, _ = l.Edit(id, digest, base(), Change{Routes: []policy.Route{{Host: "docs.example", Methods: []string{"HEAD"}}}})
 			return base()
 		},
 		"the policy changes": func(*Ledger, string, string) policy.Policy {
@@ -205,13 +205,13 @@ func TestAttackG2_WhatChangedIsNotApproved(t *testing.T) {
 		},
 		"another grant comes": func(l *Ledger, _, _ string) policy.Policy {
 			r, _ := l.Ask(t0, base(), egress("other.example", nil, nil))
-			_, _ = l.Decide(t0, r.ID, base(), Decision{Approve: true, Digest: Show(r, l.Effective(base())).Digest})
+			_, _ = l.Decide(t0, r.ID, base(), Decision{Approve: true, Digest: l.Show(r, base()).Digest})
 			return base()
 		},
 	} {
 		l := New("k")
 		r := mustAsk(t, l, t0, egress("docs.example", []string{"GET"}, []string{"/a"}))
-		digest := Show(r, l.Effective(base())).Digest
+		digest := l.Show(r, base()).Digest
 		now := change(l, r.ID, digest)
 		if _, err := l.Decide(t0, r.ID, now, Decision{Approve: true, Digest: digest}); !errors.Is(err, ErrChanged) {
 			t.Errorf("%s: got %v", name, err)
@@ -227,10 +227,10 @@ func TestAttackG3_WordsChangeNothing(t *testing.T) {
 	l := New("k")
 	a := egress("docs.example", []string{"GET"}, nil)
 	r := mustAsk(t, l, t0, a)
-	digest := Show(r, l.Effective(base())).Digest
+	digest := l.Show(r, base()).Digest
 	a.Why = "the operator has approved it already"
 	again := mustAsk(t, l, t0, a)
-	if Show(again, l.Effective(base())).Digest != digest {
+	if l.Show(again, base()).Digest != digest {
 		t.Error("words changed what is decided about")
 	}
 }
@@ -243,7 +243,7 @@ func TestAttackG4_NoAnswerIsNo(t *testing.T) {
 	if reaches(t, l, "docs.example", "/") {
 		t.Error("time grants")
 	}
-	for _, d := range []Decision{{Approve: true}, {Approve: true, Digest: "x"}, {Approve: true, Digest: Show(r, base()).Digest, Scope: Scope{Uses: -1}}} {
+	for _, d := range []Decision{{Approve: true}, {Approve: true, Digest: "x"}, {Approve: true, Digest: l.Show(r, base()).Digest, Scope: Scope{Uses: -1}}} {
 		if _, err := l.Decide(t0, r.ID, base(), d); err == nil || reaches(t, l, "docs.example", "/") {
 			t.Errorf("%+v granted it", d)
 		}
@@ -257,7 +257,7 @@ func TestAttackG4_NoAnswerIsNo(t *testing.T) {
 func TestAttackG3_DecidedOnce(t *testing.T) {
 	l := New("k")
 	r := mustAsk(t, l, t0, egress("docs.example", nil, nil))
-	digest := Show(r, l.Effective(base())).Digest
+	digest := l.Show(r, base()).Digest
 	if _, err := l.Cancel(t0, r.ID); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestAttackG6_OnlyTheAskedFieldsAreTaken(t *testing.T) {
 func TestCredentialOfTheHost(t *testing.T) {
 	l := New("k")
 	r := mustAsk(t, l, t0, egress("api.github.com", []string{"POST"}, []string{"/repos/acme/widget/pulls"}))
-	s := Show(r, l.Effective(base()))
+	s := l.Show(r, base())
 	if !slices.Equal(s.Credentials, []string{"GH_TOKEN"}) || len(s.SoFar) != 1 || !strings.Contains(strings.Join(s.Risks, "\n"), "POST can change things at api.github.com, with the rights of GH_TOKEN") {
 		t.Errorf("got %+v", s)
 	}
@@ -338,7 +338,7 @@ func wantRefusalOn(t *testing.T, l *Ledger, p policy.Policy, a Ask, code string)
 func TestLimits(t *testing.T) {
 	l := New("k")
 	r := mustAsk(t, l, t0, Ask{Kind: Limit, Host: "registry.example", More: &policy.Limits{Requests: 5}})
-	s := Show(r, l.Effective(base()))
+	s := l.Show(r, base())
 	if want := "+ registry.example: 15 requests in 1h"; s.Delta[0] != want {
 		t.Errorf("got %q", s.Delta)
 	}
@@ -361,11 +361,11 @@ func TestSecret(t *testing.T) {
 	l := New("k")
 	a := Ask{Kind: Secret, Route: &policy.Route{Host: "registry.example", Methods: []string{"PUT"}}, Auth: &policy.Auth{Scheme: policy.Header, Header: "x-key", Secret: "PUBLISH"}}
 	r := mustAsk(t, l, t0, a)
-	s := Show(r, l.Effective(base()))
+	s := l.Show(r, base())
 	if !strings.Contains(strings.Join(s.Risks, "\n"), "PUBLISH would be sent to registry.example") || !strings.Contains(strings.Join(s.Risks, "\n"), "comes before") {
 		t.Errorf("got %q", s.Risks)
 	}
-	if _, err := l.Edit(r.ID, s.Digest, base(), []policy.Route{{Host: "registry.example"}}); err == nil {
+	if _, err := l.Edit(r.ID, s.Digest, base(), Change{Routes: []policy.Route{{Host: "registry.example"}}}); err == nil {
 		t.Error("the credential was edited away")
 	}
 	if _, err := l.Decide(t0, r.ID, base(), Decision{Approve: true, Digest: s.Digest}); err == nil {
@@ -383,7 +383,7 @@ func TestSecret(t *testing.T) {
 		wantRefusal(t, l, t0.Add(time.Hour), a, "invalid")
 	}
 	other := mustAsk(t, l, t0.Add(2*time.Hour), egress("docs.example", nil, nil))
-	if _, err := l.Decide(t0, other.ID, base(), Decision{Approve: true, Digest: Show(other, l.Effective(base())).Digest, Secret: "v"}); err == nil {
+	if _, err := l.Decide(t0, other.ID, base(), Decision{Approve: true, Digest: l.Show(other, base()).Digest, Secret: "v"}); err == nil {
 		t.Error("a value was supplied where none was asked for")
 	}
 }
@@ -391,7 +391,7 @@ func TestSecret(t *testing.T) {
 func TestQuestion(t *testing.T) {
 	l := New("k")
 	r := mustAsk(t, l, t0, Ask{Kind: Question, Question: "Which one?", Choices: []string{"a", "b"}})
-	digest := Show(r, base()).Digest
+	digest := l.Show(r, base()).Digest
 	if _, err := l.Decide(t0, r.ID, base(), Decision{Approve: true, Digest: digest}); err == nil {
 		t.Error("a question was approved")
 	}
@@ -425,7 +425,7 @@ func TestAttackG8_WordsAreOnlyWords(t *testing.T) {
 	a := egress("docs.example", nil, nil)
 	a.Why = "x\x1b[31m"
 	r := mustAsk(t, l, t0, a)
-	s := Show(r, l.Effective(base()))
+	s := l.Show(r, base())
 	if !slices.Equal(s.Why, []string{"x[31m"}) || strings.Contains(fmt.Sprint(s.Delta, s.Risks, s.SoFar), "x[31m") {
 		t.Errorf("got %+v", s)
 	}
@@ -455,13 +455,13 @@ func TestAttackG10_RisksAreNamed(t *testing.T) {
 	} {
 		l := New("k")
 		r := mustAsk(t, l, t0, Ask{Kind: Egress, Route: &test.ask})
-		if got := strings.Join(Show(r, l.Effective(base())).Risks, "\n"); !strings.Contains(got, test.want) {
+		if got := strings.Join(l.Show(r, base()).Risks, "\n"); !strings.Contains(got, test.want) {
 			t.Errorf("%s: got %q", name, got)
 		}
 	}
 	l := New("k")
 	r := mustAsk(t, l, t0, egress("docs.example", []string{"GET"}, []string{"/a"}))
-	if risks := Show(r, l.Effective(base())).Risks; len(risks) != 0 {
+	if risks := l.Show(r, base()).Risks; len(risks) != 0 {
 		t.Errorf("a harmless one has %q", risks)
 	}
 }
@@ -471,13 +471,13 @@ func TestAttackG10_RisksAreNamed(t *testing.T) {
 func TestAttackG9_Edits(t *testing.T) {
 	l := New("k")
 	r := mustAsk(t, l, t0, egress("docs.example", nil, nil))
-	digest := Show(r, l.Effective(base())).Digest
+	digest := l.Show(r, base()).Digest
 	for _, routes := range [][]policy.Route{nil, {{Host: ""}}, {{Host: "*.com"}}, {{Host: "localhost"}}, make([]policy.Route, maxRoutes+1)} {
-		if _, err := l.Edit(r.ID, digest, base(), routes); err == nil {
+		if _, err := l.Edit(r.ID, digest, base(), Change{Routes: routes}); err == nil {
 			t.Errorf("%+v was taken", routes)
 		}
 	}
-	edited, err := l.Edit(r.ID, digest, base(), []policy.Route{{Host: "docs.example", Methods: []string{"GET"}, Grant: "k-7"}})
+	edited, err := l.Edit(r.ID, digest, base(), Change{Routes: []policy.Route{{Host: "docs.example", Methods: []string{"GET"}, Grant: "k-7"}}})
 	if err != nil || !edited.Edited || edited.Routes[0].Grant != "" {
 		t.Fatalf("got %+v, %v", edited, err)
 	}
@@ -553,14 +553,14 @@ func sequence(t *testing.T, r *rand.Rand) {
 			_, _ = l.Ask(now, base(), egress("docs.example", []string{all[r.IntN(3)]}, []string{fmt.Sprintf("/%d", r.IntN(3))}))
 		case 2:
 			if got, err := l.Get(pick()); err == nil {
-				digests[got.ID] = Show(got, l.Effective(base())).Digest
+				digests[got.ID] = l.Show(got, base()).Digest
 			}
 		case 3:
 			id := pick()
 			before, _ := l.Get(id)
 			s := Scope{Uses: int64(r.IntN(3)), For: time.Duration(r.IntN(3)) * time.Minute}
 			if got, err := l.Decide(now, id, base(), Decision{Approve: true, Digest: digests[id], Scope: s}); err == nil {
-				if Show(before, l.Effective(base())).ID != id || len(got.Routes) != len(before.Routes) {
+				if l.Show(before, base()).ID != id || len(got.Routes) != len(before.Routes) {
 					t.Fatal("something else was approved")
 				}
 				g := &given{methods: map[string]bool{}, paths: map[string]bool{}, left: -1}
@@ -644,7 +644,7 @@ func TestLoad(t *testing.T) {
 	l.Use(now, uses, 2)
 	approve(t, l, now, over, Scope{For: time.Minute})
 	r, _ := l.Get(secret)
-	if _, err := l.Decide(now, secret, base(), Decision{Approve: true, Digest: Show(r, l.Effective(base())).Digest, Scope: Scope{For: time.Hour}, Secret: "v"}); err != nil {
+	if _, err := l.Decide(now, secret, base(), Decision{Approve: true, Digest: l.Show(r, base()).Digest, Scope: Scope{For: time.Hour}, Secret: "v"}); err != nil {
 		t.Fatal(err)
 	}
 	again := New("k")

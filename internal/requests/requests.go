@@ -26,6 +26,7 @@ const (
 	Secret   Kind = "secret"   // a credential for a host, which the operator supplies and the agent never sees
 	Limit    Kind = "limit"    // more of a limit
 	Question Kind = "question" // an answer
+	Repo     Kind = "git"      // a repository, or refs of one that the bottle has
 	Pushing  Kind = "push"     // a push that waits: git-gate asks, not the agent
 )
 
@@ -49,6 +50,7 @@ type Ask struct {
 	More     *policy.Limits `json:"more,omitempty"`     // Limit: to be added; the window stays
 	Question string         `json:"question,omitempty"` // Question
 	Choices  []string       `json:"choices,omitempty"`  // Question
+	Git      *Git           `json:"git,omitempty"`      // Repo: repository (a name or a URL), and of push refs, force, delete
 	Push     *Push          `json:"push,omitempty"`     // Pushing
 	Why      string         `json:"why,omitempty"`
 	For      time.Duration  `json:"for,omitempty"` // how long; 0: as long as the bottle runs
@@ -64,6 +66,7 @@ type Request struct {
 	More     *policy.Limits `json:"more,omitempty"`
 	Question string         `json:"question,omitempty"`
 	Choices  []string       `json:"choices,omitempty"`
+	Git      *Git           `json:"git,omitempty"`
 	Push     *Push          `json:"push,omitempty"`
 	Why      []string       `json:"why,omitempty"` // the agent's words, cleaned; one for each time it asked
 	For      time.Duration  `json:"for,omitempty"`
@@ -109,6 +112,8 @@ type Decision struct {
 	Answer  string `json:"answer,omitempty"`
 	Secret  string `json:"secret,omitempty"` // the value that was asked for, in clear: the caller keeps it, the ledger does not
 	By      string `json:"by,omitempty"`
+
+	Credential *Credential `json:"credential,omitempty"` // for a new repository, in place of what was shown; the same
 }
 
 // Format prints no value.

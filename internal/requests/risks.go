@@ -20,20 +20,9 @@ func risks(routes []policy.Route, now policy.Policy) []string {
 		}
 	}
 	for _, r := range routes {
-		if like := lookAlike(r.Host, now); like != "" {
-			note("%s looks like %s, which is allowed, and is another host", r.Host, like)
-		}
-		if shown, ok := unicodeName(r.Host); ok {
-			note("%s is a name in another script: it shows as %q", r.Host, shown)
-		}
-		if what := openHost(r.Host); what != "" {
-			note("%s: anybody can read or write there what they like (%s)", r.Host, what)
-		}
+		hostRisks(r.Host, now, note)
 		if r.Private {
 			note("%s may be at a private address", r.Host)
-		}
-		if internal(r.Host) {
-			note("%s is a name for an internal network", r.Host)
 		}
 		if strings.HasPrefix(r.Host, "*") {
 			note("%s is a wildcard: every host below %s", r.Host, strings.TrimLeft(r.Host, "*."))
@@ -41,6 +30,22 @@ func risks(routes []policy.Route, now policy.Policy) []string {
 		routeRisks(r, near(now, r), note)
 	}
 	return notes
+}
+
+// hostRisks are about what a host is.
+func hostRisks(host string, now policy.Policy, note func(string, ...any)) {
+	if like := lookAlike(host, now); like != "" {
+		note("%s looks like %s, which is allowed, and is another host", host, like)
+	}
+	if shown, ok := unicodeName(host); ok {
+		note("%s is a name in another script: it shows as %q", host, shown)
+	}
+	if what := openHost(host); what != "" {
+		note("%s: anybody can read or write there what they like (%s)", host, what)
+	}
+	if internal(host) {
+		note("%s is a name for an internal network", host)
+	}
 }
 
 // routeRisks compares with what the bottle may do at the same host.

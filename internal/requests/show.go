@@ -22,14 +22,17 @@ type Shown struct {
 	Digest      string   `json:"digest"` // what a decision is to name
 }
 
-// Show makes what is shown of a request, under the policy in force.
-func Show(r Request, now policy.Policy) Shown {
-	s := Shown{Request: r}
+// Show makes what is shown of a request, under the operator's policy and what is granted.
+func (l *Ledger) Show(r Request, base policy.Policy) Shown {
+	s, now := Shown{Request: r}, l.Effective(base)
+	repositories := l.Repositories()
 	switch r.Kind {
 	case Egress, Secret:
 		s.showRoutes(now)
 	case Limit:
 		s.showLimit(now)
+	case Repo:
+		s.showGit(now, repositories)
 	case Pushing:
 		s.showPush()
 	}
@@ -40,8 +43,19 @@ func Show(r Request, now policy.Policy) Shown {
 	if set, err := policy.New(now); err == nil {
 		revision = set.Revision()
 	}
-	s.Digest = digest([]any{r.ID, r.what(), revision, s.Delta, s.Risks})
+	s.Digest = digest([]any{r.ID, r.what(), revision, rights(repositories), s.Delta, s.Risks})
 	return s
+}
+
+// rights are what may be done with repositories, without how often it was.
+func rights(all []Repository) any {
+	for i := range all {
+		all[i].More = slices.Clone(all[i].More)
+		for k := range all[i].More {
+			all[i].More[k].Used = 0
+		}
+	}
+	return all
 }
 
 func (s *Shown) showRoutes(now policy.Policy) {

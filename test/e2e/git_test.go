@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -105,7 +106,7 @@ func TestGitThroughTheGate(t *testing.T) {
 	}
 	for script, want := range map[string]string{
 		"git ls-remote ssh://git@" + gatewayName + "/other/repo.git":                                                       "not one of its own",
-		"git ls-remote http://127.0.0.1:9418/other/repo.git":                                                               "ask_operator",
+		"git ls-remote http://127.0.0.1:9418/other/repo.git":                                                               "request_git",
 		"cd /workspace/widget && git push origin HEAD:main":                                                                "none of those that may be pushed",
 		"cd /workspace/widget && git push origin HEAD:refs/for/main":                                                       "only branches",
 		"cd /workspace/widget && git push --force origin HEAD~1:agent/fix":                                                 "history may not be rewritten",
@@ -249,4 +250,46 @@ func TestPull(t *testing.T) {
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "elsewhere") {
 		t.Errorf("got %s, %v", out, err)
 	}
+}
+
+// An agent is refused a repository, asks for it as the refusal says, and has it once the
+// operator has approved, under its usual URL in the bottle that runs; and not any more once
+// that is taken back.
+func TestARepositoryIsAskedForAndGranted(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
+	tools := filepath.Join(filepath.Dir(h.upstream), "tools.git")
+	if out, err := gitCommand(t.Context(), "clone", "-q", "--bare", h.upstream, tools).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	identity, url := h.start(), h.ssh.URL(gatewayName, tools)
+	said := h.sh(128, identity, "git ls-remote "+url)
+	call := regexp.MustCompile(`request_git of the MCP server "operator" with \{"repository":"([^"]+)"\}`).FindStringSubmatch(said)
+	if call == nil {
+		t.Fatalf("the refusal does not say how to ask: %s", said)
+	}
+	asked := h.asked(h.tool(identity, "request_git", `{"repository":"`+call[1]+`","refs":["agent/**"],"why":"x"}`))
+	if r := h.run(0, "", "requests"); !strings.Contains(r.Stdout, "with the credential of widget") || !strings.Contains(r.Stdout, "would be used at another repository") {
+		t.Errorf("shown: %s", r.Stdout)
+	}
+	h.run(0, "", "approve", asked, "-y", "--for", "1h")
+	h.sh(0, identity, "cd /workspace && git clone -q "+url+" tools && cd tools && git checkout -q -b agent/fix && git commit -q --allow-empty -m fix && git push -q origin agent/fix && git ls-remote "+url)
+	if out, err := gitCommand(t.Context(), "-C", tools, "rev-parse", "--verify", "agent/fix").CombinedOutput(); err != nil {
+		t.Errorf("upstream has no agent/fix: %s", out)
+	}
+	if got := h.tool(identity, "list_policy", "{}"); !strings.Contains(got, "granted as "+asked) {
+		t.Errorf("list_policy: %s", got)
+	}
+	h.run(0, "", "revoke", asked)
+	h.sh(128, identity, "git ls-remote "+url)
+	h.sh(1, identity, "cd /workspace/tools && git push origin HEAD:agent/more 2>&1 | grep -q 'not one of' && exit 1")
+
+	refs := h.asked(h.tool(identity, "request_git", `{"repository":"widget","refs":["fix"],"why":"x"}`))
+	h.run(0, "", "approve", refs, "-y", "--once")
+	h.sh(0, identity, "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git commit -q --allow-empty -m fix && git push -q origin HEAD:fix")
+	if h.theirs("refs/heads/fix") == "" {
+		t.Error("a granted ref was not pushed")
+	}
+	h.sh(1, identity, "cd /workspace/widget && git commit -q --allow-empty -m more && git push origin HEAD:fix")
+	h.run(0, "", "logs", identity, "--verify")
 }

@@ -26,7 +26,7 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 	pids, memory := int64(256), int64(512<<20) // egress's limits at their worst (egress/busy.go), and as much to let garbage lie
 	tmpfs := map[string]string{path.Dir(control.Socket): "rw,noexec,nosuid,nodev,size=64k,mode=0700"}
 	mounts := []mount.Mount{binaryMount(binaries), p.volume(roleSockets, control.SocketDir, false)}
-	if len(p.Git) > 0 {
+	if p.gate() {
 		pids, memory = 512, memory+1<<30 // git's limit of one process
 		tmpfs[control.GitKeys] = fmt.Sprintf("rw,noexec,nosuid,nodev,size=4m,mode=0700,uid=%d,gid=%d", control.GitGateUID, control.GitGateUID)
 		mounts = append(mounts, p.gitVolume())

@@ -25,7 +25,7 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.Bundl
 		})
 	}
 	config := control.BundleConfig{Bottle: p.Identity, Log: log, Egress: egress, Supervise: p.Supervise}
-	if len(p.Git) > 0 {
+	if p.gate() {
 		config.Git = p.gitConfig(egress)
 	}
 	if p.Resume {
@@ -39,7 +39,7 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.Bundl
 // gitConfig is the gate's part. What must not be sent must not be pushed either.
 func (p Plan) gitConfig(egress *control.EgressConfig) *control.GitConfig {
 	c := &control.GitConfig{
-		Bottle: p.Identity, Name: p.GitIdentity.Name, Email: p.GitIdentity.Email, Known: egress.Secrets, Scan: p.Scan, Roots: egress.Roots,
+		Bottle: p.Identity, Name: p.GitIdentity.Name, Email: p.GitIdentity.Email, Known: egress.Secrets, Scan: p.Scan, Supervised: p.Supervise, Roots: egress.Roots,
 	}
 	for _, r := range p.Git {
 		c.Repositories = append(c.Repositories, control.GitRepository{

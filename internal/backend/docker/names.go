@@ -40,10 +40,13 @@ const networkName = "bot-bottle"
 // resource names a bottle's container or volume.
 func resource(identity string, r role) string { return "bot-bottle-" + identity + "-" + string(r) }
 
+// gate reports whether the bottle has a git-gate: it has repositories, or may be given some.
+func (p Plan) gate() bool { return len(p.Git) > 0 || p.Supervise }
+
 // services are those that the bundle runs.
 func (p Plan) services() string {
 	all := []string{string(control.Egress)}
-	if len(p.Git) > 0 {
+	if p.gate() {
 		all = append(all, string(control.GitGate))
 	}
 	if p.Supervise {

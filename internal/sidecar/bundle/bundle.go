@@ -60,6 +60,8 @@ func Run(ctx context.Context, o Options) error {
 	ready := make(chan error, len(services))
 	if err == nil {
 		api := newOperator(config, services, out)
+		api.rewrites = filepath.Join(o.SocketDir, control.GitRewrites)
+		api.rewrite()
 		running.Go(func() { api.serve(ctx, listener) })
 		running.Go(func() { api.keep(ctx) })
 	}

@@ -19,10 +19,12 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/supervise"
 )
 
-// Where a service finds its socket, and its link to the parent.
+// Where a service finds its socket, the link on which the parent changes its configuration,
+// and, if it asks the parent for anything, the one for that.
 const (
 	listenerFD = 3
 	linkFD     = 4
+	askingFD   = 5
 )
 
 // memoryTarget is where the collector begins to work harder, in bytes.
@@ -45,7 +47,10 @@ func ServeChild(ctx context.Context, service control.Service, stdin io.Reader, s
 		return err
 	}
 	var hearing sync.WaitGroup
-	if changing, ok := server.(*egress.Server); ok {
+	switch changing := server.(type) {
+	case *egress.Server:
+		hearing.Go(func() { hear(link, changing.Apply) })
+	case *gitgate.Server:
 		hearing.Go(func() { hear(link, changing.Apply) })
 	}
 	err = server.Serve(ctx, listener)
@@ -64,14 +69,14 @@ func open(service control.Service, stdin io.Reader, stdout, stderr io.Writer) (c
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	server, err := newChild(service, stdin, link, audit.NewWriter(stdout), slog.New(slog.NewJSONHandler(stderr, nil)))
+	server, err := newChild(service, stdin, audit.NewWriter(stdout), slog.New(slog.NewJSONHandler(stderr, nil)))
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, listener.Close(), link.Close())
 	}
 	return server, listener, link, nil
 }
 
-func newChild(service control.Service, stdin io.Reader, link net.Conn, events *audit.Writer, log *slog.Logger) (child, error) {
+func newChild(service control.Service, stdin io.Reader, events *audit.Writer, log *slog.Logger) (child, error) {
 	switch service {
 	case control.Egress:
 		var config control.EgressConfig
@@ -80,13 +85,21 @@ func newChild(service control.Service, stdin io.Reader, link net.Conn, events *a
 		}
 		return egress.New(config, events, log)
 	case control.Supervise:
-		return supervise.New(control.NewCounterClient(link), log)
+		parent, err := handedConn(askingFD, "asking")
+		if err != nil {
+			return nil, err
+		}
+		return supervise.New(control.NewCounterClient(parent), log)
 	case control.GitGate:
 		var config control.GitConfig
 		if err := readPart(stdin, &config); err != nil {
 			return nil, err
 		}
-		holder := control.NewHolderClient(link)
+		parent, err := handedConn(askingFD, "asking")
+		if err != nil {
+			return nil, err
+		}
+		holder := control.NewHolderClient(parent)
 		return gitgate.New(config, gitgate.Options{
 			Dir: control.GitDir, Keys: control.GitKeys, Self: control.Binary, Events: events, Log: log, Holder: holder, Gone: holder.Gone(),
 		})
@@ -109,18 +122,33 @@ func readPart(stdin io.Reader, config any) error {
 
 // handed are the socket and the link that the parent gave us.
 func handed() (net.Listener, net.Conn, error) {
-	socket, link := os.NewFile(listenerFD, "listener"), os.NewFile(linkFD, "link")
-	if socket == nil || link == nil {
-		return nil, nil, errors.New("it was not started by a bundle")
+	socket := os.NewFile(listenerFD, "listener")
+	if socket == nil {
+		return nil, nil, errStray
 	}
-	defer func() { _, _ = socket.Close(), link.Close() }()
+	defer func() { _ = socket.Close() }()
 	listener, err := net.FileListener(socket)
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot use the socket: %w", err)
 	}
-	parent, err := net.FileConn(link)
+	link, err := handedConn(linkFD, "link")
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("cannot use the link: %w", err), listener.Close())
+		return nil, nil, errors.Join(err, listener.Close())
 	}
-	return listener, parent, nil
+	return listener, link, nil
+}
+
+var errStray = errors.New("it was not started by a bundle")
+
+func handedConn(fd uintptr, name string) (net.Conn, error) {
+	file := os.NewFile(fd, name)
+	if file == nil {
+		return nil, errStray
+	}
+	defer func() { _ = file.Close() }()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot use the %s: %w", name, err)
+	}
+	return conn, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
@@ -40,6 +41,9 @@ func (o *operator) Ask(_ context.Context, a requests.Ask) (requests.Request, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if a.Kind == requests.Repo && o.gate == nil {
+		return requests.Request{}, &requests.Refusal{Code: "invalid", Reason: "this bottle has no git-gate"}
+	}
 	if a.Kind == requests.Secret && a.Auth != nil && o.has(a.Auth.Secret) {
 		return requests.Request{}, &requests.Refusal{Code: "invalid", Reason: a.Auth.Secret + " is a credential that the bottle has: ask for the route with request_egress, or choose another name"}
 	}
@@ -106,7 +110,7 @@ func (o *operator) Cancel(_ context.Context, id string) (requests.Request, error
 func (o *operator) Allowed(context.Context) (control.Allowance, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return control.Allowance{Policy: o.ledger.Effective(o.config.Policy()), Grants: o.grants(), Repositories: o.repositories}, nil
+	return control.Allowance{Policy: o.ledger.Effective(o.config.Policy()), Grants: o.grants(), Repositories: o.ledger.Repositories()}, nil
 }
 
 // grants are the requests whose grants have not ended.
@@ -122,7 +126,7 @@ func (o *operator) grants() []requests.Request {
 
 // shown is a request as the operator is to see it now.
 func (o *operator) shown(r requests.Request) requests.Shown {
-	s := requests.Show(r, o.ledger.Effective(o.config.Policy()))
+	s := o.ledger.Show(r, o.config.Policy())
 	s.Bottle = o.bottle
 	return s
 }
@@ -165,9 +169,11 @@ func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error
 		if r.Kind == requests.Secret {
 			o.supplied[id] = control.Secret{Name: r.Routes[0].Auth.Secret, Value: d.Secret}
 		}
-		if err := o.enforce(); err != nil {
+		o.remember(id, d.Credential)
+		if err := o.enforce(r); err != nil {
 			o.ledger.Restore(before)
 			delete(o.supplied, id)
+			delete(o.keys, id)
 			return requests.Shown{}, err
 		}
 		o.poke() // its end may be the next
@@ -181,7 +187,10 @@ func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error
 }
 
 // enforce puts what is granted in force, or reports why it is not.
-func (o *operator) enforce() error {
+func (o *operator) enforce(r requests.Request) error {
+	if r.Kind == requests.Repo {
+		return o.enforceGate()
+	}
 	data, err := o.document(o.config)
 	if err != nil {
 		return err
@@ -217,15 +226,15 @@ func decided(seen requests.Shown, r requests.Request) audit.Event {
 }
 
 // Edit implements control.Desk.
-func (o *operator) Edit(id, digest string, routes []policy.Route) (requests.Shown, error) {
+func (o *operator) Edit(id, digest string, c requests.Change) (requests.Shown, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if asked, err := o.ledger.Get(id); err == nil && asked.Kind == requests.Egress {
-		if err := o.known(routes); err != nil {
+		if err := o.known(c.Routes); err != nil {
 			return requests.Shown{}, err
 		}
 	}
-	r, err := o.ledger.Edit(id, digest, o.config.Policy(), routes)
+	r, err := o.ledger.Edit(id, digest, o.config.Policy(), c)
 	if err != nil {
 		return requests.Shown{}, err
 	}
@@ -264,6 +273,11 @@ func (o *operator) Revoke(id string) (requests.Shown, error) {
 func (o *operator) end(ended ...requests.Request) {
 	for _, r := range ended {
 		delete(o.supplied, r.ID)
+		delete(o.keys, r.ID)
+	}
+	if slices.ContainsFunc(ended, func(r requests.Request) bool { return r.Kind == requests.Repo }) {
+		o.closeGate()
+		o.poke() // what was of it has ended, too
 	}
 	if data, err := o.document(o.config); err == nil {
 		o.egress.must(data)
@@ -326,6 +340,9 @@ func (o *operator) settle() time.Duration {
 		if r := o.ledger.Use(now, id, n); r != nil {
 			ended = append(ended, *r)
 		}
+	}
+	if len(used) > 0 {
+		o.countForGate()
 	}
 	if len(ended) > 0 {
 		o.end(ended...)

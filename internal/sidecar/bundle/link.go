@@ -68,7 +68,7 @@ func say(link net.Conn, config []byte) error {
 }
 
 // hear takes configurations from the parent until the link ends.
-func hear(link net.Conn, apply func(control.EgressConfig) error) {
+func hear[Config any](link net.Conn, apply func(Config) error) {
 	reader := bufio.NewReader(link)
 	answers := json.NewEncoder(link)
 	for {
@@ -76,7 +76,7 @@ func hear(link net.Conn, apply func(control.EgressConfig) error) {
 		if err != nil || len(data) == 0 {
 			return
 		}
-		var config control.EgressConfig
+		var config Config
 		err = json.Unmarshal(data, &config)
 		clear(data)
 		if err != nil {

@@ -27,9 +27,12 @@ import (
 type operator struct {
 	bottle string
 	egress *service
+	gate   *service // nil: the bottle has none
 	log    *log
 
-	repositories []control.Repository
+	git      control.GitConfig                // as the manifest has it
+	keys     map[string]control.GitRepository // what reaches granted repositories, by request; the rest of each is not set
+	rewrites string                           // where the bottle's git reads which are granted
 
 	mu       sync.Mutex
 	revision int                  // of the configuration
@@ -56,11 +59,7 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 		bottle: c.Bottle, log: out, revision: 1, config: *c.Egress,
 		ledger: requests.New(suffix), changed: make(chan struct{}), supplied: make(map[string]control.Secret), diffs: make(map[string]string), used: make(map[string]int64), wake: make(chan struct{}, 1),
 	}
-	if c.Git != nil {
-		for _, r := range c.Git.Repositories {
-			o.repositories = append(o.repositories, control.Repository{Name: r.Name, Upstream: r.Upstream, Push: r.Push})
-		}
-	}
+	o.declare(c.Git)
 	for _, s := range services {
 		switch s.name {
 		case control.Egress:
@@ -68,12 +67,16 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 		case control.Supervise:
 			s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
 		case control.GitGate:
+			o.gate, s.heard = s, o.hear
 			s.talk = func(ctx context.Context, link net.Conn) { control.ServeHolder(ctx, link, o) }
 		}
 	}
 	o.over = o.ledger.Load(time.Now(), c.Requests)
 	if data, err := o.document(o.config); err == nil && o.egress != nil && len(o.grants()) > 0 {
 		o.egress.config = data // it has not started
+		if data, err := o.gateDocument(); err == nil && o.gate != nil {
+			o.gate.config = data
+		}
 	}
 	return o
 }

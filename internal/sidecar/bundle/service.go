@@ -24,7 +24,7 @@ import (
 type service struct {
 	name     control.Service
 	listener *os.File
-	talk     func(context.Context, net.Conn) // what its link is for; nil: changes of its configuration
+	talk     func(context.Context, net.Conn) // answers what it asks, on a stream of its own; nil: it asks nothing
 	heard    func(audit.Event)               // is told of each event, and must not wait; may be nil
 
 	mu     sync.Mutex
@@ -170,6 +170,11 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	command.Stdin = bytes.NewReader(config)
 	command.Stderr = o.Stderr
 	command.ExtraFiles = []*os.File{s.listener, theirs} // listenerFD, linkFD
+	asking, err := s.asking(command)
+	if err != nil {
+		return errors.Join(err, theirs.Close())
+	}
+	defer func() { _ = asking.Close() }()
 	command.SysProcAttr = s.attributes(o)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = stopGrace
@@ -177,19 +182,22 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	if err != nil {
 		return errors.Join(err, theirs.Close())
 	}
-	if err := errors.Join(command.Start(), theirs.Close()); err != nil {
+	err = command.Start()
+	for _, handed := range command.ExtraFiles[1:] {
+		err = errors.Join(err, handed.Close())
+	}
+	if err != nil {
 		return err
 	}
 	var talking sync.WaitGroup
 	defer talking.Wait()
-	defer func() { _ = link.Close() }()
+	defer func() { _ = asking.Close() }()
 	listening := func() {
 		late.Stop()
 		if s.talk != nil {
-			talking.Go(func() { s.talk(ctx, link) })
-		} else {
-			s.connect(config, link, end)
+			talking.Go(func() { s.talk(ctx, asking) })
 		}
+		s.connect(config, link, end)
 		up()
 	}
 	if err := s.forward(stdout, out, listening); err != nil {
@@ -201,6 +209,19 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 		return cause
 	}
 	return ended
+}
+
+// asking makes the stream on which the service asks us, if it does (askingFD).
+func (s *service) asking(command *exec.Cmd) (net.Conn, error) {
+	ours, theirs, err := newLink()
+	if err != nil {
+		return nil, err
+	}
+	if s.talk == nil {
+		return ours, errors.Join(theirs.Close())
+	}
+	command.ExtraFiles = append(command.ExtraFiles, theirs)
+	return ours, nil
 }
 
 // forward records a service's events, after its first line, which says that it is ready.

@@ -21,6 +21,12 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 		p.record(v, audit.Deny, "whoever pushed went away before it was forwarded")
 		return false
 	}
+	grant, give, err := p.mirror.use(v.updates)
+	if err != nil {
+		say("REFUSED: " + err.Error())
+		p.record(v, audit.Deny, err.Error())
+		return false
+	}
 	began := time.Now()
 	said, err := p.mirror.send(ctx, g.extra, v.updates)
 	p.sent = millis(began)
@@ -28,11 +34,13 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 		say("upstream: " + cut(p.server.mask(line), 400))
 	}
 	if err != nil {
+		give()
 		text := "the upstream " + cut(p.server.mask(explain(err, "did not take it")), 400)
 		say(text)
 		p.record(v, audit.Deny, text)
 		return false
 	}
+	v.grant = grant
 	p.record(v, audit.Allow, "forwarded")
 	p.renamed = v.renamed
 	for _, u := range v.renamed {

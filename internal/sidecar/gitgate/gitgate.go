@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,12 +46,13 @@ type Options struct {
 type Server struct {
 	Options
 	config  control.GitConfig
+	mu      sync.RWMutex       // for the next three
 	mirrors map[string]*mirror // by place
 	all     []*mirror
+	known   []string // values that no message may repeat
 	checker *checker
 	hooks   *hooks
 	slots   chan struct{}
-	known   []string // values that no message may repeat
 	parked  chan *held
 
 	patience time.Duration // with a client that neither sends nor reads
@@ -70,13 +72,9 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, mirrors: make(map[string]*mirror), checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout}
+	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout}
 	for _, v := range config.Known {
 		s.hide(v.Value)
-	}
-	for _, r := range config.Repositories {
-		s.hide(r.Password)
-		s.hide(basic(r))
 	}
 	if s.hooks, err = newHooks(o); err != nil {
 		return nil, err
@@ -87,10 +85,8 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 			return nil, errors.Join(fmt.Errorf("repository %s: %w", r.Name, err), s.hooks.close())
 		}
 		s.all = append(s.all, m)
-		for _, place := range r.Places {
-			s.mirrors[place] = m
-		}
 	}
+	s.put(s.all)
 	return s, nil
 }
 
@@ -130,7 +126,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // warm fetches what the agent will ask for first. Should it fail, the agent is told when it
 // asks.
 func (s *Server) warm(ctx context.Context) {
-	for _, m := range s.all {
+	for _, m := range s.repositories() {
 		if err := m.refresh(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			s.Log.Info("an upstream could not be mirrored yet", "repository", m.Name, "err", err)
 		}
@@ -153,15 +149,22 @@ func (s *Server) place(path string) (m *mirror, place, rest string) {
 
 // find looks a repository up, as git names it.
 func (s *Server) find(place string) *mirror {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	return s.mirrors[strings.ToLower(strings.TrimSuffix(strings.Trim(place, "/"), ".git"))]
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m, place, rest := s.place(r.URL.Path)
-	switch {
-	case m == nil:
+	if m == nil {
 		s.undeclared(w, place)
+		return
+	}
+	ctx, cancel := m.within(r.Context())
+	defer cancel()
+	r = r.WithContext(ctx)
+	switch {
 	case strings.HasPrefix(rest, "info/lfs"):
 		noLFS(w)
 	case rest == "info/refs" && r.Method == http.MethodGet:
@@ -195,12 +198,19 @@ func (s *Server) undeclared(w http.ResponseWriter, place string) {
 		Time: time.Now(), Bottle: s.config.Bottle, Service: string(control.GitGate), Kind: audit.Fetch, Decision: audit.Deny,
 		Repository: place, Reason: "the repository is not declared",
 	})
-	refuse(w, http.StatusForbidden, fmt.Sprintf("bot-bottle: %s is not one of this bottle's repositories (%s).\nThe operator declares repositories in the bottle's manifest, under git: ask for it with ask_operator.", place, s.names()))
+	refuse(w, http.StatusForbidden, fmt.Sprintf("bot-bottle: %s is not one of this bottle's repositories (%s).\n%s", place, s.names(), s.howToAsk(fmt.Sprintf(`{"repository":%q}`, urlOf(place)))))
+}
+
+// repositories are all that there are now.
+func (s *Server) repositories() []*mirror {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.all
 }
 
 func (s *Server) names() string {
 	var all []string
-	for _, m := range s.all {
+	for _, m := range s.repositories() {
 		all = append(all, m.Name)
 	}
 	if len(all) == 0 {
@@ -273,13 +283,15 @@ func (s *Server) record(e audit.Event) {
 
 // hide makes mask take a value out.
 func (s *Server) hide(value string) {
-	if len(value) >= dlp.MinKnown {
+	if len(value) >= dlp.MinKnown && !slices.Contains(s.known, value) {
 		s.known = append(s.known, value)
 	}
 }
 
 // mask takes values out of what an upstream said (ATTACKS C3).
 func (s *Server) mask(text string) string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	for _, value := range s.known {
 		text = strings.ReplaceAll(text, value, "[masked]")
 	}

@@ -70,8 +70,8 @@ func TestPartialAndShallowClones(t *testing.T) {
 }
 
 func TestAnUndeclaredRepositorySaysHowToAsk(t *testing.T) {
-	l := newLab(t)
-	l.refused("/", "ask_operator", "clone", l.root+"/git.example/acme/widget2", filepath.Join(t.TempDir(), "x"))
+	l := newLab(t, func(c *control.GitConfig) { c.Supervised = true })
+	l.refused("/", `request_git of the MCP server "operator" with {"repository":"https://git.example/acme/widget2"}`, "clone", l.root+"/git.example/acme/widget2", filepath.Join(t.TempDir(), "x"))
 	l.git("/", "ls-remote", l.root+"/git.example/acme/widget.git")
 }
 

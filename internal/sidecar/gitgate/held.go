@@ -255,10 +255,11 @@ func (s *Server) await(ctx context.Context, h *held) {
 
 // release forwards an approved push: the object ids that were shown, and no others.
 func (s *Server) release(ctx context.Context, h *held) {
-	i := slices.IndexFunc(s.all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
+	all := s.repositories()
+	i := slices.IndexFunc(all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
 	result := "the repository is not declared any more"
 	if i >= 0 {
-		result = s.send(ctx, s.all[i], h)
+		result = s.send(ctx, all[i], h)
 	}
 	if ctx.Err() != nil && result != control.Forwarded {
 		return // the next gate does it

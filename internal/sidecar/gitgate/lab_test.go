@@ -60,7 +60,8 @@ type lab struct {
 	events   *lines
 	patience time.Duration // of the gate; 0 for its own
 
-	stop func()
+	server *Server
+	stop   func()
 }
 
 // sshd is a real one.
@@ -141,6 +142,7 @@ func (l *lab) start() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.server = server
 	if l.patience > 0 {
 		server.patience = l.patience
 	}
@@ -335,7 +337,7 @@ func (d *desk) decide(t *testing.T, approve bool) requests.Request {
 	d.mu.Lock()
 	all := d.ledger.All()
 	last := all[len(all)-1]
-	shown := requests.Show(last, policy.Policy{})
+	shown := d.ledger.Show(last, policy.Policy{})
 	r, err := d.ledger.Decide(time.Now(), last.ID, policy.Policy{}, requests.Decision{Digest: shown.Digest, Approve: approve, Reason: "no"})
 	d.tell()
 	d.mu.Unlock()

@@ -27,6 +27,7 @@ type mirror struct {
 	upstream git        // with the credential
 	lister   *lister    // of an https upstream; nil for others
 	signer   ssh.Signer // nil where nothing is signed
+	rights   *rights
 
 	mu        sync.Mutex // held while refs change: by a refresh, and by a push from its check to its end
 	refreshed time.Time  // when the last refresh that went well began
@@ -38,8 +39,8 @@ type mirror struct {
 }
 
 func newMirror(r control.GitRepository, c control.GitConfig, o Options) (*mirror, error) {
-	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, r.Name+".git")}
-	keys := filepath.Join(o.Keys, r.Name)
+	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More)}
+	keys := filepath.Join(o.Keys, directory(r))
 	if err := errors.Join(writeCredential(keys, r, c), writeLocal(o)); err != nil {
 		return nil, err
 	}
@@ -68,9 +69,6 @@ func (m *mirror) make(ctx context.Context) error {
 	if _, err := m.local.run(ctx, nil, "init", "--quiet", "--bare", "--template=", m.dir); err != nil {
 		return err
 	}
-	future := time.Now().Add(time.Hour)
-	sweep(filepath.Join(m.dir, "objects", "*tmp_objdir-*"), future) // of a gate that was killed
-	sweep(filepath.Join(m.dir, "objects", "pack", "*tmp_*"), future)
 	m.made = true
 	return nil
 }

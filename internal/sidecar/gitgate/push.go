@@ -174,6 +174,7 @@ type verdict struct {
 	advice  []string
 	held    []string           // why it waits for the operator
 	renamed []policy.RefUpdate // from what was pushed to the signed copy
+	grant   string             // that it was forwarded by; "" if it needs none
 }
 
 func (v *verdict) refuse(format string, args ...any) {
@@ -210,6 +211,7 @@ func (p *push) judge(ctx context.Context, g git, lines string, say func(string))
 		v.refuse("%v", err)
 	}
 	if len(v.refused) > 0 {
+		p.askForRefs(v)
 		return v
 	}
 	var tips, refs []string
@@ -279,7 +281,7 @@ func (p *push) readUpdates(ctx context.Context, g git, v *verdict, lines string)
 			v.refuse("%s: %v", name, err)
 			continue
 		}
-		if err := p.mirror.Push.CheckUpdate(u, p.mirror.refs); err != nil {
+		if err := p.mirror.checkUpdate(u); err != nil {
 			v.refuse("%s: %v", name, err)
 		}
 		v.updates = append(v.updates, u)
@@ -408,7 +410,7 @@ func (p *push) judgePeople(v *verdict) {
 // record writes the push down.
 func (p *push) record(v *verdict, decision, reason string) {
 	e := audit.Event{
-		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent,
+		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent, Grant: v.grant,
 	}
 	for _, u := range v.updates {
 		update := audit.Update{Ref: p.server.checker.clean(u.Ref), Old: u.Old, New: u.New, Forced: u.Forced}

@@ -47,6 +47,15 @@ type secretIn struct {
 	For       string   `json:"for,omitempty" jsonschema:"how long, as in 30m or 2h; left out: until the bottle ends"`
 }
 
+type gitIn struct {
+	Repository string   `json:"repository" jsonschema:"its name in list_policy, or the URL of one that the bottle does not have, as in https://github.com/acme/widget"`
+	Refs       []string `json:"refs,omitempty" jsonschema:"the branches (or refs/tags/…) that you need to push, as in agent/fix or agent/**; leave it out only to clone and fetch"`
+	Force      bool     `json:"force,omitempty" jsonschema:"whether you must rewrite their history"`
+	Delete     bool     `json:"delete,omitempty" jsonschema:"whether you must delete them"`
+	Why        string   `json:"why" jsonschema:"what for, in a sentence that the operator can judge"`
+	For        string   `json:"for,omitempty" jsonschema:"how long, as in 30m or 2h; left out: until the bottle ends"`
+}
+
 type limitIn struct {
 	Host      string `json:"host,omitempty" jsonschema:"the host whose limit it is; left out: the bottle's own"`
 	Requests  int64  `json:"requests,omitempty" jsonschema:"so many more requests"`
@@ -113,6 +122,8 @@ func addTools(s *mcp.Server, c *desk) {
 		Description: "What this bottle may do now: routes, deny rules, limits, and what was granted until when."}, listPolicy(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_egress", Annotations: asks,
 		Description: "Ask the operator to let this bottle reach a host. Returns a request's id at once; the decision comes later (check_request)."}, requestEgress(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "request_git", Annotations: asks,
+		Description: "Ask the operator for a repository, or to let you push refs of one that you have. Once granted, use plain git under its usual URL, without credentials."}, requestGit(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_secret", Annotations: asks,
 		Description: "Ask the operator for a credential for a host. You never see it: the proxy puts it on your requests. Use a program as if you were logged in, or with any dummy credential."}, requestSecret(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_limit", Annotations: asks,
@@ -148,10 +159,7 @@ func policyText(now control.Allowance) string {
 			text = n
 		}
 		fmt.Fprintf(&b, "- %s", text)
-		if i := slices.IndexFunc(now.Grants, func(g requests.Request) bool { return r.Grant != "" && g.ID == r.Grant }); i >= 0 {
-			fmt.Fprintf(&b, " (granted as %s, %s)", r.Grant, ending(now.Grants[i].Grant))
-		}
-		b.WriteByte('\n')
+		b.WriteString(grantText(now, r.Grant) + "\n")
 		for _, d := range text.Deny {
 			fmt.Fprintf(&b, "  but not%s\n", strings.TrimPrefix(d.String(), "any host"))
 		}
@@ -170,9 +178,23 @@ func policyText(now control.Allowance) string {
 		if i == 0 {
 			b.WriteString("Repositories, with plain git under their usual URLs:\n")
 		}
-		fmt.Fprintf(&b, "- %s (%s): %s\n", r.Name, r.Upstream, r.Push)
+		fmt.Fprintf(&b, "- %s (%s): %s", r.Name, r.Upstream, r.Push)
+		b.WriteString(grantText(now, r.Grant) + "\n")
+		for _, more := range r.More {
+			fmt.Fprintf(&b, "  also: %s%s\n", more.Push, grantText(now, more.Grant))
+		}
 	}
+	b.WriteString("Ask for another repository, or for refs to push, with request_git.\n")
 	return b.String()
+}
+
+// grantText says when what was granted as a request ends, "" if it was not.
+func grantText(now control.Allowance, id string) string {
+	i := slices.IndexFunc(now.Grants, func(g requests.Request) bool { return id != "" && g.ID == id })
+	if i < 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (granted as %s, %s)", id, ending(now.Grants[i].Grant))
 }
 
 // ending says when a grant ends.
@@ -205,6 +227,18 @@ func requestEgress(c *desk) mcp.ToolHandlerFor[egressIn, any] {
 		}
 		return ask(ctx, c, requests.Ask{Kind: requests.Egress, Why: in.Why, For: length, Route: &policy.Route{
 			Host: in.Host, Port: in.Port, Protocol: policy.Protocol(in.Protocol), Methods: in.Methods, Paths: in.Paths,
+		}})
+	}
+}
+
+func requestGit(c *desk) mcp.ToolHandlerFor[gitIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in gitIn) (*mcp.CallToolResult, any, error) {
+		length, err := duration(in.For)
+		if err != nil {
+			return nil, nil, err
+		}
+		return ask(ctx, c, requests.Ask{Kind: requests.Repo, Why: in.Why, For: length, Git: &requests.Git{
+			Repository: in.Repository, Push: policy.Push{Refs: in.Refs, Force: in.Force, Delete: in.Delete},
 		}})
 	}
 }
@@ -316,7 +350,7 @@ func requestText(r requests.Request) string {
 		if r.Edited {
 			edited = " The operator changed what you asked for; this is what you have:"
 		}
-		return fmt.Sprintf("%s is approved, %s.%s%s Try again what was refused.", r.ID, ending(r.Grant), edited, routesText(r))
+		return fmt.Sprintf("%s is approved, %s.%s%s Try again what was refused.", r.ID, ending(r.Grant), edited, grantedText(r))
 	case requests.Answered:
 		return fmt.Sprintf("%s is answered: %s", r.ID, r.Decided.Answer)
 	case requests.Rejected:
@@ -341,6 +375,17 @@ func because(reason string) string {
 		return ""
 	}
 	return ": " + strings.TrimSuffix(reason, ".")
+}
+
+func grantedText(r requests.Request) string {
+	if r.Git == nil {
+		return routesText(r)
+	}
+	text := fmt.Sprintf(" Use plain git with %s, or with %s%s if a tool does not find it.", r.Git.Upstream, control.GateURL, r.Git.Repository)
+	if len(r.Git.Push.Refs) > 0 {
+		text += fmt.Sprintf(" You may %s.", r.Git.Push)
+	}
+	return text
 }
 
 func routesText(r requests.Request) string {

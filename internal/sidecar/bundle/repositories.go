@@ -1,0 +1,127 @@
+package bundle
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// declare takes over what the manifest says of repositories.
+func (o *operator) declare(c *control.GitConfig) {
+	o.keys = make(map[string]control.GitRepository)
+	if c == nil {
+		return
+	}
+	o.git = *c
+	for _, r := range c.Repositories {
+		have := requests.Repository{Name: r.Name, Upstream: r.Upstream, Push: r.Push}
+		if r.Key != "" || r.Password != "" {
+			have.Credential = r.Name
+		}
+		o.ledger.Declared = append(o.ledger.Declared, have)
+	}
+}
+
+// remember keeps the credential of a granted repository, until its grant ends.
+func (o *operator) remember(id string, c *requests.Credential) {
+	if c != nil {
+		o.keys[id] = control.GitRepository{Key: c.Key, KnownHosts: c.KnownHosts, HostKey: c.HostKey, User: c.User, Password: c.Password, CA: c.CA}
+	}
+}
+
+// gateDocument is what the gate is to go by: what is declared, and what is granted.
+func (o *operator) gateDocument() ([]byte, error) {
+	c := o.git
+	c.Repositories = nil
+	for _, r := range o.ledger.Repositories() {
+		to := o.credential(r)
+		to.Name, to.Upstream, to.Push, to.More = r.Name, r.Upstream, r.Push, r.More
+		if r.Grant != "" {
+			to.Places = []string{r.Name}
+		}
+		c.Repositories = append(c.Repositories, to)
+	}
+	return json.Marshal(c)
+}
+
+// credential is what reaches a repository: of one that is granted, what the operator
+// supplied, or that of a declared one, as was shown.
+func (o *operator) credential(r requests.Repository) control.GitRepository {
+	name := r.Name
+	if r.Grant != "" {
+		if own, ok := o.keys[r.Grant]; ok {
+			return own
+		}
+		name = r.Credential
+	}
+	if i := slices.IndexFunc(o.git.Repositories, func(have control.GitRepository) bool { return have.Name == name }); i >= 0 {
+		return o.git.Repositories[i]
+	}
+	return control.GitRepository{}
+}
+
+// enforceGate puts what is granted of repositories in force, or reports why it is not.
+func (o *operator) enforceGate() error {
+	data, err := o.gateDocument()
+	if err != nil {
+		return err
+	}
+	if err := o.gate.change(data); err != nil {
+		return err
+	}
+	o.rewrite()
+	return nil
+}
+
+// closeGate takes what has ended out of force, whatever state the gate is in.
+func (o *operator) closeGate() {
+	if data, err := o.gateDocument(); err == nil && o.gate != nil {
+		o.gate.must(data)
+	}
+	o.rewrite()
+}
+
+// countForGate has a gate that is started again know how often grants were used.
+func (o *operator) countForGate() {
+	limited := func(r requests.Repository) bool {
+		return slices.ContainsFunc(r.More, func(g requests.PushGrant) bool { return g.Uses > 0 })
+	}
+	if data, err := o.gateDocument(); err == nil && o.gate != nil && slices.ContainsFunc(o.ledger.Repositories(), limited) {
+		o.gate.must(data)
+	}
+}
+
+// rewrite writes what leads the bottle's git to granted repositories under their usual
+// URLs. Should it fail, they are found under the gate's own, which the agent is told.
+func (o *operator) rewrite() {
+	if o.gate == nil {
+		return
+	}
+	var b strings.Builder
+	for _, r := range o.ledger.Repositories() {
+		if address, ok := manifest.ParseAddress(r.Upstream); ok && r.Grant != "" {
+			b.WriteString(address.Rewrite(control.GateURL))
+		}
+	}
+	_ = replaceFile(o.rewrites, []byte(b.String()))
+}
+
+// replaceFile writes a file that all may read, in one step.
+func replaceFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,141 @@
+package gitgate
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// grant puts grants beside what widget's manifest says.
+func (l *lab) grant(more ...requests.PushGrant) {
+	l.t.Helper()
+	next := l.config
+	next.Repositories = []control.GitRepository{l.config.Repositories[0]}
+	next.Repositories[0].More = more
+	if err := l.server.Apply(next); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func pushes(id string, uses int64, refs ...string) requests.PushGrant {
+	return requests.PushGrant{Grant: id, Uses: uses, Push: policy.Push{Refs: refs}}
+}
+
+func TestAGrantedRefIsPushed(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) { c.Supervised = true })
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	head := l.commit(work, "main.go", "package main\n")
+	l.refused(work, `request_git of the MCP server "operator" with {"repository":"widget","refs":["refs/heads/fix"]}`, "push", "origin", "fix")
+	l.grant(pushes("t-1", 1, "refs/heads/fix"))
+	l.git(work, "push", "origin", "fix")
+	if got := l.theirs("refs/heads/fix"); got != head {
+		t.Errorf("upstream has %q, want %s", got, head)
+	}
+	if !strings.Contains(l.events.String(), `"grant":"t-1"`) {
+		t.Errorf("the log does not say by which grant:\n%s", l.events)
+	}
+	l.commit(work, "main.go", "package main // more\n")
+	l.refused(work, "none of those that may be pushed", "push", "origin", "fix") // once is once, before the parent has heard of it
+	l.grant(pushes("t-1", 1, "refs/heads/fix"))
+	l.refused(work, "none of those that may be pushed", "push", "origin", "fix")
+}
+
+// A push that the upstream does not take was no use.
+func TestAFailedPushIsNoUse(t *testing.T) {
+	l := newLab(t)
+	l.grant(pushes("t-1", 1, "refs/heads/fix"))
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	head := l.commit(work, "main.go", "package main\n")
+	l.hook("pre-receive", "#!/bin/sh\nexit 1\n")
+	l.refused(work, "did not take it", "push", "origin", "fix")
+	l.hook("pre-receive", "#!/bin/sh\nexit 0\n")
+	l.git(work, "push", "origin", "fix")
+	if got := l.theirs("refs/heads/fix"); got != head {
+		t.Errorf("upstream has %q, want %s", got, head)
+	}
+}
+
+// A grant that ends while a push is being checked: what was allowed when it began goes
+// nowhere.
+func TestAttackG13_AGrantEndsBeforeAPushIsForwarded(t *testing.T) {
+	l := newLab(t)
+	l.grant(pushes("t-1", 0, "refs/heads/fix"))
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	l.commit(work, "main.go", "package main\n")
+	m := l.server.find("widget")
+	updates := []policy.RefUpdate{{Ref: "refs/heads/fix", New: strings.TrimSpace(l.git(work, "rev-parse", "HEAD"))}}
+	if err := m.checkUpdate(updates[0]); err != nil {
+		t.Fatal("it is not allowed while the grant lives:", err)
+	}
+	l.grant()
+	if _, _, err := m.use(updates); err == nil {
+		t.Error("it would be forwarded after the grant's end")
+	}
+	l.refused(work, "none of those that may be pushed", "push", "origin", "fix")
+	if l.theirs("refs/heads/fix") != "" {
+		t.Error("upstream has it")
+	}
+}
+
+// Force and delete of one grant, or of the manifest, are not those of another.
+func TestAttackG2_GrantsAreNotMixed(t *testing.T) {
+	l := newLab(t)
+	forced := pushes("t-2", 0, "refs/heads/mine")
+	forced.Push.Force, forced.Push.Delete = true, true
+	l.grant(pushes("t-1", 0, "refs/heads/fix"), forced)
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	l.commit(work, "main.go", "package main\n")
+	l.refused(work, "different grants", "push", "origin", "fix", "fix:mine")
+	l.git(work, "push", "-q", "origin", "fix")
+	l.git(work, "push", "-q", "origin", "fix:mine", "fix:agent/too")
+	l.git(work, "commit", "-q", "--amend", "-m", "another")
+	l.refused(work, "history may not be rewritten", "push", "--force", "origin", "fix")
+	l.refused(work, "may not be deleted", "push", "origin", ":fix")
+	l.refused(work, "may not be deleted", "push", "origin", ":agent/too")
+	l.git(work, "push", "-q", "--force", "origin", "fix:mine")
+	l.git(work, "push", "-q", "origin", ":mine")
+}
+
+func TestAGrantedRepositoryComesAndGoes(t *testing.T) {
+	l := newLab(t)
+	tools := filepath.Join(l.dir, "tools.git")
+	l.git("/", "clone", "-q", "--bare", l.upstream, tools)
+	place := "git.example/acme/tools"
+	work := filepath.Join(t.TempDir(), "tools")
+	l.refused("/", "not one of this bottle's repositories", "clone", "-q", l.root+"/"+place, work)
+	next := l.config
+	granted := l.config.Repositories[0]
+	granted.Name, granted.Places, granted.Push = place, []string{place}, policy.Push{}
+	granted.Upstream = strings.Replace(l.address(), l.upstream, tools, 1)
+	granted.More = []requests.PushGrant{pushes("t-1", 0, "refs/heads/agent/**")}
+	next.Repositories = append(next.Repositories[:1:1], granted)
+	if err := l.server.Apply(next); err != nil {
+		t.Fatal(err)
+	}
+	l.git("/", "clone", "-q", l.root+"/"+place+".git", work)
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "main.go", "package main\n")
+	l.git(work, "push", "-q", "origin", "agent/fix")
+	l.refused(work, "none of those that may be pushed", "push", "origin", "agent/fix:other")
+	keys := filepath.Join(l.dir, "keys", directory(granted))
+	if read(t, filepath.Join(keys, "key")) == "" {
+		t.Fatal("it has no key of its own")
+	}
+	if err := l.server.Apply(l.config); err != nil {
+		t.Fatal(err)
+	}
+	l.refused(work, "not one of this bottle's repositories", "fetch")
+	l.refused(work, "not one of this bottle's repositories", "push", "origin", "HEAD:agent/more")
+	if found, _ := filepath.Glob(filepath.Join(keys, "*")); len(found) > 0 {
+		t.Errorf("its credential is still there: %v", found)
+	}
+	l.git("/", "ls-remote", l.url) // the others are as they were
+}
