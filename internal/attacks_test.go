@@ -40,7 +40,7 @@ func TestAttacksAreListed(t *testing.T) {
 		}
 	}
 	for _, test := range written {
-		if strings.ContainsAny(test[len("TestAttack"):][:1], "ABCEFI") && !slices.Contains(listed, test) {
+		if strings.ContainsAny(test[len("TestAttack"):][:1], "ABCEFGHI") && !slices.Contains(listed, test) {
 			t.Errorf("docs/attacks.md does not name %s", test)
 		}
 	}

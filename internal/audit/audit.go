@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -169,8 +170,8 @@ func encode(e Event) ([]byte, error) {
 }
 
 // Clean cuts s to what an event holds of a text, and replaces what a terminal would
-// interpret: controls, also the C1 ones, and the characters that change the direction of
-// text.
+// interpret or nobody would see: controls, also the C1 ones, characters that change the
+// direction of text, and those that take no room.
 func Clean(s string) string {
 	if len(s) > maxField {
 		cut := maxField
@@ -180,8 +181,14 @@ func Clean(s string) string {
 		s = s[:cut] + "…"
 	}
 	out := make([]rune, 0, len(s))
+	marks := 0
 	for _, r := range s {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		if !unicode.In(r, unicode.Mn, unicode.Me) {
+			marks = 0
+		} else if marks++; marks > 2 {
+			continue // they would grow over other lines
+		}
+		if !unicode.IsPrint(r) {
 			r = '\uFFFD'
 		}
 		out = append(out, r)

@@ -105,12 +105,3 @@ func (c manifestChange) write() error {
 	}
 	return os.Rename(f.Name(), path)
 }
-
-// printableLines is printable, of more than one.
-func printableLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, line := range lines {
-		lines[i] = printable(line)
-	}
-	return strings.Join(lines, "\n")
-}

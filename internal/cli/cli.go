@@ -174,13 +174,3 @@ func (e *usageError) Error() string { return e.what }
 
 // Hint says what to do.
 func (e *usageError) Hint() string { return e.hint }
-
-// printable keeps what came from elsewhere from speaking to the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '·'
-		}
-		return r
-	}, s)
-}

@@ -209,9 +209,7 @@ func notGranted(err error) error {
 
 func (a *App) done(s requests.Shown, asJSON bool, text string) error {
 	if asJSON {
-		encoder := json.NewEncoder(a.Stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(s)
+		return printJSON(a.Stdout, s, true)
 	}
 	_, err := fmt.Fprintln(a.Stderr, "bot-bottle: "+printable(text))
 	return err

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -199,9 +198,7 @@ func (a *App) explain(p policy.Policy, args []string, asJSON bool) error {
 	}
 	e := set.Explain(method, args[len(args)-1], nil)
 	if asJSON {
-		encoder := json.NewEncoder(a.Stdout)
-		encoder.SetIndent("", "  ")
-		err = encoder.Encode(e)
+		err = printJSON(a.Stdout, e, true)
 	} else {
 		_, err = fmt.Fprintln(a.Stdout, strings.TrimSuffix(e.String(), "\n"))
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,9 +64,7 @@ func (a *App) table(ctx context.Context, what string) (table, error) {
 
 func (a *App) show(t table, asJSON bool) error {
 	if asJSON {
-		encoder := json.NewEncoder(a.Stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(t.data)
+		return printJSON(a.Stdout, t.data, true)
 	}
 	if len(t.rows) == 0 {
 		_, err := fmt.Fprintln(a.Stderr, t.empty)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -303,7 +302,7 @@ func (a *App) printVerified(identity string, r audit.Report, broken *audit.Broke
 	if broken != nil {
 		v.BadLine, v.Why = broken.Line, broken.Why
 	}
-	if err := json.NewEncoder(a.Stdout).Encode(v); err != nil {
+	if err := printJSON(a.Stdout, v, false); err != nil {
 		return err
 	}
 	if broken != nil {

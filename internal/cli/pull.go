@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -49,9 +48,7 @@ func (a *App) runPull(ctx context.Context, identity, path string, asJSON bool) e
 		return fmt.Errorf("cannot pull from %s: %w", identity, err)
 	}
 	if asJSON {
-		encoder := json.NewEncoder(a.Stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(append([]provision.Pulled{}, pulled...))
+		return printJSON(a.Stdout, append([]provision.Pulled{}, pulled...), true)
 	}
 	if len(pulled) == 0 {
 		_, err := fmt.Fprintf(a.Stderr, "bot-bottle: %s has nothing new\n", identity)

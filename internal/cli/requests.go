@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,9 +58,7 @@ func (a *App) listRequests(ctx context.Context, asJSON, all bool) error {
 		found = slices.DeleteFunc(found, func(s requests.Shown) bool { return s.State != requests.Pending })
 	}
 	if asJSON {
-		encoder := json.NewEncoder(a.Stdout)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(found)
+		return printJSON(a.Stdout, found, true)
 	}
 	if len(found) == 0 {
 		_, err := fmt.Fprintln(a.Stderr, "nothing waits to be decided")
@@ -208,7 +205,7 @@ func (a *App) followOne(ctx context.Context, identity string, news chan<- reques
 
 func (a *App) printNews(s requests.Shown, asJSON bool) error {
 	if asJSON {
-		return json.NewEncoder(a.Stdout).Encode(s)
+		return printJSON(a.Stdout, s, false)
 	}
 	bell := ""
 	if s.State == requests.Pending && isTerminal(a.Stdin) {

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -224,17 +223,6 @@ func reason(e audit.Event) string {
 		cost += fmt.Sprintf(" (%s cached)", short(e.TokensCached))
 	}
 	return strings.TrimSpace(strings.Join([]string{why, strings.TrimSpace(cost)}, " "))
-}
-
-// cell makes text fit to stand in a line, and to do nothing there: no control, no tab, and
-// nothing that has no shape of its own.
-func cell(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '·'
-		}
-		return r
-	}, s)
 }
 
 // cells is how wide text is at most. What is not ASCII may be two cells wide.

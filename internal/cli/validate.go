@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -38,7 +37,7 @@ func (a *App) runValidate(asJSON bool) error {
 		return err
 	}
 	if asJSON {
-		if err := json.NewEncoder(a.Stdout).Encode(append([]manifest.Problem{}, m.Problems...)); err != nil || len(m.Problems) == 0 {
+		if err := printJSON(a.Stdout, append([]manifest.Problem{}, m.Problems...), false); err != nil || len(m.Problems) == 0 {
 			return err
 		}
 		return status(exitFailure)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -18,7 +17,7 @@ func (a *App) version() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			v := currentVersion()
 			if asJSON {
-				return json.NewEncoder(a.Stdout).Encode(v)
+				return printJSON(a.Stdout, v, false)
 			}
 			_, err := fmt.Fprintf(a.Stdout, "bot-bottle %s (%s, %s)\n", v.Version, v.Go, v.Platform)
 			return err

@@ -28,6 +28,10 @@ import (
 // TestMain lets the bundle start this very binary as its service.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "sidecar" {
+		net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+			fmt.Fprintln(os.Stderr, lookedUp)
+			return nil, errors.New("nobody is asked here")
+		}}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
 		if err := ServeChild(ctx, control.Service(os.Args[2]), os.Stdin, os.Stdout, os.Stderr); err != nil {
@@ -38,6 +42,9 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+// lookedUp is what a service says that looks a name up.
+const lookedUp = "A NAME WAS LOOKED UP"
 
 const realKey = "sk-real-REALrealREALreal"
 

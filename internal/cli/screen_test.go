@@ -1,0 +1,155 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+	"github.com/bot-bottle/bot-bottle/test/emulator"
+)
+
+// hinted is an error whose hint is somebody else's words.
+type hinted struct{ error }
+
+func (h hinted) Hint() string { return h.Error() }
+
+// printed is everything of ours that shows words of an agent's, a repository's or an
+// upstream's, as if whoever is to clean them had not.
+func printed(t *testing.T, words string) map[string]string {
+	var out strings.Builder
+	a := &App{System: System{Now: time.Now, Stdout: &out, Stderr: &out}}
+	all := make(map[string]string)
+	take := func(name string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		all[name] = out.String()
+		out.Reset()
+	}
+	s := requests.Shown{
+		Bottle: words, Delta: []string{words}, SoFar: []string{words}, Credentials: []string{words}, Risks: []string{words}, Digest: words,
+		Request: requests.Request{
+			ID: words, Kind: requests.Kind(words), State: requests.State(words), Question: words, Choices: []string{words}, Why: []string{words}, Edited: true,
+			Push:    &requests.Push{Commits: []requests.Commit{{ID: words, Author: words, Subject: words}}, Stat: []string{words}, Reasons: []string{words}},
+			Git:     &requests.Git{Repository: words, Upstream: words},
+			Decided: &requests.Outcome{By: words, Reason: words, Answer: words, Result: words},
+		},
+	}
+	out.WriteString(a.block(s) + reachText(s, approval{}))
+	take("requests", nil)
+	take("approve", a.done(s, false, words))
+	printError(&out, hinted{errors.New(words)})
+	take("an error", nil)
+	take("pull", printPulled(&out, provision.Pulled{Ref: words, New: words, Commits: []provision.Written{{ID: "0", Author: words, Subject: words}}, Stat: []string{words}}))
+	take("list", a.show(table{header: []string{"A", "B"}, rows: [][]string{{words, words}}}, false))
+	out.WriteString(printableLines(words))
+	take("a diff", nil)
+	(&operator{app: a}).Progress(words)
+	take("progress", nil)
+	for name, v := range map[string]any{"requests --json": s, "list --json": []string{words}} {
+		take(name, printJSON(&out, v, true))
+	}
+	for _, width := range []int{0, 40, 100} {
+		tl := &timeline{out: &out, width: width, local: time.UTC}
+		take(fmt.Sprint("logs ", width), errors.Join(tl.show(audit.Event{
+			Kind: words, Decision: words, Method: words, Host: words, Path: words, Reason: words, Service: words, Repository: words, Grant: words, Request: words, Usage: audit.Usage{Model: words},
+			Updates: []audit.Update{{Ref: words}}, Protocol: policy.Protocol(words),
+		}), tl.end()))
+	}
+	return all
+}
+
+// Attacks H1, H2: an agent's words, a host, a path, a branch, a commit or a file name move the
+// operator's cursor, set the title or the clipboard, have the terminal type an answer, or stand
+// where they cannot be seen. Shown on a real terminal, they are text, and no more.
+func TestAttackH1_NothingOfOursHarmsATerminal(t *testing.T) {
+	for attack, words := range emulator.Hostile() {
+		for what, text := range printed(t, words) {
+			s := emulator.New(1000)
+			s.Show(text)
+			if harm := s.Harm(""); len(harm) > 0 {
+				t.Errorf("%s, by %s: %v\n%q", what, attack, harm[0], cut(text, 300))
+			}
+		}
+	}
+}
+
+// Attack H2: an agent's words look like a request of ours, with an answer typed already. All that
+// they can be is a line that is marked as the agent's.
+func TestAttackH2_WordsAreNoRequest(t *testing.T) {
+	for attack, words := range emulator.Hostile() {
+		a := &App{System: System{Now: time.Now}}
+		l := requests.New("k7x2m4")
+		r, err := l.Ask(time.Now(), policy.Policy{}, requests.Ask{Kind: requests.Egress, Route: &policy.Route{Host: "docs.example"}, Why: "because " + words})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours := map[string]bool{}
+		for i, line := range strings.Split(strings.TrimSuffix(a.block(l.Show(r, policy.Policy{})), "\n"), "\n") {
+			key, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if i > 0 && !strings.HasPrefix(line, "  ") || ours[key] && key != "" && key != "for" {
+				t.Errorf("%s: line %q could be taken for one of ours", attack, line)
+			}
+			ours[key] = true
+			if key == "agent" && (!strings.HasPrefix(strings.TrimSpace(rest), "“") || !strings.HasSuffix(rest, "”")) {
+				t.Errorf("%s: %q is not marked as the agent's words", attack, line)
+			}
+		}
+	}
+}
+
+// What stands in JSON's own escapes is the same to a program.
+func TestJSONIsPlainAndTheSame(t *testing.T) {
+	for attack, words := range emulator.Hostile() {
+		var out strings.Builder
+		if err := printJSON(&out, words, false); err != nil {
+			t.Fatal(err)
+		}
+		want, _ := json.Marshal(words)
+		var got, sent string
+		if err := errors.Join(json.Unmarshal([]byte(out.String()), &got), json.Unmarshal(want, &sent)); err != nil || got != sent {
+			t.Errorf("%s: got %q, want %q, %v", attack, got, sent, err)
+		}
+	}
+}
+
+// Attack G7: whoever judges what is asked for looks up its name, which tells whoever runs that
+// domain, and carries what the agent wrote into the name. Nothing on the operator's side
+// resolves anything.
+func TestAttackG7_NothingIsLookedUp(t *testing.T) {
+	before := net.DefaultResolver
+	defer func() { net.DefaultResolver = before }()
+	net.DefaultResolver = lookups(t)
+	l := requests.New("k7x2m4")
+	l.Declared = []requests.Repository{{Name: "widget", Upstream: "https://code.example/acme/widget"}}
+	a := &App{System: System{Now: time.Now}}
+	for i, ask := range []requests.Ask{
+		{Kind: requests.Egress, Route: &policy.Route{Host: "c2VjcmV0.evil.example"}},
+		{Kind: requests.Secret, Route: &policy.Route{Host: "c2VjcmV0.evil.example"}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: "K"}},
+		{Kind: requests.Repo, Git: &requests.Git{Repository: "https://c2VjcmV0.evil.example/a/b", Push: policy.Push{Refs: []string{"x"}}}},
+	} {
+		now := time.Now().Add(time.Duration(i) * time.Second)
+		r, err := l.Ask(now, policy.Policy{}, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := l.Show(r, policy.Policy{})
+		_ = a.block(s)
+		d := requests.Decision{Approve: true, Digest: s.Digest}
+		if ask.Kind == requests.Secret {
+			d.Secret = "v"
+		}
+		if _, err := l.Decide(now, r.ID, policy.Policy{}, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
