@@ -3,6 +3,8 @@ package bottle
 import (
 	"context"
 	"io"
+
+	"github.com/bot-bottle/bot-bottle/internal/image"
 )
 
 // Backend is a Driver with its plan types erased. Only Use makes one, so no
@@ -15,6 +17,7 @@ type Backend interface {
 	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)
 	Remove(ctx context.Context, identity string) error
 	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
+	Build(ctx context.Context, identity string, l image.Layer, say Progress) error
 	PrepareCleanup(context.Context) (PreparedCleanup, error)
 	Active(context.Context) ([]ActiveAgent, error)
 }

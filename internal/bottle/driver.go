@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/image"
 )
 
 // Driver is what a backend's author writes. P and C are its own plan types: plain
@@ -45,6 +46,10 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// status. repository is relative to the workspace. Nothing that the agent wrote runs on the
 	// host. The error is ErrGone when there is no workspace.
 	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
+	// Build builds what the image of a running bottle would be with one more layer, and changes
+	// nothing: the bottle has it when it is resumed, if the layer's request was approved by then.
+	// The error is ErrNotRunning when it does not run.
+	Build(ctx context.Context, identity string, l image.Layer, say Progress) error
 	// PrepareCleanup enumerates orphans: it looks and never touches.
 	PrepareCleanup(context.Context) (C, error)
 	// Cleanup removes them; it is safe to repeat, and leaves alone what came to

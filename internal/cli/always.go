@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
@@ -23,8 +24,12 @@ type manifestChange struct {
 
 // forGood is the change of a bottle's manifest that a request comes to.
 func (a *App) forGood(s requests.Shown) (manifestChange, error) {
-	if s.Kind != requests.Egress {
-		return manifestChange{}, errors.New("only routes go into the manifest")
+	switch s.Kind {
+	case requests.Capability:
+		return a.dockerfileForGood(s)
+	case requests.Egress:
+	default:
+		return manifestChange{}, errors.New("only routes and changes of the image go into the manifest")
 	}
 	record, err := a.store().Read(s.Bottle)
 	if err != nil {
@@ -53,6 +58,40 @@ func (a *App) forGood(s requests.Shown) (manifestChange, error) {
 		return manifestChange{}, fmt.Errorf("cannot change %s: %w", b.File, err)
 	}
 	return manifestChange{b.File, before, after}, nil
+}
+
+// dockerfileForGood is the change of the Dockerfile that the bottle's manifest names.
+func (a *App) dockerfileForGood(s requests.Shown) (manifestChange, error) {
+	record, err := a.store().Read(s.Bottle)
+	if err != nil {
+		return manifestChange{}, fmt.Errorf("cannot read the record of %s: %w", s.Bottle, err)
+	}
+	m, err := a.manifest()
+	if err != nil {
+		return manifestChange{}, err
+	}
+	b, err := m.Bottle(record.Bottle)
+	if err != nil {
+		return manifestChange{}, err
+	}
+	file := b.Provider.Dockerfile
+	if file == "" {
+		return manifestChange{}, fmt.Errorf("bottle %s has no Dockerfile: name one with agent_provider: {dockerfile: …}, an empty one will do", b.Name)
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(a.cwd, file)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return manifestChange{}, err
+	}
+	text := strings.TrimRight(string(before), "\n")
+	if text != "" {
+		text += "\n\n"
+	}
+	layer := image.Layer{Packages: s.Image.Packages, Dockerfile: s.Image.Dockerfile}
+	text += fmt.Sprintf("# approved %s, %s\n%sUSER %s\n", a.Now().Format(time.DateOnly), s.ID, layer.Lines(), "node")
+	return manifestChange{file, before, []byte(text)}, nil
 }
 
 // diff shows the lines that come in, with what is around them.

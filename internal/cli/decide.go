@@ -29,6 +29,8 @@ type approval struct {
 
 	keyFrom, user string // of a new repository
 	noCredential  bool
+
+	later bool // of a change of the image
 }
 
 func (a *App) approve() *cobra.Command {
@@ -63,6 +65,7 @@ the bottles to come; the change is shown first.`,
 	c.Flags().StringVar(&flags.keyFrom, "key-from", "", "the `file` with the private key for a new ssh repository, whose host is in your known_hosts")
 	c.Flags().StringVar(&flags.user, "user", "", "the `user` that goes with --secret-from, for a new https repository")
 	c.Flags().BoolVar(&flags.noCredential, "no-credential", false, "reach a new https repository without one")
+	c.Flags().BoolVar(&flags.later, "later", false, "build a change of the image, and leave the bottle running without it until it is resumed")
 	c.MarkFlagsMutuallyExclusive("key-from", "secret-from", "no-credential")
 	c.Flags().BoolVar(&flags.json, "json", false, "print what was granted as a JSON object")
 	c.MarkFlagsMutuallyExclusive("once", "uses", "session", "always")
@@ -92,6 +95,9 @@ func (a *App) runApprove(ctx context.Context, id string, flags approval) error {
 				return err
 			}
 			s = edited
+		}
+		if s.Kind == requests.Capability {
+			return a.change(ctx, desk, s, d, flags)
 		}
 		if d.Scope == (requests.Scope{}) && !flags.session && !flags.always {
 			d.Scope.For = s.For
@@ -225,8 +231,11 @@ func (a *App) edit(ctx context.Context, desk control.Client, s requests.Shown) (
 	case requests.Repo:
 		to.Push = &policy.Push{}
 		err = a.inEditor(ctx, policy.Push{Refs: s.Git.Push.Refs, Force: s.Git.Push.Force, Delete: s.Git.Push.Delete}, to.Push)
+	case requests.Capability:
+		to.Image = &requests.Image{}
+		err = a.inEditor(ctx, s.Image, to.Image)
 	default:
-		err = &usageError{what: "only routes and refs can be edited", hint: "reject it with a reason, and let the agent ask again"}
+		err = &usageError{what: "only routes, refs and changes of the image can be edited", hint: "reject it with a reason, and let the agent ask again"}
 	}
 	if err != nil {
 		return s, err

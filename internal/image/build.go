@@ -13,6 +13,7 @@ import (
 type job struct {
 	context   io.Reader         // a tar archive
 	arguments map[string]string // besides the host's
+	untrusted bool              // an agent wrote what is run
 }
 
 // build builds one image with the classic builder.
@@ -22,10 +23,9 @@ func (b Builder) build(ctx context.Context, ref string, say func(string), prepar
 		return fmt.Errorf("cannot build image %s: %w", ref, err)
 	}
 	say("building image " + ref + " (once)")
-	result, err := b.Client.ImageBuild(ctx, j.context, client.ImageBuildOptions{
-		Version: build.BuilderV1, Tags: []string{ref}, Remove: true, ForceRemove: true, BuildArgs: b.arguments(j.arguments),
-		Labels: map[string]string{"bot-bottle.role": "image"},
-	})
+	options := b.options(ref, j)
+	options.Version = build.BuilderV1
+	result, err := b.Client.ImageBuild(ctx, j.context, options)
 	if err != nil {
 		return fmt.Errorf("cannot build image %s: %w", ref, err)
 	}

@@ -54,6 +54,8 @@ func parse(a Ask) (Request, error) {
 		return r, r.takeQuestion(a)
 	case Repo:
 		return r, r.takeGit(a)
+	case Capability:
+		return r, r.takeImage(a)
 	case Pushing:
 		return r, r.takePush(a)
 	}
@@ -167,7 +169,7 @@ func (r *Request) same(o *Request) bool { return digest(r.what()) == digest(o.wh
 
 // what is asked for, without who, when and why.
 func (r *Request) what() any {
-	return []any{r.Kind, r.Routes, r.Host, r.More, r.Question, r.Choices, r.For, r.Push, r.Git}
+	return []any{r.Kind, r.Routes, r.Host, r.More, r.Question, r.Choices, r.For, r.Push, r.Git, r.Image}
 }
 
 // covers reports whether all that b allows, a allows too, as far as can be said for sure.

@@ -42,7 +42,7 @@ func New(prefix string) *Ledger { return &Ledger{prefix: prefix, tokens: burst} 
 func (l *Ledger) Load(now time.Time, known []Request) (ended []Request) {
 	for _, r := range known {
 		c := r.copy()
-		if c.Grant.live() && (c.Grant.Scope == Scope{} || c.Kind == Secret || l.stale(&c)) {
+		if c.Grant.live() && (c.Grant.Scope == Scope{} && c.Kind != Capability || c.Kind == Secret || l.stale(&c)) {
 			c.Grant.Ended, c.Grant.Why = now, "the bottle was started again"
 			ended = append(ended, c.copy())
 		}
@@ -225,6 +225,7 @@ func (l *Ledger) Cancel(now time.Time, id string) (Request, error) {
 type Change struct {
 	Routes []policy.Route `json:"routes,omitempty"`
 	Push   *policy.Push   `json:"push,omitempty"` // refs, force and delete
+	Image  *Image         `json:"image,omitempty"`
 }
 
 // Edit puts what the operator chooses in the place of what was asked for. What it is
@@ -237,6 +238,14 @@ func (l *Ledger) Edit(id, shown string, base policy.Policy, c Change) (Request, 
 	if r.Kind == Repo {
 		err := r.editGit(c.Push)
 		return r.copy(), err
+	}
+	if r.Kind == Capability {
+		edited := Request{}
+		if err := edited.takeImage(Ask{Image: c.Image}); err != nil {
+			return Request{}, err
+		}
+		r.Image, r.Edited = edited.Image, true
+		return r.copy(), nil
 	}
 	return l.editRoutes(r, c.Routes)
 }
@@ -289,6 +298,8 @@ func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision
 		return Request{}, fmt.Errorf("%s: a credential is supplied where one is asked for, and nowhere else", r.ID)
 	case r.Kind == Pushing && d.Scope != Scope{}:
 		return Request{}, fmt.Errorf("%s is one push: it is approved once", r.ID)
+	case r.Kind == Capability && d.Scope != Scope{}:
+		return Request{}, fmt.Errorf("%s is a change of the image: it stays for as long as there is the bottle", r.ID)
 	case r.Kind == Pushing:
 		r.State = Approved
 	default:
@@ -518,6 +529,9 @@ func (r *Request) copy() Request {
 		g := *r.Git
 		g.Push.Refs = slices.Clone(r.Git.Push.Refs)
 		c.Git = &g
+	}
+	if r.Image != nil {
+		c.Image = &Image{slices.Clone(r.Image.Packages), r.Image.Dockerfile}
 	}
 	if r.Decided != nil {
 		d := *r.Decided

@@ -22,12 +22,13 @@ import (
 type Kind string
 
 const (
-	Egress   Kind = "egress"   // routes that the bottle does not have
-	Secret   Kind = "secret"   // a credential for a host, which the operator supplies and the agent never sees
-	Limit    Kind = "limit"    // more of a limit
-	Question Kind = "question" // an answer
-	Repo     Kind = "git"      // a repository, or refs of one that the bottle has
-	Pushing  Kind = "push"     // a push that waits: git-gate asks, not the agent
+	Egress     Kind = "egress"     // routes that the bottle does not have
+	Secret     Kind = "secret"     // a credential for a host, which the operator supplies and the agent never sees
+	Limit      Kind = "limit"      // more of a limit
+	Question   Kind = "question"   // an answer
+	Repo       Kind = "git"        // a repository, or refs of one that the bottle has
+	Capability Kind = "capability" // a change of the image
+	Pushing    Kind = "push"       // a push that waits: git-gate asks, not the agent
 )
 
 // State is how far a request is.
@@ -51,6 +52,7 @@ type Ask struct {
 	Question string         `json:"question,omitempty"` // Question
 	Choices  []string       `json:"choices,omitempty"`  // Question
 	Git      *Git           `json:"git,omitempty"`      // Repo: repository (a name or a URL), and of push refs, force, delete
+	Image    *Image         `json:"image,omitempty"`    // Capability
 	Push     *Push          `json:"push,omitempty"`     // Pushing
 	Why      string         `json:"why,omitempty"`
 	For      time.Duration  `json:"for,omitempty"` // how long; 0: as long as the bottle runs
@@ -67,6 +69,7 @@ type Request struct {
 	Question string         `json:"question,omitempty"`
 	Choices  []string       `json:"choices,omitempty"`
 	Git      *Git           `json:"git,omitempty"`
+	Image    *Image         `json:"image,omitempty"`
 	Push     *Push          `json:"push,omitempty"`
 	Why      []string       `json:"why,omitempty"` // the agent's words, cleaned; one for each time it asked
 	For      time.Duration  `json:"for,omitempty"`

@@ -33,10 +33,12 @@ func (l *Ledger) Show(r Request, base policy.Policy) Shown {
 		s.showLimit(now)
 	case Repo:
 		s.showGit(now, repositories)
+	case Capability:
+		s.showImage()
 	case Pushing:
 		s.showPush()
 	}
-	if r.Kind != Question && r.Kind != Pushing {
+	if r.Kind != Question && r.Kind != Pushing && r.Kind != Capability {
 		s.Delta = append(s.Delta, "for "+Duration(r.For))
 	}
 	revision := ""

@@ -40,6 +40,8 @@ type Images interface {
 	Ensure(ctx context.Context, name string, say func(string)) (image.Image, error)
 	// EnsureCustom builds a user's Dockerfile on top of a named image.
 	EnsureCustom(ctx context.Context, base, dockerfile string, say func(string)) (image.Image, error)
+	// EnsureLayer builds a layer that an operator approved on an image.
+	EnsureLayer(ctx context.Context, on image.Image, l image.Layer, say func(string)) (image.Image, error)
 }
 
 var _ bottle.Driver[Plan, CleanupPlan] = (*Driver)(nil)

@@ -132,7 +132,16 @@ func (d *Driver) supplies(ctx context.Context, p Plan, say bottle.Progress) (s s
 	return s, group.Wait()
 }
 
+// agentImage is what the manifest names, with what was approved for this bottle on top.
 func (d *Driver) agentImage(ctx context.Context, p Plan, say bottle.Progress) (image.Image, error) {
+	on, err := d.manifestImage(ctx, p, say)
+	if err != nil || !p.Resume {
+		return on, err
+	}
+	return d.layered(ctx, p.Identity, on, say)
+}
+
+func (d *Driver) manifestImage(ctx context.Context, p Plan, say bottle.Progress) (image.Image, error) {
 	if p.Dockerfile != "" {
 		return d.Images.EnsureCustom(ctx, p.Template, p.Dockerfile, say.Say)
 	}

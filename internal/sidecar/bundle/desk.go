@@ -188,8 +188,11 @@ func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error
 
 // enforce puts what is granted in force, or reports why it is not.
 func (o *operator) enforce(r requests.Request) error {
-	if r.Kind == requests.Repo {
+	switch r.Kind {
+	case requests.Repo:
 		return o.enforceGate()
+	case requests.Capability:
+		return nil // the host has built it, and starts the bottle again
 	}
 	data, err := o.document(o.config)
 	if err != nil {

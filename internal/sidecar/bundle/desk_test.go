@@ -93,7 +93,7 @@ func TestTheAgentAsksAndTheOperatorDecides(t *testing.T) {
 	r := supervised(t)
 	agent := r.agent(t)
 	tools, err := agent.ListTools(t.Context(), nil)
-	if err != nil || len(tools.Tools) != 9 {
+	if err != nil || len(tools.Tools) != 10 {
 		t.Fatalf("got %v, %v", tools, err)
 	}
 	if text, _ := call(t, agent, "list_policy", object{}, nil); !strings.Contains(text, "api.example") || strings.Contains(text, realKey) {

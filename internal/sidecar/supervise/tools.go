@@ -56,6 +56,12 @@ type gitIn struct {
 	For        string   `json:"for,omitempty" jsonschema:"how long, as in 30m or 2h; left out: until the bottle ends"`
 }
 
+type imageIn struct {
+	Packages   []string `json:"packages,omitempty" jsonschema:"Debian packages to install, by name, as in ffmpeg"`
+	Dockerfile string   `json:"dockerfile,omitempty" jsonschema:"lines of a Dockerfile to come after the image, RUN and ENV only, for what packages do not bring"`
+	Why        string   `json:"why" jsonschema:"what for, in a sentence that the operator can judge"`
+}
+
 type limitIn struct {
 	Host      string `json:"host,omitempty" jsonschema:"the host whose limit it is; left out: the bottle's own"`
 	Requests  int64  `json:"requests,omitempty" jsonschema:"so many more requests"`
@@ -124,6 +130,8 @@ func addTools(s *mcp.Server, c *desk) {
 		Description: "Ask the operator to let this bottle reach a host. Returns a request's id at once; the decision comes later (check_request)."}, requestEgress(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_git", Annotations: asks,
 		Description: "Ask the operator for a repository, or to let you push refs of one that you have. Once granted, use plain git under its usual URL, without credentials."}, requestGit(c))
+	mcp.AddTool(s, &mcp.Tool{Name: "request_capability", Annotations: asks,
+		Description: "Ask the operator to add to this machine's image what you cannot install yourself: Debian packages, or lines of a Dockerfile. Once granted, the machine is restarted with it, and you go on where you were."}, requestCapability(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_secret", Annotations: asks,
 		Description: "Ask the operator for a credential for a host. You never see it: the proxy puts it on your requests. Use a program as if you were logged in, or with any dummy credential."}, requestSecret(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "request_limit", Annotations: asks,
@@ -243,6 +251,15 @@ func requestGit(c *desk) mcp.ToolHandlerFor[gitIn, any] {
 	}
 }
 
+func requestCapability(c *desk) mcp.ToolHandlerFor[imageIn, any] {
+	return func(ctx context.Context, _ *mcp.CallToolRequest, in imageIn) (*mcp.CallToolResult, any, error) {
+		if c.mask(ctx, in.Dockerfile) != in.Dockerfile {
+			return nil, nil, errors.New("not taken down (invalid): the Dockerfile holds what looks like a secret, and an image keeps it: leave it out")
+		}
+		return ask(ctx, c, requests.Ask{Kind: requests.Capability, Why: in.Why, Image: &requests.Image{Packages: in.Packages, Dockerfile: in.Dockerfile}})
+	}
+}
+
 func requestSecret(c *desk) mcp.ToolHandlerFor[secretIn, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, in secretIn) (*mcp.CallToolResult, any, error) {
 		length, err := duration(in.For)
@@ -345,6 +362,9 @@ func requestText(r requests.Request) string {
 		}
 		if !r.Grant.Ended.IsZero() {
 			return fmt.Sprintf("%s was approved and has ended: %s. Ask again if you need it again.", r.ID, r.Grant.Why)
+		}
+		if r.Kind == requests.Capability {
+			return r.ID + " is approved: this machine has it since its last restart, or will have it with the next."
 		}
 		edited := ""
 		if r.Edited {
