@@ -16,6 +16,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/image"
 )
 
 // Harness is a backend under test.
@@ -195,6 +196,9 @@ func closeIsIdempotent(t *testing.T, h Harness) {
 	}
 	if _, err := h.Backend.Open(t.Context(), b.Name()); !errors.Is(err, bottle.ErrNotRunning) {
 		t.Errorf("Open: got %v, want ErrNotRunning", err)
+	}
+	if err := h.Backend.Build(t.Context(), b.Name(), image.Layer{Dockerfile: "RUN true"}, nil); !errors.Is(err, bottle.ErrNotRunning) {
+		t.Errorf("Build: got %v, want ErrNotRunning", err)
 	}
 }
 
