@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,12 @@ func (a *App) runAttach(ctx context.Context, identity string) (err error) {
 	if err != nil {
 		return err
 	}
+	following, stop := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	defer done.Wait()
+	defer stop()
+	a.share()
+	done.Go(func() { a.announceHere(following, identity) })
 	code, err := bottle.ExecAgent(ctx, running, &operator{app: a})
 	if err != nil {
 		err = errors.Join(err, running.Detach())

@@ -53,7 +53,8 @@ type App struct {
 	home     string // $BOT_BOTTLE_HOME
 	cwd      string
 	log      *slog.Logger
-	usage    bool // the arguments are still being read: an error is one of usage
+	screen   *sharedScreen // the terminal, while an agent has it
+	usage    bool          // the arguments are still being read: an error is one of usage
 }
 
 // Exit statuses that are ours.

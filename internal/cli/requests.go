@@ -130,6 +130,14 @@ const lookForBottles = 2 * time.Second
 
 // followRequests prints what changes, until ctx ends.
 func (a *App) followRequests(ctx context.Context, asJSON bool) error {
+	var screen interface{ Announce(string) }
+	if isTerminal(a.Stdout) {
+		screen = plainScreen{a.Stdout}
+	}
+	told, err := a.announcer(screen)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var each sync.WaitGroup
@@ -152,7 +160,10 @@ func (a *App) followRequests(ctx context.Context, asJSON bool) error {
 				continue
 			}
 			each.Go(func() {
-				a.followOne(ctx, identity, news)
+				a.followOne(ctx, identity, func(all, fresh []requests.Shown) bool {
+					each.Go(func() { told.complain(told.hear(ctx, identity, all, fresh)) })
+					return pass(ctx, fresh, news)
+				})
 				mu.Lock()
 				delete(followed, identity)
 				mu.Unlock()
@@ -174,8 +185,21 @@ func (a *App) followRequests(ctx context.Context, asJSON bool) error {
 	}
 }
 
-// followOne tells what changes in a bottle, until it ends.
-func (a *App) followOne(ctx context.Context, identity string, news chan<- requests.Shown) {
+// pass hands requests on; false if nobody takes them any more.
+func pass(ctx context.Context, fresh []requests.Shown, news chan<- requests.Shown) bool {
+	for _, s := range fresh {
+		select {
+		case news <- s:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// followOne tells what changes in a bottle, with all that there is, until it ends or
+// nobody listens.
+func (a *App) followOne(ctx context.Context, identity string, tell func(all, fresh []requests.Shown) bool) {
 	seen := map[string]string{}
 	for after := -1; ; {
 		now, err := a.requestsOf(ctx, identity, after)
@@ -184,6 +208,7 @@ func (a *App) followOne(ctx context.Context, identity string, news chan<- reques
 		}
 		first := after < 0
 		after = now.Revision
+		var fresh []requests.Shown
 		for _, s := range now.Requests {
 			key := string(s.State) + s.Digest
 			if s.State != requests.Pending {
@@ -194,11 +219,10 @@ func (a *App) followOne(ctx context.Context, identity string, news chan<- reques
 			if old == key || first && s.State != requests.Pending {
 				continue
 			}
-			select {
-			case news <- s:
-			case <-ctx.Done():
-				return
-			}
+			fresh = append(fresh, s)
+		}
+		if !tell(now.Requests, fresh) {
+			return
 		}
 	}
 }
@@ -207,11 +231,7 @@ func (a *App) printNews(s requests.Shown, asJSON bool) error {
 	if asJSON {
 		return printJSON(a.Stdout, s, false)
 	}
-	bell := ""
-	if s.State == requests.Pending && isTerminal(a.Stdin) {
-		bell = "\a"
-	}
-	_, err := fmt.Fprint(a.Stdout, bell+a.block(s)+"\n")
+	_, err := fmt.Fprint(a.Stdout, a.block(s)+"\n")
 	return err
 }
 

@@ -86,12 +86,19 @@ func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 		return a.dryRun(ctx, backend, spec)
 	}
 	person := &operator{app: a, yes: f.yes, detach: f.detach, keep: !f.remove}
+	if _, err := manifest.LoadConfig(a.home); err != nil {
+		return err
+	}
 	if !f.detach {
+		a.share()
 		freshening, stop := context.WithCancel(ctx)
 		var done sync.WaitGroup
 		defer done.Wait()
 		defer stop()
-		person.launched = func(identity string) { done.Go(func() { a.keepFresh(freshening, identity) }) }
+		person.launched = func(identity string) {
+			done.Go(func() { a.keepFresh(freshening, identity) })
+			done.Go(func() { a.announceHere(freshening, identity) })
+		}
 	}
 	code, err := bottle.Start(ctx, backend, spec, person, f.detach)
 	if errors.Is(err, bottle.ErrDetached) {

@@ -25,6 +25,9 @@ func (a *App) streams(tty bool) (bottle.IO, func(error), error) {
 	if !tty {
 		return streams, func(error) {}, nil
 	}
+	if a.screen != nil {
+		streams.Stdout = a.screen
+	}
 	fd := int(a.Stdin.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {

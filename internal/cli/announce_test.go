@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// What we have to say comes between what an agent writes, and never into it: wherever its
+// output is cut, what the agent wrote is whole, and ours is there once.
+func TestAnAnnouncementBreaksNothingOfTheAgents(t *testing.T) {
+	const ours = "\x1b]2;1 request waits\x1b\\\a"
+	for _, agents := range []string{
+		"plain text", "\x1b[31mred\x1b[0m", "\x1b]0;its title\x07after", "\x1b]8;;https://x.example\x1b\\link\x1b]8;;\x1b\\", "\x1bP1$r0m\x1b\\x", "\x1b_app\x1b\\x",
+		"ä€🙂é", "\x1b(0lqk\x1b(B", "\x1b[?1049h\x1b[2J\x1b[1;1H", "\x1b\x1b[A", "\x1b]0;cut\x18x", "\x1bOPx", "\x1b]0;two\x1b]1;x\x07y", "\x1b^pm\x1b\\z",
+	} {
+		for cut := range len(agents) + 1 {
+			var out strings.Builder
+			s := &sharedScreen{out: &out}
+			_, _ = s.Write([]byte(agents[:cut]))
+			s.Announce(ours)
+			for i := range len(agents) - cut {
+				_, _ = s.Write([]byte{agents[cut+i]})
+			}
+			got := out.String()
+			if strings.Replace(got, ours, "", 1) != agents {
+				t.Fatalf("%q, cut at %d: got %q", agents, cut, got)
+			}
+			at := strings.Index(got, ours)
+			before := &sharedScreen{out: &strings.Builder{}}
+			_, _ = before.Write([]byte(got[:at]))
+			if before.state != ground || before.more != 0 {
+				t.Errorf("%q, cut at %d: ours is within a sequence: %q", agents, cut, got)
+			}
+		}
+	}
+}
+
+// Each request is told of once, by one of all that follow the bottle, and in nobody's words.
+func TestAttackH1_NotificationsHoldNoWordOfTheAgents(t *testing.T) {
+	home := t.TempDir()
+	told := filepath.Join(home, "told.txt")
+	if err := os.MkdirAll(filepath.Join(home, "state", "dev-k7x2m4"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("notify: {desktop: false, command: [sh, -c, 'env | grep BOT_BOTTLE_ | sort >> \"$0\"', "+told+"]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var screens [2]strings.Builder
+	s := requests.Shown{Bottle: "dev-k7x2m4", Request: requests.Request{ID: "k7x2m4-1", Kind: requests.Question, State: requests.Pending, Question: hostile, Why: []string{hostile}, Host: "evil.example"}}
+	for i := range screens {
+		a := &App{home: home, System: System{Getenv: os.Getenv, Stderr: os.Stderr}}
+		n, err := a.announcer(plainScreen{&screens[i]})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, news := range [][]requests.Shown{{s}, nil} {
+			if err := n.hear(context.Background(), s.Bottle, []requests.Shown{s}, news); err != nil {
+				t.Error(err)
+			}
+		}
+		s.State = requests.Rejected
+		if err := n.hear(context.Background(), s.Bottle, []requests.Shown{s}, []requests.Shown{s}); err != nil {
+			t.Error(err)
+		}
+		s.State = requests.Pending
+		if got := screens[i].String(); got != "\x1b]2;1 request waits - bot-bottle\x1b\\\a\x1b]2;bot-bottle\x1b\\" {
+			t.Errorf("screen %d got %q", i, got)
+		}
+	}
+	const want = "BOT_BOTTLE_BOTTLE=dev-k7x2m4\nBOT_BOTTLE_KIND=question\nBOT_BOTTLE_MESSAGE=dev-k7x2m4 asks its operator (question k7x2m4-1)\nBOT_BOTTLE_REQUEST=k7x2m4-1\n"
+	if got, err := os.ReadFile(told); err != nil || strings.ReplaceAll(string(got), "BOT_BOTTLE_HOME="+os.Getenv("BOT_BOTTLE_HOME")+"\n", "") != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
