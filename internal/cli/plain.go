@@ -71,6 +71,9 @@ func printJSON(w io.Writer, v any, indented bool) error {
 
 // escaped is JSON without a character in it that is not seen.
 func escaped(text string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return r > '~' || r < ' ' && r != '\n' }) {
+		return text // most is
+	}
 	var b strings.Builder
 	for _, r := range text {
 		switch {

@@ -56,7 +56,9 @@ func TestAttackC10_AWebhooksURLIsNotTold(t *testing.T) {
 	var elsewhere bool
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere = true }))
 	defer other.Close()
-	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) }))
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
 	redirects := hook.URL + "/services/s3cr3t-token"
 	for name, url := range map[string]string{"a redirect": redirects, "nobody": "http://127.0.0.1:1/services/s3cr3t-token", "no URL": "http://127.0.0.1:x/s3cr3t-token"} {
 		err := Sender{Webhook: url}.Send(t.Context(), notice)

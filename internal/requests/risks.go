@@ -95,19 +95,19 @@ func writing(methods []string) string {
 // openHost says why a host is anybody's, "" if it is not known to be.
 func openHost(host string) string {
 	name := "." + strings.TrimLeft(host, "*.")
-	for suffix, what := range map[string]string{
-		".gist.github.com": "snippets", ".gist.githubusercontent.com": "snippets", ".raw.githubusercontent.com": "files of any repository", ".github.io": "pages of any user",
-		".objects.githubusercontent.com": "files of any repository", ".gitlab.io": "pages of any user", ".bitbucket.io": "pages of any user",
-		".pastebin.com": "a pastebin", ".paste.ee": "a pastebin", ".hastebin.com": "a pastebin", ".ghostbin.com": "a pastebin", ".dpaste.com": "a pastebin", ".dpaste.org": "a pastebin", ".termbin.com": "a pastebin", ".ix.io": "a pastebin", ".0x0.st": "a file drop", ".rentry.co": "a pastebin",
-		".transfer.sh": "a file drop", ".file.io": "a file drop", ".gofile.io": "a file drop", ".catbox.moe": "a file drop", ".wetransfer.com": "a file drop",
-		".amazonaws.com": "anybody's buckets and functions", ".storage.googleapis.com": "anybody's buckets", ".blob.core.windows.net": "anybody's buckets", ".r2.dev": "anybody's buckets", ".digitaloceanspaces.com": "anybody's buckets", ".backblazeb2.com": "anybody's buckets",
-		".workers.dev": "anybody's programs", ".pages.dev": "anybody's pages", ".vercel.app": "anybody's programs", ".netlify.app": "anybody's pages", ".herokuapp.com": "anybody's programs", ".run.app": "anybody's programs", ".azurewebsites.net": "anybody's programs", ".cloudfunctions.net": "anybody's programs", ".fly.dev": "anybody's programs", ".onrender.com": "anybody's programs",
-		".ngrok.io": "anybody's machine", ".ngrok.app": "anybody's machine", ".ngrok-free.app": "anybody's machine", ".trycloudflare.com": "anybody's machine", ".loca.lt": "anybody's machine", ".serveo.net": "anybody's machine",
-		".webhook.site": "a request catcher", ".requestbin.com": "a request catcher", ".pipedream.net": "a request catcher", ".beeceptor.com": "a request catcher", ".oast.fun": "a request catcher", ".oast.pro": "a request catcher", ".interact.sh": "a request catcher",
-		".discord.com": "chat", ".hooks.slack.com": "chat", ".api.telegram.org": "chat", ".docs.google.com": "anybody's documents", ".drive.google.com": "anybody's files", ".dropboxapi.com": "anybody's files", ".dropbox.com": "anybody's files", ".httpbin.org": "it answers what it is sent",
+	for _, known := range [...]struct{ suffix, what string }{
+		{".gist.github.com", "snippets"}, {".gist.githubusercontent.com", "snippets"}, {".raw.githubusercontent.com", "files of any repository"}, {".github.io", "pages of any user"},
+		{".objects.githubusercontent.com", "files of any repository"}, {".gitlab.io", "pages of any user"}, {".bitbucket.io", "pages of any user"},
+		{".pastebin.com", "a pastebin"}, {".paste.ee", "a pastebin"}, {".hastebin.com", "a pastebin"}, {".ghostbin.com", "a pastebin"}, {".dpaste.com", "a pastebin"}, {".dpaste.org", "a pastebin"}, {".termbin.com", "a pastebin"}, {".ix.io", "a pastebin"}, {".0x0.st", "a file drop"}, {".rentry.co", "a pastebin"},
+		{".transfer.sh", "a file drop"}, {".file.io", "a file drop"}, {".gofile.io", "a file drop"}, {".catbox.moe", "a file drop"}, {".wetransfer.com", "a file drop"},
+		{".amazonaws.com", "anybody's buckets and functions"}, {".storage.googleapis.com", "anybody's buckets"}, {".blob.core.windows.net", "anybody's buckets"}, {".r2.dev", "anybody's buckets"}, {".digitaloceanspaces.com", "anybody's buckets"}, {".backblazeb2.com", "anybody's buckets"},
+		{".workers.dev", "anybody's programs"}, {".pages.dev", "anybody's pages"}, {".vercel.app", "anybody's programs"}, {".netlify.app", "anybody's pages"}, {".herokuapp.com", "anybody's programs"}, {".run.app", "anybody's programs"}, {".azurewebsites.net", "anybody's programs"}, {".cloudfunctions.net", "anybody's programs"}, {".fly.dev", "anybody's programs"}, {".onrender.com", "anybody's programs"},
+		{".ngrok.io", "anybody's machine"}, {".ngrok.app", "anybody's machine"}, {".ngrok-free.app", "anybody's machine"}, {".trycloudflare.com", "anybody's machine"}, {".loca.lt", "anybody's machine"}, {".serveo.net", "anybody's machine"},
+		{".webhook.site", "a request catcher"}, {".requestbin.com", "a request catcher"}, {".pipedream.net", "a request catcher"}, {".beeceptor.com", "a request catcher"}, {".oast.fun", "a request catcher"}, {".oast.pro", "a request catcher"}, {".interact.sh", "a request catcher"},
+		{".discord.com", "chat"}, {".hooks.slack.com", "chat"}, {".api.telegram.org", "chat"}, {".docs.google.com", "anybody's documents"}, {".drive.google.com", "anybody's files"}, {".dropboxapi.com", "anybody's files"}, {".dropbox.com", "anybody's files"}, {".httpbin.org", "it answers what it is sent"},
 	} {
-		if strings.HasSuffix(name, suffix) {
-			return what
+		if strings.HasSuffix(name, known.suffix) {
+			return known.what
 		}
 	}
 	return ""
@@ -148,7 +148,9 @@ func lookAlike(host string, now policy.Policy) string {
 }
 
 // flat drops what is easily overlooked.
-func flat(name string) string { return strings.NewReplacer(".", "", "-", "").Replace(name) }
+func flat(name string) string { return unnoticed.Replace(name) }
+
+var unnoticed = strings.NewReplacer(".", "", "-", "")
 
 // skeleton brings characters that look alike together, in the manner of Unicode's
 // confusables (UTS #39), for what host names are made of.
@@ -156,8 +158,10 @@ func skeleton(name string) string {
 	if shown, ok := unicodeName(name); ok {
 		name = shown
 	}
-	return strings.NewReplacer("rn", "m", "vv", "w", "cl", "d", "0", "o", "1", "l", "i", "l", "5", "s", "а", "a", "е", "e", "о", "o", "р", "p", "с", "c", "у", "y", "х", "x", "ѕ", "s", "і", "l", "ј", "j", "һ", "h", "ԁ", "d", "ɡ", "g", "ո", "n", "ο", "o", "α", "a", "ν", "v", "ι", "l", "ı", "l", "ł", "l", "é", "e", "à", "a", "ü", "u", "ö", "o", "ä", "a").Replace(name)
+	return confusables.Replace(name)
 }
+
+var confusables = strings.NewReplacer("rn", "m", "vv", "w", "cl", "d", "0", "o", "1", "l", "i", "l", "5", "s", "а", "a", "е", "e", "о", "o", "р", "p", "с", "c", "у", "y", "х", "x", "ѕ", "s", "і", "l", "ј", "j", "һ", "h", "ԁ", "d", "ɡ", "g", "ո", "n", "ο", "o", "α", "a", "ν", "v", "ι", "l", "ı", "l", "ł", "l", "é", "e", "à", "a", "ü", "u", "ö", "o", "ä", "a")
 
 // distance is 0 for equal names, 1 if one character was put in, left out, changed or
 // swapped with the next, and 2 for anything more.

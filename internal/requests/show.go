@@ -23,16 +23,42 @@ type Shown struct {
 }
 
 // Show makes what is shown of a request, under the operator's policy and what is granted.
-func (l *Ledger) Show(r Request, base policy.Policy) Shown {
-	s, now := Shown{Request: r}, l.Effective(base)
-	repositories := l.Repositories()
+func (l *Ledger) Show(r Request, base policy.Policy) Shown { return l.view(base).show(r) }
+
+// ShowAll makes what is shown of every request, in the order in which they were asked.
+func (l *Ledger) ShowAll(base policy.Policy) []Shown {
+	v := l.view(base)
+	all := make([]Shown, len(l.requests))
+	for i, r := range l.requests {
+		all[i] = v.show(r.copy())
+	}
+	return all
+}
+
+// view is what a request is compared with.
+type view struct {
+	now          policy.Policy
+	revision     string
+	repositories []Repository
+}
+
+func (l *Ledger) view(base policy.Policy) view {
+	v := view{now: l.Effective(base), repositories: l.Repositories()}
+	if set, err := policy.New(v.now); err == nil {
+		v.revision = set.Revision()
+	}
+	return v
+}
+
+func (v view) show(r Request) Shown {
+	s := Shown{Request: r}
 	switch r.Kind {
 	case Egress, Secret:
-		s.showRoutes(now)
+		s.showRoutes(v.now)
 	case Limit:
-		s.showLimit(now)
+		s.showLimit(v.now)
 	case Repo:
-		s.showGit(now, repositories)
+		s.showGit(v.now, v.repositories)
 	case Capability:
 		s.showImage()
 	case Pushing:
@@ -41,11 +67,7 @@ func (l *Ledger) Show(r Request, base policy.Policy) Shown {
 	if r.Kind != Question && r.Kind != Pushing && r.Kind != Capability {
 		s.Delta = append(s.Delta, "for "+Duration(r.For))
 	}
-	revision := ""
-	if set, err := policy.New(now); err == nil {
-		revision = set.Revision()
-	}
-	s.Digest = digest([]any{r.ID, r.what(), revision, rights(repositories), s.Delta, s.Risks})
+	s.Digest = digest([]any{r.ID, r.what(), v.revision, rights(v.repositories), s.Delta, s.Risks})
 	return s
 }
 

@@ -24,6 +24,10 @@ func measureSupervise(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
+	list, err := measureListing(ctx, l)
+	if err != nil {
+		return nil, err
+	}
 	follower := l.Command(ctx, "requests", "-f", "--json")
 	out, err := follower.StdoutPipe()
 	if err != nil {
@@ -58,11 +62,11 @@ func measureSupervise(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		}
 		passes, whole = append(passes, passed), append(whole, took)
 	}
-	return []figure{
+	return append([]figure{
 		atMost("supervise.visible_ms", ms(median(visible)), "ms", 100),
 		atMost("supervise.approve_to_pass_ms", ms(median(passes)), "ms", 200),
 		report("supervise.approve_ms", ms(median(whole)), "ms"),
-	}, nil
+	}, list...), nil
 }
 
 // supervised starts an idle agent that may ask.

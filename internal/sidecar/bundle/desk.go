@@ -137,8 +137,9 @@ func (o *operator) Requests(ctx context.Context, after int) control.Requests {
 		o.mu.Lock()
 		changed, now := o.changed, control.Requests{Revision: o.asked, Requests: []requests.Shown{}}
 		if o.asked != after {
-			for _, r := range o.ledger.All() {
-				now.Requests = append(now.Requests, o.shown(r))
+			now.Requests = o.ledger.ShowAll(o.config.Policy())
+			for i := range now.Requests {
+				now.Requests[i].Bottle = o.bottle
 			}
 			o.mu.Unlock()
 			return now
