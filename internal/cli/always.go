@@ -31,15 +31,7 @@ func (a *App) forGood(s requests.Shown) (manifestChange, error) {
 	default:
 		return manifestChange{}, errors.New("only routes and changes of the image go into the manifest")
 	}
-	record, err := a.store().Read(s.Bottle)
-	if err != nil {
-		return manifestChange{}, fmt.Errorf("cannot read the record of %s: %w", s.Bottle, err)
-	}
-	m, err := a.manifest()
-	if err != nil {
-		return manifestChange{}, err
-	}
-	b, err := m.Bottle(record.Bottle)
+	b, err := a.manifestOf(s.Bottle)
 	if err != nil {
 		return manifestChange{}, err
 	}
@@ -60,17 +52,22 @@ func (a *App) forGood(s requests.Shown) (manifestChange, error) {
 	return manifestChange{b.File, before, after}, nil
 }
 
-// dockerfileForGood is the change of the Dockerfile that the bottle's manifest names.
-func (a *App) dockerfileForGood(s requests.Shown) (manifestChange, error) {
-	record, err := a.store().Read(s.Bottle)
+// manifestOf is what the manifest says now of the bottle that an identity was started as.
+func (a *App) manifestOf(identity string) (manifest.Bottle, error) {
+	record, err := a.store().Read(identity)
 	if err != nil {
-		return manifestChange{}, fmt.Errorf("cannot read the record of %s: %w", s.Bottle, err)
+		return manifest.Bottle{}, fmt.Errorf("cannot read the record of %s: %w", identity, err)
 	}
 	m, err := a.manifest()
 	if err != nil {
-		return manifestChange{}, err
+		return manifest.Bottle{}, err
 	}
-	b, err := m.Bottle(record.Bottle)
+	return m.Bottle(record.Bottle)
+}
+
+// dockerfileForGood is the change of the Dockerfile that the bottle's manifest names.
+func (a *App) dockerfileForGood(s requests.Shown) (manifestChange, error) {
+	b, err := a.manifestOf(s.Bottle)
 	if err != nil {
 		return manifestChange{}, err
 	}
