@@ -74,7 +74,7 @@ func printed(t *testing.T, words string) map[string]string {
 func TestAttackH1_NothingOfOursHarmsATerminal(t *testing.T) {
 	for attack, words := range emulator.Hostile() {
 		for what, text := range printed(t, words) {
-			s := emulator.New(1000)
+			s := emulator.New(400)
 			s.Show(text)
 			if harm := s.Harm(""); len(harm) > 0 {
 				t.Errorf("%s, by %s: %v\n%q", what, attack, harm[0], cut(text, 300))
