@@ -40,7 +40,7 @@ func gitConfig(id manifest.GitIdentity, repositories []bottle.Repository) string
 	if id.Email != "" {
 		section("user", "email = "+quoted(id.Email))
 	}
-	section("url "+quoted(gateURL), "insteadOf = git://") // which has no other way out; the gate says how to ask
+	section("url "+quoted(control.GateURL), "insteadOf = git://") // which has no other way out; the gate says how to ask
 	for _, r := range repositories {
 		b.WriteString(r.Address.Rewrite(control.GateURL))
 	}
