@@ -34,10 +34,15 @@ func (s System) inner(ctx context.Context) int {
 func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 	switch {
 	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "run", "--"}):
-		// The guest takes its signals itself, and its standard streams are the agent's.
-		return guest.Run(context.WithoutCancel(ctx), guest.Options{
-			Argv: s.Args[3:], Dir: provider.Workspace, SocketDir: control.SocketDir, Log: slog.New(slog.DiscardHandler), TTY: isTerminal(s.Stdin),
-		})
+		return s.guest(ctx, s.Args[3:], nil)
+	case len(s.Args) > 5 && slices.Equal(s.Args[:2], []string{"guest", "terminal"}) && s.Args[4] == "--":
+		on, err := s.guestTerminal(s.Args[2], s.Args[3])
+		if err != nil {
+			return exitUsage, err
+		}
+		return s.guest(ctx, s.Args[5:], on)
+	case slices.Equal(s.Args, []string{"guest", "attach"}):
+		return 0, guest.Attach(ctx, control.SessionSocket, s.Stdin, s.Stdout)
 	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "exec", "--"}):
 		return guest.Exec(s.Args[3:])
 	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "checkout", "--"}):
@@ -61,4 +66,20 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return 0, err
 	}
 	return exitUsage, errors.New("this verb is for bot-bottle itself: see bot-bottle --help")
+}
+
+// guest is PID 1 of a bottle. It takes its signals itself. Without a terminal its standard
+// streams are the agent's.
+func (s System) guest(ctx context.Context, argv []string, on *guest.Terminal) (int, error) {
+	return guest.Run(context.WithoutCancel(ctx), guest.Options{
+		Argv: argv, Dir: provider.Workspace, SocketDir: control.SocketDir, Log: slog.New(slog.DiscardHandler), Terminal: on,
+	})
+}
+
+// guestTerminal reads what the agent's terminal begins as. The transcript goes to standard
+// output, which the engine keeps.
+func (s System) guestTerminal(size, operator string) (*guest.Terminal, error) {
+	on := &guest.Terminal{Socket: control.SessionSocket, Record: s.Stdout, Awaited: operator == control.Awaited}
+	_, err := fmt.Sscanf(size, "%dx%d", &on.Size.Width, &on.Size.Height)
+	return on, err
 }

@@ -26,6 +26,9 @@ const (
 // Where things are inside a bottle and its bundle. The guest and the bundle see
 // one volume at SocketDir; the agent's side has it read-only.
 const (
+	Awaited       = "awaited"             // what a guest is told when an operator is on the way
+	SessionSocket = "@bot-bottle-session" // abstract, in the bottle's own network namespace: no file that the agent could remove
+
 	SocketDir = "/run/bot-bottle" // egress.sock, git-gate.sock, supervise.sock
 	BinaryDir = "/opt/bot-bottle" // the read-only volume that holds the binary
 	Binary    = "/opt/bot-bottle/bot-bottle"

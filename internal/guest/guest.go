@@ -7,19 +7,29 @@
 package guest
 
 import (
+	"io"
 	"log/slog"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/session"
 )
 
-// Options of a guest. All are needed.
+// Options of a guest. All but Terminal are needed.
 type Options struct {
 	Argv      []string     // the agent's command
 	Dir       string       // its working directory
 	SocketDir string       // where the services' sockets are
 	Log       *slog.Logger // operators' log
-	TTY       bool         // our standard input is a terminal, which is to be the agent's
+	Terminal  *Terminal    // the agent gets one; nil: it gets our standard streams
+}
+
+// Terminal is what the agent's terminal begins as.
+type Terminal struct {
+	Size    session.Size
+	Awaited bool      // an operator is on the way: at the agent's end, wait for that one
+	Socket  string    // where operators come
+	Record  io.Writer // where the transcript goes; nil for none
 }
 
 // Where the guest listens. Ordinary programs find these by their environment.

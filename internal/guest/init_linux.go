@@ -31,36 +31,67 @@ func Run(ctx context.Context, o Options) (int, error) {
 		return 0, err
 	}
 	defer ls.close()
-	pid, status, err := startAgent(o)
-	if err != nil {
-		return status, err
+	if o.Terminal == nil {
+		pid, status, err := startAgent(o, nil)
+		if err != nil {
+			return status, err
+		}
+		return look(ctx, pid, signals, false), nil
 	}
-	return look(ctx, pid, signals), nil
+	return runOnTerminal(ctx, o, signals)
 }
 
-// startAgent starts the agent on our own standard streams, in a process group of its
-// own, which a terminal's keys then go to.
-func startAgent(o Options) (pid, status int, err error) {
+// runOnTerminal runs the agent on a terminal that the guest owns.
+func runOnTerminal(ctx context.Context, o Options, signals <-chan os.Signal) (int, error) {
+	c, err := openConsole(*o.Terminal)
+	if err != nil {
+		return 0, err
+	}
+	pid, status, err := startAgent(o, c.agents)
+	c.started()
+	if err != nil {
+		c.close()
+		return status, err
+	}
+	status = look(ctx, pid, signals, true)
+	c.finish(status)
+	return status, nil
+}
+
+// startAgent starts the agent: on its terminal, as a session of its own, or on our own
+// standard streams, in a process group of its own.
+func startAgent(o Options, terminal *os.File) (pid, status int, err error) {
 	path, err := exec.LookPath(o.Argv[0])
 	if err != nil {
 		return 0, unrunnable(err), fmt.Errorf("cannot run the agent: %w", err)
 	}
-	pid, err = syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
-		Dir: o.Dir, Env: os.Environ(), Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Setpgid: true, Foreground: o.TTY, Ctty: 0},
-	})
-	if err != nil {
+	attributes := &syscall.ProcAttr{Dir: o.Dir, Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true}}
+	if terminal != nil {
+		fd := terminal.Fd()
+		attributes.Files, attributes.Sys = []uintptr{fd, fd, fd}, &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	}
+	if pid, err = syscall.ForkExec(path, o.Argv, attributes); err != nil {
 		return 0, unrunnable(err), fmt.Errorf("cannot run the agent: %s: %w", path, err)
 	}
 	return pid, 0, nil
 }
 
-// stopGrace is how long the agent may take to end when asked.
-const stopGrace = 5 * time.Second
+// How long the agent may take to end when asked, and when its terminal hangs up: shells do not
+// end for the former.
+const (
+	stopGrace   = 5 * time.Second
+	hangUpGrace = 2 * time.Second
+)
 
 // look passes signals on and reaps whatever ends, until the agent has.
-func look(ctx context.Context, agent int, signals <-chan os.Signal) int {
-	var kill <-chan time.Time
+func look(ctx context.Context, agent int, signals <-chan os.Signal, terminal bool) int {
+	var hangUp, kill <-chan time.Time
+	ask := func() {
+		kill = time.After(stopGrace)
+		if terminal {
+			hangUp = time.After(hangUpGrace)
+		}
+	}
 	asked := ctx.Done()
 	for {
 		select {
@@ -74,12 +105,15 @@ func look(ctx context.Context, agent int, signals <-chan os.Signal) int {
 			case syscall.SIGPIPE:
 				continue
 			case syscall.SIGTERM:
-				kill = time.After(stopGrace)
+				ask()
 			}
 			_ = syscall.Kill(agent, s.(syscall.Signal))
 		case <-asked:
-			asked, kill = nil, time.After(stopGrace)
+			asked = nil
+			ask()
 			_ = syscall.Kill(agent, syscall.SIGTERM)
+		case <-hangUp:
+			_ = syscall.Kill(-agent, syscall.SIGHUP)
 		case <-kill:
 			_ = syscall.Kill(agent, syscall.SIGKILL)
 		}

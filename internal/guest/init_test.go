@@ -3,17 +3,20 @@
 package guest
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/creack/pty"
+	"github.com/bot-bottle/bot-bottle/internal/session"
 )
 
 func allowAll(context.Context, string) (bool, error) { return true, nil }
@@ -91,52 +94,138 @@ func TestDeafAgentIsKilled(t *testing.T) {
 	}
 }
 
-// With a terminal the agent is its foreground: it can read, and ctrl-C is its own.
-func TestAgentOwnsTheTerminal(t *testing.T) {
-	c := exec.Command("/proc/self/exe", "guest-run", t.TempDir(), "sh", "-c", `trap 'echo interrupted; exit 5' INT; read line; echo "read $line"; while :; do sleep 0.05; done`)
-	c.Env = append(os.Environ(), "GUEST_TTY=1")
-	terminal, err := pty.Start(c)
-	if err != nil {
+// at starts a guest with a terminal for its agent, and looks at it.
+func at(t *testing.T, script string, env ...string) (*exec.Cmd, *desk) {
+	t.Helper()
+	socket := "@" + filepath.Base(t.TempDir()) + t.Name()
+	c := exec.Command("/proc/self/exe", "guest-run", t.TempDir(), "sh", "-c", script)
+	c.Env = append(os.Environ(), append(env, "GUEST_TERMINAL="+socket)...)
+	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = terminal.Close() }()
-	screen := make(chan string, 64)
+	return c, sit(t, socket)
+}
+
+// desk is an operator's.
+type desk struct {
+	t     *testing.T
+	keys  *io.PipeWriter
+	sizes chan session.Size
+	mu    sync.Mutex
+	shown bytes.Buffer
+	ended chan struct{}
+	code  int
+	err   error
+}
+
+func (d *desk) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.shown.Write(p)
+}
+
+func sit(t *testing.T, socket string) *desk {
+	t.Helper()
+	in, keys := io.Pipe()
+	d := &desk{t: t, keys: keys, sizes: make(chan session.Size, 4), ended: make(chan struct{})}
+	d.sizes <- session.Size{Width: 90, Height: 30}
+	near, far := net.Pipe()
+	go func() { _ = Attach(t.Context(), socket, far, far); _ = far.Close() }()
+	view := session.NewView(session.Options{Stdin: in, Stdout: d, Size: d.sizes, First: true})
 	go func() {
-		defer close(screen)
-		buffer := make([]byte, 1024)
-		for {
-			n, err := terminal.Read(buffer)
-			if n > 0 {
-				screen <- string(buffer[:n])
-			}
-			if err != nil {
-				return
-			}
-		}
+		defer close(d.ended)
+		d.code, d.err = view.Attach(t.Context(), near)
 	}()
-	var shown string
-	wait := func(want string) {
-		t.Helper()
-		for deadline := time.After(10 * time.Second); !strings.Contains(shown, want); {
-			select {
-			case more, ok := <-screen:
-				if !ok {
-					t.Fatalf("the terminal shows %q and closed", shown)
-				}
-				shown += more
-			case <-deadline:
-				t.Fatalf("the terminal shows %q", shown)
-			}
+	return d
+}
+
+func (d *desk) wait(want string) {
+	d.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		d.mu.Lock()
+		shown := d.shown.String()
+		d.mu.Unlock()
+		if strings.Contains(shown, want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatalf("the terminal shows %q, not %q", shown, want)
 		}
 	}
-	_, _ = terminal.WriteString("words\n")
-	wait("read words")
-	_, _ = terminal.WriteString("\x03")
-	wait("interrupted")
+}
+
+// With a terminal the agent is its foreground: it can read, ctrl-C is its own, and it is told
+// its size.
+func TestAgentOwnsTheTerminal(t *testing.T) {
+	c, d := at(t, `trap 'echo interrupted; exit 5' INT; trap 'stty size' WINCH; stty size; read line; echo "read $line"; while :; do sleep 0.05; done`)
+	d.wait("30 90") // from the one who looks
+	_, _ = d.keys.Write([]byte("words\n"))
+	d.wait("read words")
+	d.sizes <- session.Size{Width: 101, Height: 31}
+	d.wait("31 101")
+	_, _ = d.keys.Write([]byte("\x03"))
+	d.wait("interrupted")
+	<-d.ended
 	_ = c.Wait()
-	if got := c.ProcessState.ExitCode(); got != 5 {
-		t.Errorf("got status %d", got)
+	if got := c.ProcessState.ExitCode(); got != 5 || d.code != 5 || d.err != nil {
+		t.Errorf("got status %d; the operator was told %d, %v", got, d.code, d.err)
 	}
+}
+
+// Not a byte is lost of an agent that ends before its operator has come.
+func TestAQuickAgentIsSeen(t *testing.T) {
+	c, d := at(t, `printf 'first and last'; exit 7`, "GUEST_AWAITED=1")
+	<-d.ended
+	_ = c.Wait()
+	if d.wait("first and last"); c.ProcessState.ExitCode() != 7 || d.code != 7 {
+		t.Errorf("got %d, %d", c.ProcessState.ExitCode(), d.code)
+	}
+}
+
+// A viewer that goes leaves the agent as it was, a shell that ignores the usual request ends
+// when its terminal hangs up, and the transcript has it all.
+func TestViewersGoAndTheTerminalHangsUp(t *testing.T) {
+	socket := "@" + filepath.Base(t.TempDir()) + t.Name()
+	c := exec.Command("/proc/self/exe", "guest-run", t.TempDir(), "sh", "-c", `trap '' TERM; echo here; while :; do sleep 0.05; done`)
+	var cast bytes.Buffer
+	c.Env, c.Stdout = append(os.Environ(), "GUEST_TERMINAL="+socket), &cast
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		conn, err := net.Dial("unix", socket)
+		for ; err != nil; conn, err = net.Dial("unix", socket) {
+			time.Sleep(5 * time.Millisecond)
+		}
+		_, _ = conn.Write([]byte("nonsense"))
+		_ = conn.Close()
+	}
+	d := sit(t, socket)
+	d.wait("here")
+	_ = c.Process.Signal(syscall.SIGTERM)
+	<-d.ended
+	_ = c.Wait()
+	if got := c.ProcessState.ExitCode(); got != 128+1 || d.code != 128+1 {
+		t.Errorf("got status %d, %d", got, d.code)
+	}
+	if !strings.Contains(cast.String(), `"version":2`) || !strings.Contains(cast.String(), `"o","here\r\n"`) {
+		t.Errorf("the transcript is %q", cast.String())
+	}
+}
+
+// In a bottle only root may look, which the engine can be and the agent cannot.
+func TestTheAgentIsNoViewer(t *testing.T) {
+	c, d := at(t, `echo ready; while :; do sleep 0.05; done`)
+	d.wait("ready")
+	socket := strings.TrimPrefix(c.Env[len(c.Env)-1], "GUEST_TERMINAL=")
+	other := exec.Command("/proc/self/exe", "guest-dial", socket)
+	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	if out, err := other.CombinedOutput(); err != nil || string(out) != "refused" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	_ = c.Process.Signal(syscall.SIGTERM)
+	<-d.ended
+	_ = c.Wait()
 }
 
 // Ctrl-Z stops whatever has the terminal; there is no shell here to continue it.

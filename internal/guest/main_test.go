@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bot-bottle/bot-bottle/internal/session"
 )
 
 // The guest's ports are its own: the tests run in a network namespace that has nothing
@@ -26,6 +28,9 @@ import (
 const inside = "BOT_BOTTLE_TEST_NETNS"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "guest-dial" {
+		os.Exit(guestDial(os.Args[2]))
+	}
 	if len(os.Args) > 2 && os.Args[1] == "guest-run" {
 		os.Exit(guestRun(os.Args[2], os.Args[3:]))
 	}
@@ -77,16 +82,32 @@ func loopback() error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, request)
 }
 
+// guestDial says whether a session listens to who asks.
+func guestDial(socket string) int {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		fmt.Print(err)
+		return 0
+	}
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		fmt.Print("refused")
+	}
+	return 0
+}
+
 // guestRun is a process that is a guest; it shares the namespace.
 func guestRun(dir string, argv []string) int {
-	tty, _ := strconv.ParseBool(os.Getenv("GUEST_TTY"))
+	var terminal *Terminal
+	if socket := os.Getenv("GUEST_TERMINAL"); socket != "" {
+		terminal = &Terminal{Size: session.Size{Width: 80, Height: 24}, Socket: socket, Awaited: os.Getenv("GUEST_AWAITED") != "", Record: os.Stdout}
+	}
 	ctx := context.Background()
 	if ms, err := strconv.Atoi(os.Getenv("GUEST_CANCEL_MS")); err == nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
 		defer cancel()
 	}
-	code, err := Run(ctx, Options{Argv: argv, Dir: "/", SocketDir: dir, Log: slog.New(slog.DiscardHandler), TTY: tty})
+	code, err := Run(ctx, Options{Argv: argv, Dir: "/", SocketDir: dir, Log: slog.New(slog.DiscardHandler), Terminal: terminal})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		if code == 0 {

@@ -1,0 +1,208 @@
+package session
+
+import (
+	"sync"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/terminal"
+)
+
+// Bounds of a session.
+const (
+	maxViewers = 32
+	maxBacklog = 256 << 10 // of the first output, kept for the first viewer
+	window     = 256 << 10 // what a viewer may have been sent and not shown; one that is behind gets a snapshot
+	nearlyAll  = 32 << 10  // it may have so much of the window in use when the snapshot is made
+	maxPaint   = 4 << 20   // a snapshot with history
+)
+
+// Hub is an agent's terminal as the guest keeps it: the screen, and who looks at it. Its
+// methods may be called concurrently. No viewer, however slow, holds up Output.
+type Hub struct {
+	terminal Terminal
+
+	mu       sync.Mutex
+	screen   *terminal.Screen
+	viewers  []*viewer
+	typist   *viewer // who typed last: the size follows
+	backlog  []byte  // all output so far; nil once it is given up
+	answers  []byte
+	typed    time.Time
+	printed  time.Time
+	heard    uint64 // the screen's Bell when it was last typed to
+	ended    bool
+	status   int
+	looked   bool // a viewer has come
+	changed  *sync.Cond
+	typing   chan []byte
+	ending   chan struct{} // closed by End
+	done     chan struct{} // closed by Close
+	finished sync.WaitGroup
+}
+
+// Terminal is the pseudo-terminal behind a Hub.
+type Terminal interface {
+	// Write types. It may block for as long as the agent reads nothing.
+	Write(p []byte) (int, error)
+	// Resize changes its size.
+	Resize(Size)
+}
+
+// NewHub makes a Hub for a terminal of a size. Close ends it.
+func NewHub(t Terminal, s Size) *Hub {
+	h := &Hub{terminal: t, backlog: []byte{}, typing: make(chan []byte), ending: make(chan struct{}), done: make(chan struct{}), typed: time.Now(), printed: time.Now()}
+	h.changed = sync.NewCond(&h.mu)
+	h.screen = h.newScreen(int(s.Width), int(s.Height))
+	h.finished.Go(h.typeAll)
+	return h
+}
+
+func (h *Hub) newScreen(width, height int) *terminal.Screen {
+	return terminal.NewScreen(width, height, func(b []byte) {
+		if len(h.answers) < maxToGuest {
+			h.answers = append(h.answers, b...)
+		}
+	})
+}
+
+// Output draws what the agent printed, and passes it on.
+func (h *Hub) Output(p []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.printed = time.Now()
+	h.draw(p)
+	h.reply()
+	if h.backlog != nil {
+		if h.backlog = append(h.backlog, p...); len(h.backlog) > maxBacklog {
+			h.backlog = nil
+		}
+	}
+	for _, v := range h.viewers {
+		v.push(p)
+	}
+}
+
+// draw writes to the screen. Should that fail, the session goes on with an empty one.
+func (h *Hub) draw(p []byte) {
+	defer func() {
+		if recover() != nil {
+			h.screen = h.newScreen(h.screen.Size())
+			h.fallBehind(nil)
+		}
+	}()
+	_, _ = h.screen.Write(p)
+}
+
+// reply types the screen's answers, unless a viewer's terminal gives its own. An agent that
+// asks and does not read gets none.
+func (h *Hub) reply() {
+	answers := h.answers
+	h.answers = nil
+	for _, v := range h.viewers {
+		if v.Answers {
+			return
+		}
+	}
+	if len(answers) == 0 {
+		return
+	}
+	select {
+	case h.typing <- answers:
+	default:
+		h.finished.Go(func() { h.answerLater(answers) })
+	}
+}
+
+// answerLater waits until what was typed before is read.
+func (h *Hub) answerLater(answers []byte) {
+	select {
+	case h.typing <- answers:
+	case <-time.After(time.Second):
+	case <-h.done:
+	}
+}
+
+func (h *Hub) typeAll() {
+	for {
+		select {
+		case keys := <-h.typing:
+			_, _ = h.terminal.Write(keys)
+		case <-h.done:
+			return
+		}
+	}
+}
+
+// fallBehind has all viewers but one get a snapshot next.
+func (h *Hub) fallBehind(but *viewer) {
+	for _, v := range h.viewers {
+		if v != but {
+			v.fallBehind()
+		}
+	}
+}
+
+// resize makes the terminal as large as the viewer's. That one draws on as it does; what the
+// others have is drawn anew.
+func (h *Hub) resize(v *viewer) {
+	width, height := h.screen.Size()
+	if v.Width == 0 || v.Height == 0 || int(v.Width) == width && int(v.Height) == height {
+		return
+	}
+	h.screen.Resize(int(v.Width), int(v.Height))
+	width, height = h.screen.Size()
+	h.terminal.Resize(Size{uint(width), uint(height)})
+	h.fallBehind(v)
+}
+
+// Drawn is the size, and the screen's lines. It is for tests of the guest.
+func (h *Hub) Drawn() (Size, []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	width, height := h.screen.Size()
+	return Size{uint(width), uint(height)}, h.screen.Text()
+}
+
+// End tells all viewers how the agent ended, and waits until each has been told and has gone,
+// or patience is over. With awaited, one that has not come yet is waited for. Call it once.
+func (h *Hub) End(status int, awaited bool, patience time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended, h.status = true, status
+	close(h.ending)
+	for _, v := range h.viewers {
+		v.wake.Signal()
+	}
+	over := false
+	timer := time.AfterFunc(patience, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		over = true
+		h.changed.Broadcast()
+	})
+	defer timer.Stop()
+	for !over && (awaited && !h.looked || h.waitedFor()) {
+		h.changed.Wait()
+	}
+}
+
+// waitedFor reports whether a viewer has not been told the end.
+func (h *Hub) waitedFor() bool {
+	for _, v := range h.viewers {
+		if !v.Watch {
+			return true
+		}
+	}
+	return false
+}
+
+// Close lets go of all viewers, and waits for what the Hub started.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	for _, v := range h.viewers {
+		v.leave()
+	}
+	h.mu.Unlock()
+	close(h.done)
+	h.finished.Wait()
+}

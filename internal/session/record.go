@@ -1,0 +1,117 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+)
+
+// Bounds of a transcript as the guest writes it. What comes faster is left out: a snapshot
+// stands for it.
+const (
+	recordRate  = 64 << 10 // bytes a second in the long run
+	recordBurst = 1 << 20
+	recordEvery = 50 * time.Millisecond // output of so long is one event
+	keyEvery    = 256 << 10             // so much later comes a snapshot, from which a cut transcript can be read
+)
+
+// recorder writes an asciicast (version 2) of a session.
+type recorder struct {
+	hub     *Hub
+	v       *viewer
+	w       io.Writer
+	began   time.Time
+	allowed float64 // bytes that may come at once
+	last    time.Time
+	since   int    // bytes since the last snapshot
+	rest    []byte // of a character that has begun
+}
+
+// Record writes a transcript of all that the agent prints to w, an event a line, until the
+// agent has ended. A w that is slow gets less of it.
+func (h *Hub) Record(w io.Writer, term string) {
+	now := time.Now()
+	r := &recorder{hub: h, w: w, began: now, last: now, allowed: recordBurst}
+	r.v = &viewer{greeting: greeting{Typing: nobody, First: true}, hub: h, put: r.put}
+	s, _ := h.Drawn()
+	if r.line(map[string]any{"version": 2, "width": s.Width, "height": s.Height, "timestamp": now.Unix(), "env": map[string]string{"TERM": term}}) != nil {
+		return
+	}
+	if h.admit(r.v) {
+		r.v.writeAll()
+		h.dismiss(r.v)
+	}
+}
+
+func (r *recorder) line(what any) error {
+	text, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	_, err = r.w.Write(append(text, '\n'))
+	return err
+}
+
+func (r *recorder) event(code, text string) error {
+	at := json.RawMessage(fmt.Sprintf("%.3f", time.Since(r.began).Seconds()))
+	return r.line([]any{at, code, text})
+}
+
+func (r *recorder) put(k kind, content []byte) (err error) {
+	switch k {
+	case paint:
+		s, _ := r.hub.Drawn()
+		r.rest, r.since = nil, 0
+		err = r.event("r", fmt.Sprintf("%dx%d", s.Width, s.Height))
+		fallthrough
+	case data:
+		if err == nil {
+			err = r.output(content)
+		}
+		r.pace(len(content))
+	}
+	return err
+}
+
+// output writes whole characters, as JSON wants them.
+func (r *recorder) output(content []byte) error {
+	content = append(r.rest, content...)
+	n := len(content)
+	for cut := 1; cut < utf8.UTFMax && cut <= n; cut++ {
+		if c := content[n-cut]; utf8.RuneStart(c) {
+			if !utf8.FullRune(content[n-cut:]) {
+				n -= cut
+			}
+			break
+		}
+	}
+	r.rest = append([]byte(nil), content[n:]...)
+	r.since += n
+	if n == 0 {
+		return nil
+	}
+	return r.event("o", string(content[:n]))
+}
+
+// pace waits until more may be written, and then lets more come.
+func (r *recorder) pace(n int) {
+	now := time.Now()
+	r.allowed = min(r.allowed+now.Sub(r.last).Seconds()*recordRate, recordBurst) - float64(n)
+	r.last = now
+	wait := recordEvery
+	if r.allowed < 0 {
+		wait = time.Duration(-r.allowed / recordRate * float64(time.Second))
+	}
+	select {
+	case <-time.After(wait):
+	case <-r.hub.ending:
+	}
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	r.v.inFlight = 0
+	if r.since > keyEvery && !r.hub.ended {
+		r.v.fallBehind()
+	}
+}

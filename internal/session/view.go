@@ -1,0 +1,213 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/moby/term"
+
+	"github.com/bot-bottle/bot-bottle/internal/terminal"
+)
+
+// Options of a View: the operator's terminal, and what the operator wants of the session.
+type Options struct {
+	Stdin  io.Reader
+	Stdout io.Writer
+	Size   <-chan Size // at once, then at every change
+
+	DetachKeys []byte           // leave; none if empty
+	Allow      []terminal.Allow // what may reach beyond the screen
+	ReadOnly   bool             // types nothing
+	Only       bool             // nobody else types meanwhile
+	History    int              // lines of what has scrolled off
+	First      bool             // has launched the session: wants all from its first byte
+}
+
+// ErrDetached says that the operator typed the detach keys.
+var ErrDetached = errors.New("detached")
+
+// ErrLost says that the stream ended before the session.
+var ErrLost = errors.New("lost the connection to the session, which goes on")
+
+// View shows a session on a terminal. It may be attached several times, one after the other:
+// when a stream was lost, and another takes over.
+type View struct {
+	o      Options
+	filter *terminal.Filter
+	keys   chan []byte // what was typed; closed at the end of it
+	detach chan error
+	size   Size
+	again  bool
+}
+
+// NewView begins to read the terminal. That read cannot be ended: it stays behind until the
+// process ends, and what it gets goes nowhere.
+func NewView(o Options) *View {
+	v := &View{o: o, filter: terminal.NewFilter(o.Allow...), keys: make(chan []byte), detach: make(chan error, 1)}
+	if o.Stdin != nil {
+		go v.read()
+	}
+	return v
+}
+
+func (v *View) read() {
+	var in io.Reader = v.o.Stdin
+	if len(v.o.DetachKeys) > 0 {
+		in = term.NewEscapeProxy(in, v.o.DetachKeys)
+	}
+	buffer := make([]byte, 16<<10)
+	for {
+		n, err := in.Read(buffer)
+		if n > 0 {
+			v.keys <- slices.Clone(buffer[:n])
+		}
+		if escape := (term.EscapeError{}); errors.As(err, &escape) {
+			v.detach <- ErrDetached
+			return
+		}
+		if err != nil { // the terminal is gone
+			v.detach <- ErrDetached
+			return
+		}
+	}
+}
+
+// Leave writes what puts the terminal back, whatever the session did to it.
+func (v *View) Leave() { _, _ = v.o.Stdout.Write(v.filter.Leave()) }
+
+// Attach shows the session on the other end of stream until it ends, and returns how the
+// other end says that it did: believe it in nothing else. Otherwise the error is ErrDetached,
+// ErrLost or ctx's.
+func (v *View) Attach(ctx context.Context, stream io.ReadWriteCloser) (int, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { _ = stream.Close() })()
+	out := &locked{w: stream}
+	if err := v.greet(ctx, out); err != nil {
+		return 0, err
+	}
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	defer cancel(nil)
+	sending.Go(func() { v.send(ctx, cancel, out) })
+	status, err := v.show(stream, out)
+	if cause := context.Cause(ctx); cause != nil {
+		return 0, cause
+	}
+	return status, err
+}
+
+// locked writes one frame at a time.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) put(k kind, content []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if writeFrame(l.w, k, content) != nil {
+		return ErrLost
+	}
+	return nil
+}
+
+// greet says who looks, once the size is known.
+func (v *View) greet(ctx context.Context, out *locked) error {
+	if v.size == (Size{}) && v.o.Size != nil {
+		select {
+		case v.size = <-v.o.Size:
+		case err := <-v.detach:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	g := greeting{
+		Width: v.size.Width, Height: v.size.Height, Typing: everybody, History: v.o.History, First: v.o.First && !v.again,
+		Answers: slices.Contains(v.o.Allow, terminal.Answers), Title: slices.Contains(v.o.Allow, terminal.Title),
+	}
+	if v.again {
+		g.History = 0
+	}
+	v.again = true
+	switch {
+	case v.o.ReadOnly:
+		g.Typing, g.Answers = nobody, false
+	case v.o.Only:
+		g.Typing = alone
+	}
+	content, err := json.Marshal(g)
+	if err != nil {
+		return err
+	}
+	return out.put(hello, content)
+}
+
+// send passes on what is typed, and sizes.
+func (v *View) send(ctx context.Context, cancel context.CancelCauseFunc, out *locked) {
+	for {
+		var err error
+		select {
+		case keys := <-v.keys:
+			if !v.o.ReadOnly {
+				err = out.put(data, keys)
+			} else if slices.Contains(keys, 0x03) { // ctrl-C has nobody else to go to
+				err = ErrDetached
+			}
+		case s, ok := <-v.o.Size:
+			if !ok {
+				v.o.Size = nil
+				continue
+			}
+			v.size = s
+			err = out.put(size, s.content())
+		case err = <-v.detach:
+		case <-ctx.Done():
+			return
+		}
+		if errors.Is(err, ErrDetached) {
+			cancel(err)
+			return
+		}
+		if err != nil {
+			return // show sees it as well
+		}
+	}
+}
+
+// show draws what comes, and says how much of it was drawn.
+func (v *View) show(stream io.Reader, out *locked) (int, error) {
+	in := &frames{r: stream, limit: maxToHost}
+	for {
+		k, content, err := in.next()
+		if errors.Is(err, errFrame) {
+			return 0, err
+		}
+		if err != nil {
+			return 0, ErrLost
+		}
+		switch k {
+		case paint:
+			v.filter.Restart()
+			fallthrough
+		case data:
+			if _, err := v.o.Stdout.Write(v.filter.Pass(content)); err != nil {
+				return 0, ErrDetached // nobody is there to see it
+			}
+			if err := out.put(shown, numberContent(uint64(len(content)))); err != nil {
+				return 0, err
+			}
+		case rights:
+		case exit:
+			status, err := number(content)
+			return int(status & 0xff), err
+		default:
+			return 0, errFrame
+		}
+	}
+}
