@@ -15,6 +15,7 @@ type Backend interface {
 	Prepare(context.Context, Spec) (Prepared, error)
 	Open(ctx context.Context, identity string) (Bottle, error)
 	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)
+	Transcript(ctx context.Context, identity string) (io.ReadCloser, error)
 	Remove(ctx context.Context, identity string) error
 	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
 	Build(ctx context.Context, identity string, l image.Layer, say Progress) error

@@ -3,8 +3,12 @@ package bottle
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+
+	"github.com/bot-bottle/bot-bottle/internal/session"
+	"github.com/bot-bottle/bot-bottle/internal/terminal"
 )
 
 // User is who a command runs as in a bottle.
@@ -31,8 +35,14 @@ type Bottle interface {
 	AgentArgv(args []string, tty bool) []string
 	// Agent connects io to the agent, from its first byte when this Bottle came from
 	// Launch, and returns its exit status when it ends. ErrDetached means that the
-	// operator left it running. It may be called once for a launched bottle.
+	// operator left it running. It may be called once for a launched bottle. With a TTY
+	// the agent's terminal is the bottle's own: whatever becomes of io, the connection or
+	// this process, the agent goes on, and the end of ctx is ErrDetached, too.
 	Agent(ctx context.Context, io IO) (int, error)
+	// Watch opens a stream on which the agent's screen can be looked at, time and again,
+	// without being attached to it. The error is ErrNoTerminal when it has none. The caller
+	// closes it.
+	Watch(ctx context.Context) (*session.Watcher, error)
 	// Exec runs a POSIX sh script. A non-zero exit is not an error.
 	Exec(ctx context.Context, script string, user User) (ExecResult, error)
 	// Run runs argv connected to io and returns its exit status.
@@ -52,7 +62,24 @@ type Bottle interface {
 }
 
 // ErrDetached is returned by Bottle.Agent when the operator detached.
-var ErrDetached = errors.New("detached")
+var ErrDetached = session.ErrDetached
+
+// ErrNoTerminal is returned by Bottle.Watch for an agent that was started without one.
+var ErrNoTerminal = errors.New("its agent has no terminal")
+
+// EndedError is Open's answer for a bottle whose agent has ended by itself while nobody held
+// it: it is ErrNotRunning, and knows how.
+type EndedError struct {
+	Identity string
+	Code     int
+}
+
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("%s has ended, with status %d", e.Identity, e.Code)
+}
+
+// Is makes it ErrNotRunning.
+func (e *EndedError) Is(target error) bool { return target == ErrNotRunning }
 
 // ExecResult is what a script left behind. Output is bounded to 1 MiB each.
 type ExecResult struct {
@@ -68,7 +95,17 @@ type IO struct {
 	Stdout, Stderr io.Writer
 	TTY            bool
 	Size           <-chan Size
+	View           View // how Agent shows a terminal
 }
 
 // Size of a terminal in cells.
-type Size struct{ Width, Height uint }
+type Size = session.Size
+
+// View is what an operator wants of the agent's terminal.
+type View struct {
+	DetachKeys []byte           // also of Run; none if empty
+	Allow      []terminal.Allow // what may reach beyond the screen of the operator's terminal
+	ReadOnly   bool             // nothing that is typed gets to the agent
+	Only       bool             // nobody else types meanwhile
+	History    int              // how many lines of what has scrolled off are shown
+}

@@ -38,6 +38,10 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// beginning, as long as its bundle is there to ask; with follow, until the run ends. The
 	// error is ErrNotRunning when it is not: then the log that is kept has it all.
 	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)
+	// Transcript reads the asciicast of the bottle's last run that is not in its state: of one
+	// that runs, or ended and was not taken down yet. Secrets that can be told by their shape are
+	// not in it. The error is ErrNotRunning when there is none, ErrNoTerminal when there never was.
+	Transcript(ctx context.Context, identity string) (io.ReadCloser, error)
 	// Remove removes a stopped bottle for good: home, workspace and record. The error is
 	// ErrRunning when it runs.
 	Remove(ctx context.Context, identity string) error

@@ -22,6 +22,8 @@ type Spec struct {
 	Args          []string // for the agent, after the manifest's own
 	TTY           bool     // the agent gets a terminal
 	Term          string   // $TERM of that terminal
+	Size          Size     // of that terminal; whoever attaches changes it
+	Detached      bool     // nobody is about to attach to it
 	Stdin         bool     // standard input will be sent to the agent
 	Remove        bool     // remove home and workspace too when the agent ends
 

@@ -30,7 +30,7 @@ func (e *LaunchError) Unwrap() error { return e.Err }
 
 // Start is the whole life of a bottle: prepare → preflight → launch → agent →
 // close. It returns the agent's exit status. With detach it returns as soon as the
-// agent runs, and the bottle stays.
+// agent runs, and the bottle stays. An agent with a terminal outlives ctx, too.
 func Start(ctx context.Context, b Backend, spec Spec, op Operator, detach bool) (int, error) {
 	plan, err := b.Prepare(ctx, spec)
 	if err != nil {

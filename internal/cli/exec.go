@@ -56,7 +56,11 @@ func (a *App) runExec(ctx context.Context, identity string, argv []string, user 
 }
 
 func (a *App) run(ctx context.Context, running bottle.Bottle, argv []string, user bottle.User) (code int, err error) {
-	streams, release, err := a.streams(a.onTerminal())
+	view, err := a.view(viewFlags{})
+	if err != nil {
+		return 0, err
+	}
+	streams, release, err := a.streams(a.onTerminal(), view)
 	if err != nil {
 		return 0, err
 	}

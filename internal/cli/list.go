@@ -159,7 +159,7 @@ func (a *App) allBottles(ctx context.Context) (table, error) {
 		if slices.ContainsFunc(all, func(l listed) bool { return l.Identity == identity }) {
 			continue
 		}
-		if l, err := a.recorded(identity); err == nil {
+		if l, err := a.recorded(ctx, identity); err == nil {
 			all = append(all, l)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return table{}, err
@@ -173,13 +173,21 @@ func (a *App) allBottles(ctx context.Context) (table, error) {
 	return t, nil
 }
 
-func (a *App) recorded(identity string) (listed, error) {
+func (a *App) recorded(ctx context.Context, identity string) (listed, error) {
 	m, err := a.store().Read(identity)
 	if err != nil {
 		return listed{}, err
 	}
 	l := listed{Identity: identity, Agent: m.Agent, Backend: m.Backend, StartedAt: m.StartedAt.Format(time.RFC3339), Status: "not running", ExitCode: m.ExitCode}
+	ended := (*bottle.EndedError)(nil)
+	if m.EndedAt == nil {
+		if _, err := a.find(ctx, identity); errors.As(err, &ended) {
+			l.ExitCode = &ended.Code
+		}
+	}
 	switch {
+	case ended != nil:
+		l.Status = fmt.Sprintf("ended with status %d (bot-bottle resume, or cleanup)", ended.Code)
 	case m.EndedAt == nil:
 		l.Status = "interrupted (bot-bottle resume, or cleanup)"
 	case m.Remove:

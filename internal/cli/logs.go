@@ -26,6 +26,8 @@ import (
 type logsOptions struct {
 	service, since         string
 	json, verify, followed bool
+	transcript             bool
+	speed                  float64
 }
 
 func (a *App) logs() *cobra.Command {
@@ -38,11 +40,15 @@ in the order in which they were recorded. It works while the bottle runs and aft
 until the bottle is removed for good.
 
 Each line of the log holds the hash of the line before. With --verify the whole log is
-checked: exit status 0 if it is whole, 1 with the first line that is wrong if it is not.`,
+checked: exit status 0 if it is whole, 1 with the first line that is wrong if it is not.
+
+With --transcript it plays what the agent's terminal showed in its last run; where standard
+output is no terminal it prints that as text, or with --json the asciicast (version 2).`,
 		Example: `  bot-bottle logs implementer-k7x2m4
   bot-bottle logs implementer-k7x2m4 --since 10m --follow
   bot-bottle logs implementer-k7x2m4 --service egress --json | jq 'select(.decision == "deny")'
-  bot-bottle logs implementer-k7x2m4 --verify`,
+  bot-bottle logs implementer-k7x2m4 --verify
+  bot-bottle logs implementer-k7x2m4 --transcript --speed 8`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeLogged,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runLogs(c.Context(), args[0], o) },
@@ -52,6 +58,8 @@ checked: exit status 0 if it is whole, 1 with the first line that is wrong if it
 	c.Flags().BoolVar(&o.json, "json", false, "print the log's own lines, one JSON object each")
 	c.Flags().BoolVar(&o.verify, "verify", false, "check that the log is whole, and print its head")
 	c.Flags().BoolVarP(&o.followed, "follow", "f", false, "go on as the bottle does, until it ends")
+	c.Flags().BoolVar(&o.transcript, "transcript", false, "play what the agent's terminal showed")
+	c.Flags().Float64Var(&o.speed, "speed", 1, "with --transcript: so many times faster; 0 for at once")
 	_ = c.RegisterFlagCompletionFunc("service", cobra.FixedCompletions(loggers(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -68,6 +76,9 @@ func (a *App) runLogs(ctx context.Context, identity string, o logsOptions) (err 
 	if o.verify && (o.followed || o.service != "" || o.since != "") {
 		return &usageError{what: "--verify is about the whole log as it is", hint: "leave out --follow, --service and --since"}
 	}
+	if o.transcript && (o.verify || o.followed || o.service != "" || o.since != "") {
+		return &usageError{what: "--transcript shows a terminal, not the log", hint: "leave out --verify, --follow, --service and --since"}
+	}
 	since, err := a.sinceWhen(o.since)
 	if err != nil {
 		return err
@@ -75,6 +86,9 @@ func (a *App) runLogs(ctx context.Context, identity string, o logsOptions) (err 
 	m, err := a.onRecord(identity)
 	if err != nil {
 		return err
+	}
+	if o.transcript {
+		return a.playTranscript(ctx, m, o)
 	}
 	log, m, err := a.openLog(ctx, m, o.followed)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 type operator struct {
 	app         *App
 	yes, detach bool
+	view        bottle.View
 	keep        bool
 	identity    string
 	launched    func(identity string) // may be nil
@@ -103,5 +104,5 @@ func (o *operator) Launched(identity string) {
 
 // Connect gives the agent this terminal, or these pipes.
 func (o *operator) Connect() (bottle.IO, func(error), error) {
-	return o.app.streams(o.app.onTerminal())
+	return o.app.agentStreams(o.view)
 }

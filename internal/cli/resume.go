@@ -32,6 +32,7 @@ number of uses has what is left of it. What follows -- goes to the agent.`,
 	flags.BoolVar(&f.remote, "remote-control", false, "let the agent be controlled from its vendor's app")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "start the agent and leave it running")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be started, and start nothing")
+	f.view.register(c)
 	return c
 }
 

@@ -19,6 +19,7 @@ import (
 type startFlags struct {
 	backend                                      string
 	yes, cwd, dirty, remote, detach, remove, dry bool
+	view                                         viewFlags
 }
 
 func (a *App) start() *cobra.Command {
@@ -28,7 +29,8 @@ func (a *App) start() *cobra.Command {
 		Short: "Start an agent in a new bottle and open its terminal",
 		Long: `Start shows what the agent would get, asks, starts it in a new bottle and connects your
 terminal with it. What follows -- goes to the agent after the manifest's own arguments.
-Leave with ctrl-p ctrl-q: the agent goes on. The exit status is the agent's own.`,
+Leave with ctrl-p ctrl-q: the agent goes on, as it does when the terminal is closed or the
+connection breaks. The exit status is the agent's own.`,
 		Example: `  bot-bottle start implementer
   bot-bottle start -y --rm implementer -- -p "what does this repository do?" > answer.txt
   bot-bottle start --cwd --dirty implementer   # in a repository: it comes along
@@ -46,6 +48,7 @@ Leave with ctrl-p ctrl-q: the agent goes on. The exit status is the agent's own.
 	flags.BoolVarP(&f.detach, "detach", "d", false, "start the agent and leave it running")
 	flags.BoolVar(&f.remove, "rm", false, "remove home and workspace too when the agent ends")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be started, and start nothing")
+	f.view.register(c)
 	_ = c.RegisterFlagCompletionFunc("backend", a.completeBackends)
 	return c
 }
@@ -85,10 +88,11 @@ func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 	if f.dry {
 		return a.dryRun(ctx, backend, spec)
 	}
-	person := &operator{app: a, yes: f.yes, detach: f.detach, keep: !f.remove}
-	if _, err := manifest.LoadConfig(a.home); err != nil {
+	view, err := a.view(f.view)
+	if err != nil {
 		return err
 	}
+	person := &operator{app: a, view: view, yes: f.yes, detach: f.detach, keep: !f.remove}
 	if !f.detach {
 		a.share()
 		freshening, stop := context.WithCancel(ctx)
@@ -102,7 +106,7 @@ func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 	}
 	code, err := bottle.Start(ctx, backend, spec, person, f.detach)
 	if errors.Is(err, bottle.ErrDetached) {
-		_, _ = fmt.Fprintf(a.Stderr, "\nbot-bottle: left %s running; come back with: bot-bottle attach %s\n", person.identity, person.identity)
+		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: left %s running; come back with: bot-bottle attach %s\n", person.identity, person.identity)
 		return nil
 	}
 	if err == nil && !f.detach && !spec.Remove && a.onTerminal() {
@@ -131,7 +135,7 @@ func (a *App) spec(agent string, args []string, f startFlags) (bottle.Spec, erro
 	tty := f.detach || a.onTerminal()
 	return bottle.Spec{
 		Manifest: m, Agent: agent, Cwd: a.cwd, CopyCwd: f.cwd, Dirty: f.dirty, RemoteControl: f.remote, Args: args,
-		TTY: tty, Term: a.term(tty), Stdin: !tty, Remove: f.remove,
+		TTY: tty, Term: a.term(tty), Size: a.size(), Detached: f.detach, Stdin: !tty, Remove: f.remove,
 		Secrets: secretsource.Resolver(a.LookupEnv, secretTimeout),
 	}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/terminal"
 )
 
 func isTerminal(f any) bool {
@@ -18,36 +19,65 @@ func isTerminal(f any) bool {
 // onTerminal reports whether a person sits at both ends.
 func (a *App) onTerminal() bool { return isTerminal(a.Stdin) && isTerminal(a.Stdout) }
 
-// streams connects a process in a bottle with ours. With a terminal it is in raw mode
-// until release, which is told how the process ended and always puts it back.
-func (a *App) streams(tty bool) (bottle.IO, func(error), error) {
-	streams := bottle.IO{Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, TTY: tty}
+// streams connects a process in a bottle with ours. With a terminal it is in raw mode until
+// release, which is told how the process ended and always puts it back. What is printed is
+// filtered where it goes to a terminal of the operator's, with raw mode or without.
+func (a *App) streams(tty bool, view bottle.View) (bottle.IO, func(error), error) {
+	streams := bottle.IO{Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr, TTY: tty, View: view}
+	filter := terminal.NewFilter(view.Allow...)
+	if isTerminal(a.Stdout) {
+		streams.Stdout = filter.Writer(a.Stdout)
+	}
+	if isTerminal(a.Stderr) {
+		streams.Stderr = terminal.NewFilter(view.Allow...).Writer(a.Stderr)
+	}
 	if !tty {
 		return streams, func(error) {}, nil
 	}
+	raw, err := a.raw(&streams)
+	return streams, func(error) {
+		_, _ = a.Stdout.Write(filter.Leave())
+		raw()
+	}, err
+}
+
+// agentStreams connects an agent with ours. Its terminal is filtered by who shows it, who
+// knows when one stream of it takes over from another.
+func (a *App) agentStreams(view bottle.View) (bottle.IO, func(error), error) {
+	if !a.onTerminal() {
+		return a.streams(false, view)
+	}
+	streams := bottle.IO{Stdin: a.Stdin, Stdout: a.Stdout, Stderr: terminal.NewFilter().Writer(a.Stderr), TTY: true, View: view}
 	if a.screen != nil {
 		streams.Stdout = a.screen
 	}
+	raw, err := a.raw(&streams)
+	return streams, func(error) { raw() }, err
+}
+
+// raw puts our terminal into raw mode, and follows its size, until it is told to undo both.
+func (a *App) raw(streams *bottle.IO) (func(), error) {
 	fd := int(a.Stdin.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {
-		return streams, nil, fmt.Errorf("cannot prepare the terminal: %w", err)
+		return func() {}, fmt.Errorf("cannot prepare the terminal: %w", err)
 	}
 	sizes, stop := watchSize(fd)
 	streams.Size = sizes
-	return streams, func(ended error) {
+	return func() {
 		stop()
-		if ended != nil {
-			_, _ = fmt.Fprint(a.Stdout, leaveTUI)
-		}
 		_ = term.Restore(fd, before)
 	}, nil
 }
 
-// leaveTUI undoes what a full-screen program that did not end by itself may have left
-// on: alternate screen, hidden cursor, bracketed paste, mouse and focus reports, keyboard
-// protocol, colours (xterm's control sequences; kitty's keyboard protocol).
-const leaveTUI = "\x1b[?1049l\x1b[?25h\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[>4m\x1b[<u\x1b[0m\r\n"
+// size of our terminal, zero if it has none.
+func (a *App) size() bottle.Size {
+	width, height, err := term.GetSize(int(a.Stdin.Fd()))
+	if err != nil || width <= 0 || height <= 0 {
+		return bottle.Size{}
+	}
+	return bottle.Size{Width: uint(width), Height: uint(height)}
+}
 
 // watchSize delivers the terminal's size at once and at every change, until stop.
 func watchSize(fd int) (<-chan bottle.Size, func()) {

@@ -10,7 +10,9 @@ import (
 
 // Config is $BOT_BOTTLE_HOME/config.yaml: what is the operator's own, and of no bottle.
 type Config struct {
-	Notify Notify
+	Notify        Notify
+	DetachKeys    string   // that leave a session, as docker's --detach-keys; "": the usual ones
+	TerminalAllow []string // what an agent may do to the terminal beyond its screen
 }
 
 // Notify is how the operator is told that a request waits.
@@ -26,6 +28,8 @@ func configShape() *shape {
 			one("desktop", "Whether the desktop shows it; yes by default.", yesNo),
 			words("command", "A command to run, as a list of words."),
 			one("webhook", "An https URL to post to.", word)),
+		one("detach_keys", "The keys that leave a session, for example ctrl-p,ctrl-q, or none.", word),
+		words("terminal_allow", "What an agent may do to the terminal beyond its screen."),
 	}}
 }
 
@@ -61,6 +65,7 @@ func LoadConfig(home string) (Config, error) {
 }
 
 func (c *Config) read(root *value, problems *Problems) {
+	c.DetachKeys, c.TerminalAllow = text(root.get("detach_keys")), texts(root.get("terminal_allow"))
 	n := root.get("notify")
 	if n == nil {
 		return

@@ -271,3 +271,6 @@ func (s *Screen) Alternate() bool { return s.alternate == 1 }
 
 // MainDrawn changes whenever the main screen is drawn on.
 func (s *Screen) MainDrawn() uint64 { return s.mainDrawn }
+
+// Scrolled is how many lines have ever scrolled off the main screen.
+func (s *Screen) Scrolled() uint64 { return s.history.count }

@@ -1,9 +1,12 @@
 package docker
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
@@ -27,12 +30,11 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			Hostname:    provision.Hostname,
 			Env:         env,
 			WorkingDir:  provider.Workspace,
-			Entrypoint:  []string{control.Binary, "guest", "run", "--"}, // whatever the image's own is
+			Entrypoint:  p.guest(), // whatever the image's own is
 			Cmd:         p.command(),
-			Labels:      p.labels(roleAgent),
-			Tty:         p.TTY,
-			OpenStdin:   p.TTY || p.Stdin,
-			StdinOnce:   p.Stdin && !p.TTY, // the end of a pipe is the agent's end of file; a terminal may come back
+			Labels:      p.agentLabels(),
+			OpenStdin:   p.Stdin && !p.TTY, // a terminal is the guest's own: operators come through another way
+			StdinOnce:   p.Stdin && !p.TTY, // the end of a pipe is the agent's end of file
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 
 			// The one idea (DESIGN §2), said once more: NetworkMode alone has the engine attach
@@ -50,7 +52,7 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			Runtime:      p.Runtime,
 			CgroupnsMode: "private", // shows no other bottle's cgroup
 			IpcMode:      "private",
-			LogConfig:    boundedLog("16m"),
+			LogConfig:    boundedLog("16m"), // of an agent with a terminal it is the transcript
 			Resources: container.Resources{
 				Memory: p.Memory, MemorySwap: p.Memory, // no swap on top
 				NanoCPUs:  int64(p.CPUs * 1e9),
@@ -65,6 +67,24 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			},
 		},
 	}
+}
+
+// guest is PID 1, which the agent's command follows.
+func (p Plan) guest() []string {
+	if !p.TTY {
+		return []string{control.Binary, "guest", "run", "--"}
+	}
+	operator := control.Awaited
+	if p.Detached {
+		operator = "alone"
+	}
+	return []string{control.Binary, "guest", "terminal", fmt.Sprintf("%dx%d", cmp.Or(p.Size.Width, 80), cmp.Or(p.Size.Height, 24)), operator, "--"}
+}
+
+func (p Plan) agentLabels() map[string]string {
+	labels := p.labels(roleAgent)
+	labels[labelTerminal] = strconv.FormatBool(p.TTY)
+	return labels
 }
 
 // command is the agent's own, after the files of a repository that comes along were written:

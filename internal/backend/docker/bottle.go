@@ -4,21 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/secret"
 )
 
 // Bottle is a running bottle: one that this process launched, or one that it found.
 type Bottle struct {
 	driver   *Driver
 	identity string
-	remove   bool // home and workspace go too
+	remove   bool                    // home and workspace go too
+	secrets  map[string]secret.Value // to keep out of the transcript; nil when found
 
 	agent   *agent
 	bundle  *bundle  // nil when found
@@ -31,39 +35,52 @@ type Bottle struct {
 
 // agent is the connection with the agent's own process.
 type agent struct {
-	id     string
-	tty    bool
-	stream *client.HijackedResponse // connected before the start; nil when found
-	exit   client.ContainerWaitResult
-	ended  bool
+	id      string
+	tty     bool
+	stream  *client.HijackedResponse // connected before the start; nil when found, or on a terminal
+	session net.Conn                 // the same of a terminal, once
+	exit    client.ContainerWaitResult
+	ended   bool
 }
 
 var _ bottle.Bottle = (*Bottle)(nil)
 
 // Open finds a running bottle.
 func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, error) {
-	if !bottle.ValidIdentity(identity) {
-		return nil, fmt.Errorf("%q: %w", identity, bottle.ErrNotRunning)
-	}
-	found, err := d.Client.ContainerInspect(ctx, resource(identity, roleAgent), client.ContainerInspectOptions{})
-	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
-	}
+	c, err := d.ownAgent(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
-	owner, err := d.State.Owner()
-	if err != nil {
-		return nil, err
-	}
-	c := found.Container
-	if !c.State.Running || c.Config.Labels[labelOwner] != owner {
-		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
+	if !c.State.Running {
+		return nil, &bottle.EndedError{Identity: identity, Code: c.State.ExitCode}
 	}
 	return &Bottle{
 		driver: d, identity: identity, remove: c.Config.Labels[labelRemove] == "true",
-		agent: &agent{id: c.ID, tty: c.Config.Tty},
+		agent: &agent{id: c.ID, tty: c.Config.Labels[labelTerminal] == "true"},
 	}, nil
+}
+
+// ownAgent looks at the container of an agent of ours that has been started.
+func (d *Driver) ownAgent(ctx context.Context, identity string) (container.InspectResponse, error) {
+	if !bottle.ValidIdentity(identity) {
+		return container.InspectResponse{}, fmt.Errorf("%q: %w", identity, bottle.ErrNotRunning)
+	}
+	found, err := d.Client.ContainerInspect(ctx, resource(identity, roleAgent), client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return container.InspectResponse{}, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
+	}
+	if err != nil {
+		return container.InspectResponse{}, err
+	}
+	owner, err := d.State.Owner()
+	if err != nil {
+		return container.InspectResponse{}, err
+	}
+	c := found.Container
+	if c.Config.Labels[labelOwner] != owner || c.State.Status == container.StateCreated {
+		return c, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
+	}
+	return c, nil
 }
 
 // Name is the identity.
@@ -76,17 +93,17 @@ func (b *Bottle) AgentArgv(args []string, _ bool) []string {
 
 // Agent connects the operator with the agent until it ends.
 func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
-	a := b.agent
-	resize := b.resize
-	if a.stream == nil {
+	if b.agent.tty {
+		return b.onTerminal(ctx, streams)
+	}
+	if b.agent.stream == nil {
 		if err := b.attach(ctx); err != nil {
 			return 0, err
 		}
-		resize = b.redraw(resize)
 	}
 	outer := ctx
 	ctx, unwatch := b.watchBundle(outer)
-	err := pump(ctx, *a.stream, a.tty, streams, resize)
+	err := pump(ctx, *b.agent.stream, streams, nil)
 	unwatch()
 	if err != nil {
 		return 0, err
@@ -113,42 +130,21 @@ func (b *Bottle) watchBundle(ctx context.Context) (context.Context, func()) {
 	return watched, func() { cancel(nil); <-done }
 }
 
-func (b *Bottle) resize(ctx context.Context, s bottle.Size) {
-	_, _ = b.driver.Client.ContainerResize(ctx, b.agent.id, client.ContainerResizeOptions{Height: s.Height, Width: s.Width})
-}
-
-// redrawPause is how long a program gets to notice the first change of the size. On a busy
-// machine it may take a while to run at all, and would see both changes as none.
-const redrawPause = 500 * time.Millisecond
-
-// redraw makes a program that is on the terminal already paint itself again: it does
-// when the size changes, so at first the size is another one for a moment.
-func (b *Bottle) redraw(resize func(context.Context, bottle.Size)) func(context.Context, bottle.Size) {
-	first := true
-	return func(ctx context.Context, s bottle.Size) {
-		if first {
-			first = false
-			resize(ctx, bottle.Size{Width: s.Width - 1, Height: s.Height})
-			select {
-			case <-time.After(redrawPause):
-			case <-ctx.Done():
-			}
-		}
-		resize(ctx, s)
-	}
-}
-
-// attach connects to an agent that another process started.
+// attach connects to the output of an agent without a terminal that another process started.
 func (b *Bottle) attach(ctx context.Context) error {
 	attached, err := b.driver.Client.ContainerAttach(ctx, b.agent.id, client.ContainerAttachOptions{
-		Stream: true, Stdin: b.agent.tty, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
+		Stream: true, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
 	})
 	if err != nil {
 		return fmt.Errorf("cannot attach to %s: %w", b.identity, err)
 	}
 	b.agent.stream = &attached.HijackedResponse
-	b.agent.exit = b.driver.Client.ContainerWait(context.WithoutCancel(ctx), b.agent.id, client.ContainerWaitOptions{Condition: "not-running"})
+	b.awaitExit(ctx)
 	return nil
+}
+
+func (b *Bottle) awaitExit(ctx context.Context) {
+	b.agent.exit = b.driver.Client.ContainerWait(context.WithoutCancel(ctx), b.agent.id, client.ContainerWaitOptions{Condition: "not-running"})
 }
 
 // exitGrace is how long the engine may take to report an agent whose output ended.
@@ -183,6 +179,9 @@ func (b *Bottle) Detach() error {
 func (b *Bottle) letGo() {
 	if b.agent.stream != nil {
 		b.agent.stream.Close()
+	}
+	if b.agent.session != nil {
+		_ = b.agent.session.Close()
 	}
 	if b.bundle != nil {
 		b.bundle.abandon()

@@ -193,12 +193,36 @@ func (d *Driver) removeLeftover(ctx context.Context, l leftover) error {
 			return d.harvest(ctx, l.Identity)
 		}
 	}
+	if l.Name == resource(l.Identity, roleAgent) {
+		if err := d.keepEnd(ctx, l.Identity); err != nil {
+			return err
+		}
+	}
 	return d.removeContainer(ctx, l.ID)
+}
+
+// keepEnd keeps the transcript of an agent that nobody held, and its exit status for when the
+// record is closed: the bundle may have more to tell still.
+func (d *Driver) keepEnd(ctx context.Context, identity string) error {
+	m, err := d.State.Read(identity)
+	if err != nil || m.EndedAt != nil || m.Remove {
+		return nil // there is no record to close
+	}
+	found, err := d.ownAgent(ctx, identity)
+	if err != nil {
+		return nil // it never ran
+	}
+	m.ExitCode = &found.State.ExitCode
+	return errors.Join(d.keepTranscript(ctx, identity, nil), d.State.Write(m))
 }
 
 func (d *Driver) closeState(l leftover) error {
 	if l.keep {
-		return d.State.End(l.Identity, nil, d.Now().UTC())
+		m, err := d.State.Read(l.Identity)
+		if err != nil {
+			return err
+		}
+		return d.State.End(l.Identity, m.ExitCode, d.Now().UTC())
 	}
 	return d.State.Remove(l.Identity)
 }

@@ -8,26 +8,16 @@ import (
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
-
-	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
 // Control opens a stream to the bundle's control API, through a process in its
 // container, so that it works with an engine on another machine, too.
 func (b *Bottle) Control(ctx context.Context) (net.Conn, error) {
-	engine := b.driver.Client
-	created, err := engine.ExecCreate(ctx, resource(b.identity, roleSidecar), client.ExecCreateOptions{
-		User: "0:0", Cmd: []string{control.Binary, "sidecar", "control"},
-		AttachStdin: true, AttachStdout: true, AttachStderr: true,
-	})
+	conn, err := b.driver.stream(ctx, resource(b.identity, roleSidecar), "sidecar", "control")
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the bundle of %s: %w", b.identity, err)
 	}
-	attached, err := engine.ExecAttach(ctx, created.ID, client.ExecAttachOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("cannot reach the bundle of %s: %w", b.identity, err)
-	}
-	return newExecConn(attached.HijackedResponse), nil
+	return conn, nil
 }
 
 // execConn is a process's standard input and output as one connection. What it says on

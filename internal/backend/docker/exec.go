@@ -56,7 +56,7 @@ func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, strea
 	if err != nil {
 		return 0, fmt.Errorf("cannot run %q in %s: %w", argv[0], b.identity, err)
 	}
-	err = pump(ctx, attached.HijackedResponse, streams.TTY, streams, func(ctx context.Context, s bottle.Size) {
+	err = pump(ctx, attached.HijackedResponse, streams, func(ctx context.Context, s bottle.Size) {
 		_, _ = engine.ExecResize(ctx, created.ID, client.ExecResizeOptions{Height: s.Height, Width: s.Width})
 	})
 	if err != nil {

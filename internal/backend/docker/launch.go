@@ -163,7 +163,7 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log contro
 	if err != nil {
 		return nil, err
 	}
-	b := &Bottle{driver: d, identity: p.Identity, remove: p.Remove, audit: audit, agent: &agent{tty: p.TTY}}
+	b := &Bottle{driver: d, identity: p.Identity, remove: p.Remove, secrets: p.Secrets, audit: audit, agent: &agent{tty: p.TTY}}
 	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		id, err := d.create(grouped, p.bundleContainer(needs.sidecar.ID, needs.network, needs.binaries))
@@ -199,7 +199,8 @@ func (p Plan) provision(needs supplies) (*provision.Archive, error) {
 }
 
 // startAgent creates the agent's container, fills it, and starts it with its output
-// already connected, so that no byte is lost.
+// already connected, so that no byte is lost. Of a terminal the guest keeps all until its
+// operator has come, whose way in is made while the bundle still starts.
 func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive *provision.Archive, a *agent, say bottle.Progress) error {
 	profile, err := seccompProfile()
 	if err != nil {
@@ -215,17 +216,27 @@ func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive
 	if err := d.copyRepository(ctx, p, a.id, say); err != nil {
 		return err
 	}
+	if !p.TTY {
+		if err := d.attachStreams(ctx, p, a); err != nil {
+			return err
+		}
+	}
+	a.exit = d.Client.ContainerWait(context.WithoutCancel(ctx), a.id, client.ContainerWaitOptions{Condition: "next-exit"})
+	if _, err = d.Client.ContainerStart(ctx, a.id, client.ContainerStartOptions{}); err == nil && p.TTY && !p.Detached {
+		a.session, _ = d.session(ctx, a.id) // an agent that ended, or never ran, is Agent's to tell of
+	}
+	return err
+}
+
+func (d *Driver) attachStreams(ctx context.Context, p Plan, a *agent) error {
 	limited, cancel := context.WithTimeout(ctx, answerLimit) // for the answer; the stream lasts
 	defer cancel()
 	attached, err := d.Client.ContainerAttach(limited, a.id, client.ContainerAttachOptions{
-		Stream: true, Stdin: p.TTY || p.Stdin, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
+		Stream: true, Stdin: p.Stdin, Stdout: true, Stderr: true, DetachKeys: noDetachKeys,
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		a.stream = &attached.HijackedResponse
 	}
-	a.stream = &attached.HijackedResponse
-	a.exit = d.Client.ContainerWait(context.WithoutCancel(ctx), a.id, client.ContainerWaitOptions{Condition: "next-exit"})
-	_, err = d.Client.ContainerStart(ctx, a.id, client.ContainerStartOptions{})
 	return err
 }
 

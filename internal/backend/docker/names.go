@@ -16,6 +16,7 @@ const (
 	labelRole     = "bot-bottle.role"
 	labelServices = "bot-bottle.services"
 	labelRemove   = "bot-bottle.remove"
+	labelTerminal = "bot-bottle.terminal"
 )
 
 // role says what a resource is for.

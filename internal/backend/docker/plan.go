@@ -62,6 +62,8 @@ type Plan struct {
 
 	TTY, Stdin, Remove bool
 	Term               string
+	Size               bottle.Size // of the terminal, at first
+	Detached           bool
 	Source             *provision.Source // the repository to bring into the workspace; nil for none
 }
 

@@ -66,7 +66,7 @@ func (d *Driver) describe(s bottle.Spec, owner, engine string) Plan {
 		Env: b.Env, Skills: s.Resolved.Skills, GitIdentity: s.Resolved.Agent.GitIdentity, Git: s.Resolved.Repositories,
 		Prompt: s.Resolved.Agent.Prompt, Secrets: s.Resolved.Secrets,
 		Supervise: b.Supervise,
-		TTY:       s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term,
+		TTY:       s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term, Size: s.Size, Detached: s.Detached,
 	}
 	if p.Memory == 0 {
 		p.Memory = defaultMemory

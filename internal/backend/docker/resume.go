@@ -56,7 +56,7 @@ func (p Plan) addProviderFiles(a *provision.Archive) {
 // workspace, and keeps what its bundle has to tell.
 func (d *Driver) sweepBefore(ctx context.Context, identity string) error {
 	return errors.Join(
-		d.removeContainer(ctx, resource(identity, roleAgent)), d.harvest(ctx, identity),
+		d.keepTranscript(ctx, identity, nil), d.removeContainer(ctx, resource(identity, roleAgent)), d.harvest(ctx, identity),
 		d.removeVolumes(ctx, identity, []role{roleSockets}),
 	)
 }

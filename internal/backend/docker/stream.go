@@ -18,13 +18,11 @@ import (
 // types these.
 const noDetachKeys = "ctrl-^,ctrl-],ctrl-^,ctrl-]"
 
-var detachKeys = []byte{0x10, 0x11} // ctrl-p ctrl-q
-
 // pump carries bytes both ways until the process's output ends (nil), the operator
 // detaches (bottle.ErrDetached), ctx ends, or the operator's side cannot be written.
 // A read of streams.Stdin may still be pending when it returns: nothing can interrupt
 // it, and its bytes go nowhere.
-func pump(ctx context.Context, conn client.HijackedResponse, tty bool, streams bottle.IO, resize func(context.Context, bottle.Size)) error {
+func pump(ctx context.Context, conn client.HijackedResponse, streams bottle.IO, resize func(context.Context, bottle.Size)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var work sync.WaitGroup
@@ -33,12 +31,12 @@ func pump(ctx context.Context, conn client.HijackedResponse, tty bool, streams b
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, conn.Close)()
 	if streams.Stdin != nil {
-		go func() { cancelOn(cancel, send(conn, tty, streams.Stdin)) }()
+		go func() { cancelOn(cancel, send(conn, streams)) }()
 	}
-	if tty && streams.Size != nil {
+	if resize != nil && streams.Size != nil {
 		work.Go(func() { follow(ctx, streams.Size, resize) })
 	}
-	err := receive(conn, tty, streams)
+	err := receive(conn, streams)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -53,9 +51,10 @@ func cancelOn(cancel context.CancelCauseFunc, err error) {
 
 // send writes the operator's input, and its end. With a terminal it looks for the
 // detach keys. An agent that no longer reads is not an error.
-func send(conn client.HijackedResponse, tty bool, stdin io.Reader) error {
-	if tty {
-		stdin = term.NewEscapeProxy(stdin, detachKeys)
+func send(conn client.HijackedResponse, streams bottle.IO) error {
+	stdin := streams.Stdin
+	if streams.TTY && len(streams.View.DetachKeys) > 0 {
+		stdin = term.NewEscapeProxy(stdin, streams.View.DetachKeys)
 	}
 	_, err := io.Copy(conn.Conn, stdin)
 	if escape := (term.EscapeError{}); errors.As(err, &escape) {
@@ -65,8 +64,8 @@ func send(conn client.HijackedResponse, tty bool, stdin io.Reader) error {
 	return nil
 }
 
-func receive(conn client.HijackedResponse, tty bool, streams bottle.IO) error {
-	if tty {
+func receive(conn client.HijackedResponse, streams bottle.IO) error {
+	if streams.TTY {
 		_, err := io.Copy(streams.Stdout, conn.Reader)
 		return err
 	}

@@ -61,7 +61,7 @@ func (b *Bottle) askHolder(ctx context.Context) error {
 func (b *Bottle) overrule(ctx context.Context) error {
 	return errors.Join(
 		fmt.Errorf("the process that holds %s does not react; its containers were removed without it", b.identity),
-		b.driver.removeContainer(ctx, b.agent.id), b.driver.harvest(ctx, b.identity),
+		b.driver.endAgent(ctx, b), b.driver.harvest(ctx, b.identity),
 		b.driver.removeVolumes(ctx, b.identity, []role{roleSockets}),
 	)
 }
@@ -69,7 +69,7 @@ func (b *Bottle) overrule(ctx context.Context) error {
 func (b *Bottle) tearDown(ctx context.Context) error {
 	code := b.stopAgent(ctx)
 	var group errgroup.Group
-	group.Go(func() error { return b.driver.removeContainer(ctx, b.agent.id) })
+	group.Go(func() error { return b.driver.endAgent(ctx, b) })
 	group.Go(func() error { return b.endBundle(ctx) })
 	err := group.Wait()
 	roles := []role{roleSockets}

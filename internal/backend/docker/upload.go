@@ -54,7 +54,7 @@ func (d *Driver) UploadPack(ctx context.Context, identity, repository string, st
 		attached.Close()
 		return 0, explain(err)
 	}
-	if err := pump(ctx, attached.HijackedResponse, false, streams, nil); err != nil {
+	if err := pump(ctx, attached.HijackedResponse, streams, nil); err != nil {
 		return 0, err
 	}
 	return exitOf(ctx, exit)

@@ -1,0 +1,122 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/pkg/stdcopy"
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/secret"
+	"github.com/bot-bottle/bot-bottle/internal/session"
+)
+
+// The guest writes the transcript to its standard output, which the engine keeps, with
+// nobody attached too, for as long as the container is there. Before it goes, the transcript
+// is put into the bottle's state.
+
+// Transcript reads the transcript of a bottle's run that is not in its state yet.
+func (d *Driver) Transcript(ctx context.Context, identity string) (io.ReadCloser, error) {
+	found, err := d.ownAgent(ctx, identity)
+	if err != nil {
+		return nil, err
+	}
+	if found.Config.Labels[labelTerminal] != "true" {
+		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNoTerminal)
+	}
+	reader, writer := io.Pipe()
+	go func() { _ = writer.CloseWithError(d.copyTranscript(ctx, found.ID, identity, writer, nil)) }()
+	return reader, nil
+}
+
+// copyTranscript copies what the engine has of a transcript, without the secrets that are
+// known by their values or by their shape.
+func (d *Driver) copyTranscript(ctx context.Context, id, identity string, w io.Writer, secrets map[string]secret.Value) error {
+	logs, err := d.Client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = logs.Close() }()
+	reader, writer := io.Pipe()
+	go func() {
+		_, err := stdcopy.StdCopy(writer, io.Discard, logs)
+		_ = writer.CloseWithError(err)
+	}()
+	defer func() { _ = reader.Close() }()
+	return session.Keep(reader, w, identity, func(data []byte) ([][2]int, error) { return secretsIn(ctx, data, secrets) })
+}
+
+// mostSearches bounds how often a transcript is searched again for more than one search
+// tells of.
+const mostSearches = 16
+
+// secretsIn finds what must not be written down.
+func secretsIn(ctx context.Context, data []byte, secrets map[string]secret.Value) (found [][2]int, err error) {
+	var known []dlp.Value
+	for name, value := range secrets {
+		known = append(known, dlp.Value{Name: name, Secret: []byte(value.Reveal())})
+	}
+	scanner, err := dlp.New(dlp.Options{Known: known, CacheSize: -1})
+	if err != nil {
+		return nil, err
+	}
+	for range mostSearches {
+		findings, err := scanner.Scan(ctx, dlp.Input{Kind: dlp.Body, ContentType: "text/plain", Data: data})
+		if err != nil && !errors.Is(err, dlp.ErrBudget) {
+			return nil, err
+		}
+		more := false
+		for _, f := range findings {
+			if f.Start >= 0 && f.Rule != dlp.RuleAssigned {
+				found, more = append(found, [2]int{f.Start, f.End}), true
+				for i := f.Start; i < f.End; i++ {
+					data[i] = '*'
+				}
+			}
+		}
+		if !more {
+			return found, nil
+		}
+	}
+	return found, nil
+}
+
+// keepTranscript puts a run's transcript into the bottle's state, before its container goes.
+// A bottle without a terminal, or without a record, has none.
+func (d *Driver) keepTranscript(ctx context.Context, identity string, secrets map[string]secret.Value) error {
+	m, err := d.State.Read(identity)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	found, err := d.ownAgent(ctx, identity)
+	if errors.Is(err, bottle.ErrNotRunning) || err == nil && found.Config.Labels[labelTerminal] != "true" {
+		return nil
+	}
+	if err == nil {
+		err = d.State.KeepTranscript(identity, m.StartedAt, func(w io.Writer) error {
+			return d.copyTranscript(ctx, found.ID, identity, w, secrets)
+		})
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("cannot keep the transcript of %s: %w", identity, err)
+	}
+	return nil
+}
+
+// endAgent removes an agent's container, once its transcript is kept.
+func (d *Driver) endAgent(ctx context.Context, b *Bottle) error {
+	var kept error
+	if b.agent.tty {
+		kept = d.keepTranscript(ctx, b.identity, b.secrets)
+	}
+	return errors.Join(kept, d.removeContainer(ctx, b.agent.id))
+}
