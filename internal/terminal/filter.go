@@ -22,7 +22,8 @@ type Filter struct {
 // touched is what passed and outlasts it: what leaving has to undo.
 type touched struct {
 	alternate bool   // the alternate screen is on
-	margins   bool   // a scroll region or origin mode was set
+	region    bool   // a scroll region is set
+	origin    bool   // and so is origin mode
 	keys      [2]int // what kitty's keyboard protocol has pushed, on each screen
 	colours   bool
 	title     bool
@@ -148,7 +149,7 @@ func (f *Filter) csi(s *sequence) {
 func (f *Filter) plain(s *sequence) {
 	switch {
 	case s.final == 'r':
-		f.touched.margins = true
+		f.touched.region = len(s.params) > 0
 		f.emit(s)
 	case s.final == 'J':
 		if how := s.param(0, 0); how < 3 || how == 3 && f.allow[Scrollback] {
@@ -202,7 +203,7 @@ func (f *Filter) mode(s *sequence) {
 		case 47, 1047, 1049:
 			f.switchTo(s.final == 'h')
 		case 6:
-			f.touched.margins = true
+			f.touched.origin = s.final == 'h'
 		}
 		f.emitWith(s, strconv.Itoa(mode))
 	})
@@ -363,7 +364,7 @@ func (f *Filter) Leave() []byte {
 	pop(&b, t.keys[0])
 	b.WriteString("\x1b(B\x1b)B\x0f\x1b[4l\x1b>\x1b[0m\x1b]8;;\x1b\\\x1b[0 q\x1b[>4m")
 	b.WriteString("\x1b[?1l\x1b[?5l\x1b[?7h\x1b[?9l\x1b[?12l\x1b[?45l\x1b[?66l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?2004l\x1b[?25h")
-	if t.margins { // both home the cursor
+	if t.region || t.origin { // both home the cursor
 		b.WriteString("\x1b[?6l\x1b[r\x1b[9999;1H")
 	}
 	if t.colours {
