@@ -42,6 +42,7 @@ type View struct {
 	detach chan error
 	size   Size
 	again  bool
+	unsent []byte // typed when a stream was lost
 }
 
 // NewView begins to read the terminal. That read cannot be ended: it stays behind until the
@@ -150,12 +151,18 @@ func (v *View) greet(ctx context.Context, out *locked) error {
 
 // send passes on what is typed, and sizes.
 func (v *View) send(ctx context.Context, cancel context.CancelCauseFunc, out *locked) {
+	if len(v.unsent) > 0 && out.put(data, v.unsent) != nil {
+		return
+	}
+	v.unsent = nil
 	for {
 		var err error
 		select {
 		case keys := <-v.keys:
 			if !v.o.ReadOnly {
-				err = out.put(data, keys)
+				if err = out.put(data, keys); err != nil {
+					v.unsent = keys
+				}
 			} else if slices.Contains(keys, 0x03) { // ctrl-C has nobody else to go to
 				err = ErrDetached
 			}
