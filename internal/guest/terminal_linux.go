@@ -27,7 +27,6 @@ type console struct {
 	agents   *os.File // the agent's end, until it has it
 	hub      *session.Hub
 	reading  sync.WaitGroup // the agent's output
-	recorded sync.WaitGroup
 	serving  sync.WaitGroup
 }
 
@@ -45,7 +44,7 @@ func openConsole(o Terminal) (_ *console, err error) {
 	c.Resize(drawn)
 	c.reading.Go(c.read)
 	if o.Record != nil {
-		c.recorded.Go(func() { c.hub.Record(o.Record, os.Getenv("TERM")) })
+		go c.hub.NewRecorder(o.Record, os.Getenv("TERM")).Run() // End waits for it, and no longer than for a viewer
 	}
 	c.serving.Go(c.serve)
 	return c, nil

@@ -17,11 +17,12 @@ const (
 	keyEvery    = 256 << 10             // so much later comes a snapshot, from which a cut transcript can be read
 )
 
-// recorder writes an asciicast (version 2) of a session.
-type recorder struct {
+// Recorder writes an asciicast (version 2) of a session.
+type Recorder struct {
 	hub     *Hub
 	v       *viewer
 	w       io.Writer
+	header  map[string]any
 	began   time.Time
 	allowed float64 // bytes that may come at once
 	last    time.Time
@@ -29,23 +30,27 @@ type recorder struct {
 	rest    []byte // of a character that has begun
 }
 
-// Record writes a transcript of all that the agent prints to w, an event a line, until the
-// agent has ended. A w that is slow gets less of it.
-func (h *Hub) Record(w io.Writer, term string) {
+// NewRecorder makes a Recorder of all that the agent prints from now on, and of what it
+// printed before if no viewer has come yet. Run it.
+func (h *Hub) NewRecorder(w io.Writer, term string) *Recorder {
 	now := time.Now()
-	r := &recorder{hub: h, w: w, began: now, last: now, allowed: recordBurst}
-	r.v = &viewer{greeting: greeting{Typing: nobody, First: true}, hub: h, put: r.put}
 	s, _ := h.Drawn()
-	if r.line(map[string]any{"version": 2, "width": s.Width, "height": s.Height, "timestamp": now.Unix(), "env": map[string]string{"TERM": term}}) != nil {
-		return
-	}
-	if h.admit(r.v) {
-		r.v.writeAll()
-		h.dismiss(r.v)
-	}
+	r := &Recorder{hub: h, w: w, began: now, last: now, allowed: recordBurst}
+	r.header = map[string]any{"version": 2, "width": s.Width, "height": s.Height, "timestamp": now.Unix(), "env": map[string]string{"TERM": term}}
+	r.v = &viewer{greeting: greeting{Typing: nobody, First: true}, hub: h, put: r.put}
+	h.admit(r.v)
+	return r
 }
 
-func (r *recorder) line(what any) error {
+// Run writes, an event a line, until the agent has ended. A writer that is slow gets less.
+func (r *Recorder) Run() {
+	if r.line(r.header) == nil {
+		r.v.writeAll()
+	}
+	r.hub.dismiss(r.v)
+}
+
+func (r *Recorder) line(what any) error {
 	text, err := json.Marshal(what)
 	if err != nil {
 		return err
@@ -54,12 +59,12 @@ func (r *recorder) line(what any) error {
 	return err
 }
 
-func (r *recorder) event(code, text string) error {
+func (r *Recorder) event(code, text string) error {
 	at := json.RawMessage(fmt.Sprintf("%.3f", time.Since(r.began).Seconds()))
 	return r.line([]any{at, code, text})
 }
 
-func (r *recorder) put(k kind, content []byte) (err error) {
+func (r *Recorder) put(k kind, content []byte) (err error) {
 	switch k {
 	case paint:
 		s, _ := r.hub.Drawn()
@@ -76,7 +81,7 @@ func (r *recorder) put(k kind, content []byte) (err error) {
 }
 
 // output writes whole characters, as JSON wants them.
-func (r *recorder) output(content []byte) error {
+func (r *Recorder) output(content []byte) error {
 	content = append(r.rest, content...)
 	n := len(content)
 	for cut := 1; cut < utf8.UTFMax && cut <= n; cut++ {
@@ -96,7 +101,7 @@ func (r *recorder) output(content []byte) error {
 }
 
 // pace waits until more may be written, and then lets more come.
-func (r *recorder) pace(n int) {
+func (r *Recorder) pace(n int) {
 	now := time.Now()
 	r.allowed = min(r.allowed+now.Sub(r.last).Seconds()*recordRate, recordBurst) - float64(n)
 	r.last = now

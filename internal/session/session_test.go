@@ -429,8 +429,7 @@ func TestRecord(t *testing.T) {
 	var out bytes.Buffer
 	var recording sync.WaitGroup
 	h.Output([]byte("first é"))
-	recording.Go(func() { h.Record(&out, "xterm") })
-	eventually(t, "nobody records", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return len(h.viewers) == 1 })
+	recording.Go(h.NewRecorder(&out, "xterm").Run)
 	for range 100 {
 		h.Output(bytes.Repeat([]byte("漢字 and a great deal more\r\n"), 2000))
 	}

@@ -24,7 +24,10 @@ type area struct {
 }
 
 func areas() []area {
-	return []area{{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP}, {"supervise", measureSupervise}, {"git", measureGit}}
+	return []area{
+		{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP},
+		{"supervise", measureSupervise}, {"git", measureGit}, {"session", measureSession},
+	}
 }
 
 func main() {

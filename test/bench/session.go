@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/creack/pty"
+
+	"github.com/bot-bottle/bot-bottle/test/lab"
+)
+
+// keystrokes of each side, in rounds that alternate.
+const (
+	keystrokes = 40
+	keyRounds  = 7
+	flood      = 400 << 20
+)
+
+// measureSession compares typing through attach with typing through docker exec -it, both
+// to the echo of a terminal in the same bottle, and takes how fast an agent can print while
+// a terminal shows it, and while one is attached that reads nothing.
+func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
+	identity, stop, err := printing(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	ours, err := sit(l.Command(ctx, "attach", identity))
+	if err != nil {
+		return nil, err
+	}
+	defer ours.leave()
+	theirs, err := sit(exec.CommandContext(ctx, "docker", "exec", "-it", "bot-bottle-"+identity+"-agent", "cat"))
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.leave()
+	var through, bare, added []time.Duration
+	for range keyRounds {
+		a, err := ours.type1(keystrokes)
+		if err != nil {
+			return nil, fmt.Errorf("attach: %w", err)
+		}
+		b, err := theirs.type1(keystrokes)
+		if err != nil {
+			return nil, fmt.Errorf("docker exec: %w", err)
+		}
+		through, bare, added = append(through, a), append(bare, b), append(added, a-b)
+	}
+	shown, late, err := ours.flooded()
+	if err != nil {
+		return nil, err
+	}
+	stuck, err := ignored(ctx, l, identity, ours)
+	if err != nil {
+		return nil, err
+	}
+	return []figure{
+		atMost("session.echo_added_ms", ms(median(added)), "ms", 2),
+		report("session.echo_ms", ms(median(through)), "ms"),
+		report("session.exec_echo_ms", ms(median(bare)), "ms"),
+		atLeast("session.output_mb_s", shown, "MB/s", 50),
+		atLeast("session.output_stuck_mb_s", stuck, "MB/s", 50),
+		report("session.caught_up_ms", ms(late), "ms"),
+	}, nil
+}
+
+// printing starts an agent that reads lines, and at the line "go" prints a great deal, and
+// then how many bytes it printed in how many nanoseconds.
+func printing(ctx context.Context, l *lab.Lab) (string, func() error, error) {
+	script := fmt.Sprintf(`while read -r line; do test "$line" = go || continue; a=$(date +%%%%s%%%%N); yes "a line of output that is as long as many are in a log" | head -c %d; b=$(date +%%%%s%%%%N); echo; echo "took $((b - a)) done"; done`, flood)
+	if _, err := stub(ctx, l, "printer", script); err != nil {
+		return "", nil, err
+	}
+	started, err := l.Run(ctx, nil, "start", "-y", "--detach", "--rm", "printer")
+	if err != nil || started.Code != 0 {
+		return "", nil, fmt.Errorf("cannot start an agent that prints: %w\n%s", err, started.Stderr)
+	}
+	identity := strings.TrimSpace(started.Stdout)
+	return identity, func() error {
+		_, err := l.Run(context.WithoutCancel(ctx), nil, "stop", identity)
+		return err
+	}, nil
+}
+
+// seat is a program on a pseudo-terminal.
+type seat struct {
+	command *exec.Cmd
+	tty     *os.File
+	buffer  []byte
+}
+
+func sit(c *exec.Cmd) (*seat, error) {
+	c.Env = append(c.Environ(), "TERM=xterm-256color")
+	tty, err := pty.StartWithSize(c, &pty.Winsize{Cols: 120, Rows: 40})
+	if err != nil {
+		return nil, err
+	}
+	s := &seat{command: c, tty: tty, buffer: make([]byte, 64<<10)}
+	if _, err := tty.Write([]byte("begin")); err != nil {
+		return nil, err
+	}
+	_, err = s.until([]byte("begin")) // it echoes: it is up
+	return s, err
+}
+
+func (s *seat) leave() {
+	_ = s.tty.Close()
+	_ = s.command.Process.Kill()
+	_ = s.command.Wait()
+}
+
+// until reads until what was read ends with, or has, a text.
+func (s *seat) until(text []byte) ([]byte, error) {
+	var tail []byte
+	for {
+		n, err := s.tty.Read(s.buffer)
+		tail = append(tail, s.buffer[:n]...)
+		if bytes.Contains(tail, text) {
+			return tail, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the terminal ended: %w: %.200q", err, tail)
+		}
+		if len(tail) > 1<<20 {
+			tail = tail[len(tail)-(64<<10):]
+		}
+	}
+}
+
+// type1 types keys one after the other, each when the one before has been echoed, and returns
+// the median time.
+func (s *seat) type1(count int) (time.Duration, error) {
+	var took []time.Duration
+	for i := range count {
+		key := []byte{byte('a' + i%26)}
+		began := time.Now()
+		if _, err := s.tty.Write(key); err != nil {
+			return 0, err
+		}
+		if _, err := s.until(key); err != nil {
+			return 0, err
+		}
+		took = append(took, time.Since(began))
+	}
+	_, err := s.tty.Write([]byte("\r"))
+	if err == nil {
+		_, err = s.until([]byte("\n"))
+	}
+	return median(took), err
+}
+
+// flooded has the agent print, reads all of it, and returns how fast the agent could, and how
+// long after its end the terminal showed that.
+func (s *seat) flooded() (rate float64, late time.Duration, err error) {
+	if _, err := s.tty.Write([]byte("go\r")); err != nil {
+		return 0, 0, err
+	}
+	seen, err := s.until([]byte(" done"))
+	if err != nil {
+		return 0, 0, err
+	}
+	at := time.Now()
+	took, err := tookOf(string(seen))
+	if err != nil {
+		return 0, 0, err
+	}
+	// A key that is echoed now has waited for all that was in between.
+	if _, err := s.type1(1); err != nil {
+		return 0, 0, err
+	}
+	return float64(flood) / 1e6 / took.Seconds(), time.Since(at), nil
+}
+
+func tookOf(seen string) (time.Duration, error) {
+	_, rest, found := strings.Cut(seen[max(0, strings.LastIndex(seen, "took ")):], "took ")
+	nanos, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.ParseInt(nanos, 10, 64)
+	if !found || err != nil {
+		return 0, fmt.Errorf("the agent does not say how long it took: %.200q", seen)
+	}
+	return time.Duration(n), nil
+}
+
+// ignored has the agent print while another terminal is attached that nobody reads.
+func ignored(ctx context.Context, l *lab.Lab, identity string, reader *seat) (float64, error) {
+	stuck, err := sit(l.Command(ctx, "attach", "--history", "0", identity))
+	if err != nil {
+		return 0, err
+	}
+	defer stuck.leave()
+	rate, _, err := reader.flooded()
+	return rate, err
+}
