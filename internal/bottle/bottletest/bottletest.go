@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,6 +47,8 @@ func Run(t *testing.T, h Harness) {
 		"RunningIsNotRemoved":        runningIsNotRemoved,
 		"AuditIsToldMeanwhile":       auditIsToldMeanwhile,
 		"AnotherRunContinuesTheLog":  anotherRunContinuesTheLog,
+		"ATerminalOutlivesItsViewer": aTerminalOutlivesItsViewer,
+		"ATerminalFromItsFirstByte":  aTerminalFromItsFirstByte,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}
@@ -68,7 +71,12 @@ func Run(t *testing.T, h Harness) {
 
 func (h Harness) launch(t *testing.T, script string) bottle.Bottle {
 	t.Helper()
-	plan, err := h.Backend.Prepare(t.Context(), h.Spec(t, script))
+	return h.launchSpec(t, h.Spec(t, script))
+}
+
+func (h Harness) launchSpec(t *testing.T, spec bottle.Spec) bottle.Bottle {
+	t.Helper()
+	plan, err := h.Backend.Prepare(t.Context(), spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,6 +368,108 @@ func anotherRunContinuesTheLog(t *testing.T, h Harness) {
 		t.Errorf("got %+v after %+v", e, head)
 	}
 	if err := errors.Join(run.Close(), second.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// onTerminal describes a bottle whose agent has a terminal.
+func (h Harness) onTerminal(t *testing.T, script string) bottle.Spec {
+	spec := h.Spec(t, script)
+	spec.TTY, spec.Stdin, spec.Term, spec.Size = true, false, "xterm-256color", bottle.Size{Width: 90, Height: 25}
+	return spec
+}
+
+// awaited is a terminal that calls then once it has shown a word.
+type awaited struct {
+	mu   sync.Mutex
+	word string
+	then func()
+	all  bytes.Buffer
+}
+
+func (w *awaited) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all.Write(p)
+	if w.then != nil && strings.Contains(w.all.String(), w.word) {
+		w.then()
+		w.then = nil
+	}
+	return len(p), nil
+}
+
+// seat is a terminal of a size, with keys to type.
+func seat(out *awaited, s bottle.Size) (bottle.IO, *io.PipeWriter) {
+	in, keys := io.Pipe()
+	sizes := make(chan bottle.Size, 1)
+	sizes <- s
+	return bottle.IO{Stdin: in, Stdout: out, Stderr: out, TTY: true, Size: sizes, View: bottle.View{DetachKeys: []byte{0x10, 0x11}}}, keys
+}
+
+// The agent's terminal is the bottle's own: whoever looks at it goes, by a signal or by keys,
+// and comes back to the same screen, with another size; it can be looked at without that.
+func aTerminalOutlivesItsViewer(t *testing.T, h Harness) {
+	b := h.launchSpec(t, h.onTerminal(t, `stty size; trap 'stty size' WINCH; echo ready; while :; do read line || continue; case $line in end) exit 6;; esac; echo "got $line"; done`))
+	ctx, cancel := context.WithCancel(t.Context())
+	first := &awaited{word: "ready", then: cancel}
+	streams, _ := seat(first, bottle.Size{Width: 90, Height: 25})
+	if _, err := b.Agent(ctx, streams); !errors.Is(err, bottle.ErrDetached) || !strings.Contains(first.all.String(), "25 90") {
+		t.Fatalf("got %v, and %q", err, first.all.String())
+	}
+	found, err := h.Backend.Open(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	watched, err := found.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := watched.Snapshot(t.Context())
+	if err := errors.Join(err, watched.Close()); err != nil || s.LastLine != "ready" || s.Width != 90 || s.Height != 25 {
+		t.Errorf("got %+v, %v", s, err)
+	}
+	second := &awaited{word: "ready"}
+	streams, keys := seat(second, bottle.Size{Width: 70, Height: 20})
+	second.then = func() { go func() { _, _ = keys.Write([]byte("words\n")) }() }
+	go func() {
+		for !second.has("got words") || !second.has("20 70") {
+			time.Sleep(10 * time.Millisecond)
+		}
+		_, _ = keys.Write([]byte("end\n"))
+	}()
+	if code, err := found.Agent(t.Context(), streams); err != nil || code != 6 {
+		t.Errorf("got %d, %v, and %q", code, err, second.all.String())
+	}
+	if cast, err := h.Backend.Transcript(t.Context(), b.Name()); err != nil {
+		t.Error(err)
+	} else if text, err := io.ReadAll(cast); err != nil || !strings.Contains(string(text), "got words") || cast.Close() != nil {
+		t.Errorf("the transcript is %s, %v", text, err)
+	}
+	if err := errors.Join(found.Detach(), b.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func (w *awaited) has(word string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return strings.Contains(w.all.String(), word)
+}
+
+// An agent that ends at once has been seen all the same, and without a terminal it cannot be
+// watched.
+func aTerminalFromItsFirstByte(t *testing.T, h Harness) {
+	b := h.launchSpec(t, h.onTerminal(t, `printf 'first and last'; exit 7`))
+	out := &awaited{}
+	streams, _ := seat(out, bottle.Size{Width: 90, Height: 25})
+	if code, err := b.Agent(t.Context(), streams); err != nil || code != 7 || !strings.Contains(out.all.String(), "first and last") {
+		t.Errorf("got %d, %v, %q", code, err, out.all.String())
+	}
+	headless := h.launch(t, wait)
+	if _, err := headless.Watch(t.Context()); !errors.Is(err, bottle.ErrNoTerminal) {
+		t.Errorf("got %v, want ErrNoTerminal", err)
+	}
+	if err := headless.Close(); err != nil {
 		t.Error(err)
 	}
 }
