@@ -20,12 +20,12 @@ import (
 const (
 	keystrokes = 40
 	keyRounds  = 7
-	flood      = 400 << 20
+	flood      = 200 << 20
 )
 
-// measureSession compares typing through attach with typing through docker exec -it, both
-// to the echo of a terminal in the same bottle, and takes how fast an agent can print while
-// a terminal shows it, and while one is attached that reads nothing.
+// measureSession compares typing through attach with typing through docker exec -it of the
+// same program in the same bottle, to the echo of its terminal, and how fast the two can print;
+// ours also while another terminal is attached that reads nothing.
 func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	identity, stop, err := printing(ctx, l)
 	if err != nil {
@@ -37,7 +37,7 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		return nil, err
 	}
 	defer ours.leave()
-	theirs, err := sit(exec.CommandContext(ctx, "docker", "exec", "-it", "bot-bottle-"+identity+"-agent", "cat"))
+	theirs, err := sit(exec.CommandContext(ctx, "docker", "exec", "-it", "bot-bottle-"+identity+"-agent", "claude"))
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +58,10 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	rival, _, err := theirs.flooded()
+	if err != nil {
+		return nil, err
+	}
 	stuck, err := ignored(ctx, l, identity, ours)
 	if err != nil {
 		return nil, err
@@ -68,6 +72,7 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		report("session.exec_echo_ms", ms(median(bare)), "ms"),
 		atLeast("session.output_mb_s", shown, "MB/s", 50),
 		atLeast("session.output_stuck_mb_s", stuck, "MB/s", 50),
+		report("session.exec_output_mb_s", rival, "MB/s"),
 		report("session.caught_up_ms", ms(late), "ms"),
 	}, nil
 }
@@ -75,7 +80,7 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 // printing starts an agent that reads lines, and at the line "go" prints a great deal, and
 // then how many bytes it printed in how many nanoseconds.
 func printing(ctx context.Context, l *lab.Lab) (string, func() error, error) {
-	script := fmt.Sprintf(`while read -r line; do test "$line" = go || continue; a=$(date +%%%%s%%%%N); yes "a line of output that is as long as many are in a log" | head -c %d; b=$(date +%%%%s%%%%N); echo; echo "took $((b - a)) done"; done`, flood)
+	script := fmt.Sprintf(`echo up; while read -r line; do test "$line" = go || continue; a=$(date +%%%%s%%%%N); yes "a line of output that is as long as many are in a log" | head -c %d; b=$(date +%%%%s%%%%N); echo; echo "took $((b - a)) done"; done`, flood)
 	if _, err := stub(ctx, l, "printer", script); err != nil {
 		return "", nil, err
 	}
@@ -104,10 +109,7 @@ func sit(c *exec.Cmd) (*seat, error) {
 		return nil, err
 	}
 	s := &seat{command: c, tty: tty, buffer: make([]byte, 64<<10)}
-	if _, err := tty.Write([]byte("begin")); err != nil {
-		return nil, err
-	}
-	_, err = s.until([]byte("begin")) // it echoes: it is up
+	_, err = s.until([]byte("up")) // the program's word, or the screen with it: our end does not echo any more
 	return s, err
 }
 
