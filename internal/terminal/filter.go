@@ -28,6 +28,7 @@ type touched struct {
 	colours   bool
 	title     bool
 	any       bool
+	begun     bool // a line
 }
 
 // longest of a string that passes.
@@ -52,8 +53,11 @@ func NewFilter(allow ...Allow) *Filter {
 func (f *Filter) Pass(p []byte) []byte {
 	f.out.Reset()
 	f.parser.write(f, p)
-	f.touched.any = f.touched.any || f.out.Len() > 0
-	return f.out.Bytes()
+	out := f.out.Bytes()
+	if len(out) > 0 {
+		f.touched.any, f.touched.begun = true, out[len(out)-1] != '\n'
+	}
+	return out
 }
 
 // Restart forgets what has begun and not ended, where another stream takes over.
@@ -374,7 +378,10 @@ func (f *Filter) Leave() []byte {
 		b.WriteString("\x1b]2;\x1b\\")
 	}
 	if !t.alternate {
-		b.WriteString("\r\n\x1b[J")
+		if t.begun || t.region || t.origin {
+			b.WriteString("\r\n")
+		}
+		b.WriteString("\x1b[J")
 	}
 	return []byte(b.String())
 }

@@ -32,12 +32,12 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	ours, err := sit(l.Command(ctx, "attach", identity))
+	ours, err := sit(l.Command(ctx, "attach", identity), "up")
 	if err != nil {
 		return nil, err
 	}
 	defer ours.leave()
-	theirs, err := sit(exec.CommandContext(ctx, "docker", "exec", "-it", "bot-bottle-"+identity+"-agent", "claude"))
+	theirs, err := sit(exec.CommandContext(ctx, "docker", "exec", "-it", "bot-bottle-"+identity+"-agent", "claude"), "up")
 	if err != nil {
 		return nil, err
 	}
@@ -102,14 +102,16 @@ type seat struct {
 	buffer  []byte
 }
 
-func sit(c *exec.Cmd) (*seat, error) {
+// sit starts a program and waits until its terminal shows a word of the agent's: our end does
+// not echo any more then.
+func sit(c *exec.Cmd, word string) (*seat, error) {
 	c.Env = append(c.Environ(), "TERM=xterm-256color")
 	tty, err := pty.StartWithSize(c, &pty.Winsize{Cols: 120, Rows: 40})
 	if err != nil {
 		return nil, err
 	}
 	s := &seat{command: c, tty: tty, buffer: make([]byte, 64<<10)}
-	_, err = s.until([]byte("up")) // the program's word, or the screen with it: our end does not echo any more
+	_, err = s.until([]byte(word))
 	return s, err
 }
 
@@ -121,6 +123,7 @@ func (s *seat) leave() {
 
 // until reads until what was read ends with, or has, a text.
 func (s *seat) until(text []byte) ([]byte, error) {
+	const kept = 4 << 10 // of what came before
 	var tail []byte
 	for {
 		n, err := s.tty.Read(s.buffer)
@@ -131,9 +134,7 @@ func (s *seat) until(text []byte) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the terminal ended: %w: %.200q", err, tail)
 		}
-		if len(tail) > 1<<20 {
-			tail = tail[len(tail)-(64<<10):]
-		}
+		tail = append(tail[:0], tail[max(0, len(tail)-kept):]...)
 	}
 }
 
@@ -193,7 +194,7 @@ func tookOf(seen string) (time.Duration, error) {
 
 // ignored has the agent print while another terminal is attached that nobody reads.
 func ignored(ctx context.Context, l *lab.Lab, identity string, reader *seat) (float64, error) {
-	stuck, err := sit(l.Command(ctx, "attach", "--history", "0", identity))
+	stuck, err := sit(l.Command(ctx, "attach", "--history", "0", identity), "took")
 	if err != nil {
 		return 0, err
 	}
