@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -352,7 +353,7 @@ func TestStartIsLeftByItsEnd(t *testing.T) {
 func (d desk) signal(name string, s syscall.Signal) {
 	d.t.Helper()
 	shell := strings.TrimSpace(d.must("display-message", "-p", "-t", name, "#{pane_pid}"))
-	out, err := exec.Command("pgrep", "-P", shell).Output()
+	out, err := os.ReadFile("/proc/" + shell + "/task/" + shell + "/children")
 	pid, convErr := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err := errors.Join(err, convErr); err != nil {
 		d.t.Fatal(err)
