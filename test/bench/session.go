@@ -73,6 +73,7 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		atLeast("session.output_mb_s", shown, "MB/s", 50),
 		atLeast("session.output_stuck_mb_s", stuck, "MB/s", 50),
 		report("session.exec_output_mb_s", rival, "MB/s"),
+		atLeast("session.output_of_exec", shown/rival, "×", 1),
 		report("session.caught_up_ms", ms(late), "ms"),
 	}, nil
 }
