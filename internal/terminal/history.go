@@ -8,21 +8,17 @@ type history struct {
 	count uint64 // of all that ever came
 }
 
-func (h *history) push(l *line) {
-	if h.max == 0 {
-		return
-	}
+// push takes a line in. A history that is full gives its oldest for it, of whatever width:
+// nothing is copied then, which is most of what a program costs that prints a great deal.
+func (h *history) push(l *line) (free *line) {
 	h.count++
 	if len(h.lines) < h.max {
-		h.lines = append(h.lines, &line{cells: append([]Cell(nil), l.cells[:l.used]...), used: l.used, wraps: l.wraps})
-		return
+		h.lines = append(h.lines, l)
+		return nil
 	}
-	old := h.lines[h.first]
-	if cap(old.cells) > 4*(l.used+16) {
-		old.cells = nil
-	}
-	old.cells, old.used, old.wraps = append(old.cells[:0], l.cells[:l.used]...), l.used, l.wraps
+	free, h.lines[h.first] = h.lines[h.first], l
 	h.first = (h.first + 1) % h.max
+	return free
 }
 
 // last returns the last n lines, oldest first.

@@ -122,7 +122,7 @@ func (s *Screen) Resize(width, height int) {
 	s.mainDrawn = s.Version
 	if over := s.y + 1 - height; over > 0 && s.alternate == 0 {
 		for _, l := range s.lines[0][:over] {
-			s.history.push(l)
+			_ = s.history.push(l)
 		}
 		s.lines[0] = s.lines[0][over:]
 		s.y -= over
@@ -169,8 +169,10 @@ func (s *Screen) text(p []byte) {
 		}
 		l, n := s.line(), min(len(p), s.width-s.x)
 		l.mendAround(s.x, s.x+n)
-		for i, c := range p[:n] {
-			l.cells[s.x+i] = Cell{char: rune(c), Style: s.pen}
+		cell, row := Cell{Style: s.pen}, l.cells[s.x:s.x+n]
+		for i, c := range p[:len(row)] {
+			cell.char = rune(c)
+			row[i] = cell
 		}
 		l.used = max(l.used, s.x+n)
 		p = p[n:]
@@ -303,8 +305,8 @@ func (s *Screen) shift1(top, bottom, n int, keep bool) {
 	region := s.lines[s.alternate][top:bottom]
 	n = min(max(n, -len(region)), len(region))
 	if n > 0 && keep && s.alternate == 0 {
-		for _, l := range region[:n] {
-			s.history.push(l)
+		for i, l := range region[:n] {
+			region[i] = s.fresh(s.history.push(l))
 		}
 	}
 	gone := region[:max(n, 0)]
@@ -316,6 +318,16 @@ func (s *Screen) shift1(top, bottom, n int, keep bool) {
 		l.wraps = false
 	}
 	rotate(region, n)
+}
+
+// fresh makes a blank line of one that is no longer needed, if it has the width.
+func (s *Screen) fresh(l *line) *line {
+	if l == nil || len(l.cells) != s.width {
+		return &line{cells: make([]Cell, s.width)}
+	}
+	clear(l.cells[:l.used])
+	l.used, l.wraps = 0, false
+	return l
 }
 
 func rotate(lines []*line, n int) {
