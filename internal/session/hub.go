@@ -13,6 +13,7 @@ const (
 	maxBacklog = 256 << 10 // of the first output, kept for the first viewer
 	window     = 256 << 10 // what a viewer may have been sent and not shown; one that is behind gets a snapshot
 	nearlyAll  = 32 << 10  // it may have so much of the window in use when the snapshot is made
+	flood      = 16 << 10  // between two snapshots: the next one follows
 	maxPaint   = 4 << 20   // a snapshot with history
 )
 

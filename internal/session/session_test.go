@@ -436,6 +436,11 @@ func TestRecord(t *testing.T) {
 	var recording sync.WaitGroup
 	h.Output([]byte("first é"))
 	recording.Go(h.NewRecorder(&out, "xterm").Run)
+	eventually(t, "nothing is recorded", func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return len(h.viewers) == 1 && len(h.viewers[0].pending) == 0
+	})
 	for range 100 {
 		h.Output(bytes.Repeat([]byte("漢字 and a great deal more\r\n"), 2000))
 	}

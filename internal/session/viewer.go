@@ -24,6 +24,7 @@ type viewer struct {
 	history  int    // lines to come with it
 	main     uint64 // what the main screen was when it was last sent
 	painted  time.Time
+	since    int // bytes that were printed since
 	inFlight int
 	asked    []uint64 // questions for a snapshot: the version that is known
 	may      bool     // whether its keys are taken
@@ -127,15 +128,20 @@ func (v *viewer) leave() {
 
 // push adds output, if the viewer keeps up and draws on a terminal of the same size.
 func (v *viewer) push(p []byte) {
+	v.since += len(p)
 	switch {
 	case v.Watch || v.behind:
-	case len(v.pending)+v.inFlight+len(p) > window || !v.fits():
+	case len(v.pending)+v.inFlight+len(p) > window || !v.fits() || v.flooded():
 		v.fallBehind()
 	default:
 		v.pending = append(v.pending, p...)
 	}
 	v.wake.Signal()
 }
+
+// flooded reports whether, right after a snapshot, more is printed than anybody can read:
+// another snapshot shows as much of it, and moves a fraction of the bytes.
+func (v *viewer) flooded() bool { return !v.recorder() && v.since > flood && time.Since(v.painted) < paintEvery }
 
 func (v *viewer) fallBehind() {
 	if !v.Watch {
@@ -200,7 +206,7 @@ func (v *viewer) due() (outgoing, bool) {
 	case len(v.asked) > 0:
 		return v.answer(), true
 	case v.behind && v.inFlight <= nearlyAll && v.rested():
-		v.behind, v.painted = false, time.Now()
+		v.behind, v.painted, v.since = false, time.Now(), 0
 		content := v.snapshot()
 		v.inFlight += len(content)
 		return outgoing{paint, content}, true

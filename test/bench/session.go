@@ -62,6 +62,10 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	thrown, err := thrownAway(ctx)
+	if err != nil {
+		return nil, err
+	}
 	stuck, err := ignored(ctx, l, identity, ours)
 	if err != nil {
 		return nil, err
@@ -73,6 +77,7 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		atLeast("session.output_mb_s", shown, "MB/s", 50),
 		atLeast("session.output_stuck_mb_s", stuck, "MB/s", 50),
 		report("session.exec_output_mb_s", rival, "MB/s"),
+		report("session.pty_output_mb_s", thrown, "MB/s"),
 		atLeast("session.output_of_exec", shown/rival, "×", 1),
 		report("session.caught_up_ms", ms(late), "ms"),
 	}, nil
@@ -181,6 +186,23 @@ func (s *seat) flooded() (rate float64, late time.Duration, err error) {
 		return 0, 0, err
 	}
 	return float64(flood) / 1e6 / took.Seconds(), time.Since(at), nil
+}
+
+// thrownAway is how fast the same is printed on a terminal outside of any bottle, whose
+// reader throws all of it away: what there is to be had.
+func thrownAway(ctx context.Context) (float64, error) {
+	c := exec.CommandContext(ctx, "sh", "-c", fmt.Sprintf(`yes "a line of output that is as long as many are in a log" | head -c %d`, flood))
+	began := time.Now()
+	tty, err := pty.Start(c)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = tty.Close() }()
+	buffer := make([]byte, 64<<10)
+	for err == nil { // a terminal's end is an error
+		_, err = tty.Read(buffer)
+	}
+	return float64(flood) / 1e6 / time.Since(began).Seconds(), c.Wait()
 }
 
 func tookOf(seen string) (time.Duration, error) {
