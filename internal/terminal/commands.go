@@ -259,7 +259,7 @@ func (s *Screen) insertLines(n int, in bool) {
 	if n = min(n, s.height); in {
 		n = -n
 	}
-	s.shift1(s.y, s.bottom, n, false)
+	s.moveLines(s.y, s.bottom, n, false)
 	s.x, s.pending = 0, false
 }
 

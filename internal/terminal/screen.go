@@ -297,11 +297,11 @@ func (s *Screen) index() {
 }
 
 // scroll moves the region's lines up, or down if n is negative.
-func (s *Screen) scroll(n int) { s.shift1(s.top, s.bottom, n, s.top == 0) }
+func (s *Screen) scroll(n int) { s.moveLines(s.top, s.bottom, n, s.top == 0) }
 
-// shift1 moves the lines from top to bottom up by n. What leaves the main screen at its top
+// moveLines moves the lines from top to bottom up by n. What leaves the main screen at its top
 // is kept if keep says so.
-func (s *Screen) shift1(top, bottom, n int, keep bool) {
+func (s *Screen) moveLines(top, bottom, n int, keep bool) {
 	region := s.lines[s.alternate][top:bottom]
 	n = min(max(n, -len(region)), len(region))
 	if n > 0 && keep && s.alternate == 0 {

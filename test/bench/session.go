@@ -44,11 +44,11 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	defer theirs.leave()
 	var through, bare, added []time.Duration
 	for range keyRounds {
-		a, err := ours.type1(keystrokes)
+		a, err := ours.typeKeys(keystrokes)
 		if err != nil {
 			return nil, fmt.Errorf("attach: %w", err)
 		}
-		b, err := theirs.type1(keystrokes)
+		b, err := theirs.typeKeys(keystrokes)
 		if err != nil {
 			return nil, fmt.Errorf("docker exec: %w", err)
 		}
@@ -144,9 +144,9 @@ func (s *seat) until(text []byte) ([]byte, error) {
 	}
 }
 
-// type1 types keys one after the other, each when the one before has been echoed, and returns
+// typeKeys types keys one after the other, each when the one before has been echoed, and returns
 // the median time.
-func (s *seat) type1(count int) (time.Duration, error) {
+func (s *seat) typeKeys(count int) (time.Duration, error) {
 	var took []time.Duration
 	for i := range count {
 		key := []byte{byte('a' + i%26)}
@@ -182,7 +182,7 @@ func (s *seat) flooded() (rate float64, late time.Duration, err error) {
 		return 0, 0, err
 	}
 	// A key that is echoed now has waited for all that was in between.
-	if _, err := s.type1(1); err != nil {
+	if _, err := s.typeKeys(1); err != nil {
 		return 0, 0, err
 	}
 	return float64(flood) / 1e6 / took.Seconds(), time.Since(at), nil
