@@ -141,7 +141,9 @@ func (v *viewer) push(p []byte) {
 
 // flooded reports whether, right after a snapshot, more is printed than anybody can read:
 // another snapshot shows as much of it, and moves a fraction of the bytes.
-func (v *viewer) flooded() bool { return !v.recorder() && v.since > flood && time.Since(v.painted) < paintEvery }
+func (v *viewer) flooded() bool {
+	return !v.recorder() && v.since > flood && time.Since(v.painted) < paintEvery
+}
 
 func (v *viewer) fallBehind() {
 	if !v.Watch {

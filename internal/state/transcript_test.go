@@ -1,0 +1,50 @@
+package state
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The last runs keep their transcripts, whole ones and for the operator alone; a run that
+// shows nothing, or that cannot be searched, leaves none.
+func TestTranscriptsAreKept(t *testing.T) {
+	s := Open(t.TempDir())
+	if err := s.Write(Metadata{Identity: "x-aaaaaa"}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for n := range maxTranscripts + 3 {
+		if err := s.KeepTranscript("x-aaaaaa", began.Add(time.Duration(n)*time.Hour), func(w io.Writer) error {
+			_, err := io.WriteString(w, "run "+string(rune('0'+n)))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.KeepTranscript("x-aaaaaa", began.AddDate(1, 0, 0), func(io.Writer) error { return nil }); err != nil {
+		t.Error(err)
+	}
+	failed := errors.New("cannot be searched")
+	if err := s.KeepTranscript("x-aaaaaa", began.AddDate(2, 0, 0), func(w io.Writer) error { _, _ = io.WriteString(w, "secret"); return failed }); !errors.Is(err, failed) {
+		t.Errorf("got %v", err)
+	}
+	all, err := s.Transcripts("x-aaaaaa")
+	if err != nil || len(all) != maxTranscripts {
+		t.Fatalf("got %v, %v", all, err)
+	}
+	last, err := os.ReadFile(all[maxTranscripts-1])
+	if err != nil || string(last) != "run 7" {
+		t.Errorf("got %q, %v", last, err)
+	}
+	entries, err := os.ReadDir(s.Dir("x-aaaaaa"))
+	for _, e := range entries {
+		info, infoErr := e.Info()
+		if err = errors.Join(err, infoErr); err == nil && info.Mode().Perm() != 0o600 || strings.HasPrefix(e.Name(), ".tmp") {
+			t.Errorf("%s is %v", e.Name(), info.Mode())
+		}
+	}
+}
