@@ -52,7 +52,7 @@ func takeOff(f *os.File, n int64) error {
 // KeepAudit puts all that the last run of a bottle wrote into its audit log, in place of
 // what was read of it before. It never makes the log shorter by what only the log has.
 func (s Store) KeepAudit(identity string, run io.Reader) (err error) {
-	if err := os.MkdirAll(s.Dir(identity), 0o700); err != nil {
+	if err := makeDir(s.Dir(identity)); err != nil {
 		return err
 	}
 	old, err := s.AuditLog(identity)
@@ -60,7 +60,7 @@ func (s Store) KeepAudit(identity string, run io.Reader) (err error) {
 		return err
 	}
 	defer func() { _ = old.Close() }()
-	tmp, err := os.CreateTemp(s.Dir(identity), ".tmp-*")
+	tmp, err := os.CreateTemp(s.Dir(identity), tmpPattern)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s Store) KeepAudit(identity string, run io.Reader) (err error) {
 	if has, err := s.hasMore(identity, tmp.Name()); has || err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), s.AuditFile(identity))
+	return rename(tmp.Name(), s.AuditFile(identity))
 }
 
 // hasMore reports whether the log is what is in path, or that and more.

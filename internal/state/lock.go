@@ -22,7 +22,7 @@ var ErrLocked = errors.New("another bot-bottle is at work on it")
 func (s Store) Lock(identity string) (release func(), err error) {
 	path := filepath.Join(s.Dir(identity), "lock")
 	for {
-		if err := os.MkdirAll(s.Dir(identity), 0o700); err != nil {
+		if err := makeDir(s.Dir(identity)); err != nil {
 			return nil, fmt.Errorf("cannot record bottle %s: %w", identity, err)
 		}
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -82,6 +82,15 @@ func (s Store) Locked(identity string) bool {
 // CacheLock waits for a lock on something in the cache. The kernel releases it with
 // the process.
 func (s Store) CacheLock(ctx context.Context, name string) (release func(), err error) {
+	return s.cacheLock(ctx, name, unix.LOCK_EX)
+}
+
+// CacheShare waits for a lock that any number share, and that keeps CacheLock out.
+func (s Store) CacheShare(ctx context.Context, name string) (release func(), err error) {
+	return s.cacheLock(ctx, name, unix.LOCK_SH)
+}
+
+func (s Store) cacheLock(ctx context.Context, name string, how int) (release func(), err error) {
 	if err := os.MkdirAll(s.CacheDir(), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot use the cache: %w", err)
 	}
@@ -90,7 +99,7 @@ func (s Store) CacheLock(ctx context.Context, name string) (release func(), err 
 		return nil, fmt.Errorf("cannot use the cache: %w", err)
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
 			return func() { _ = f.Close() }, nil
 		}

@@ -3,14 +3,14 @@
 // its audit log.
 //
 // A record is written before the first resource is created, so that a crash at any
-// instant leaves a trail. Writes are atomic and fsynced. No secret is ever written
-// here.
+// instant leaves a trail. Writes are atomic and fsynced, formats have versions, and what an
+// other version wrote beside what this one knows is kept. A damaged file is reported and set
+// aside, never dropped. No secret is ever written here.
 package state
 
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,12 +21,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/bot-bottle/bot-bottle/internal/audit"
 )
-
-// Version of the metadata format.
-const Version = 1
 
 // Store is a $BOT_BOTTLE_HOME. It may be used concurrently, also by several
 // processes.
@@ -34,30 +29,6 @@ type Store struct{ home string }
 
 // Open returns the store under home; nothing is created yet.
 func Open(home string) Store { return Store{home} }
-
-// Metadata describes one bottle.
-type Metadata struct {
-	Version   int        `json:"version"`
-	Identity  string     `json:"identity"`
-	Agent     string     `json:"agent"`
-	Bottle    string     `json:"bottle"`
-	Backend   string     `json:"backend"`
-	Image     string     `json:"image"`
-	Runtime   string     `json:"runtime"`
-	Remove    bool       `json:"remove"` // home and workspace go with the agent
-	StartedAt time.Time  `json:"started_at"`
-	EndedAt   *time.Time `json:"ended_at,omitempty"`
-	ExitCode  *int       `json:"exit_code,omitempty"`
-
-	// What a resumed bottle finds as it left it: what stands for its secrets (worthless
-	// outside of it), and what the operator was shown, to be compared with.
-	Placeholders map[string]string `json:"placeholders,omitempty"`
-	Preflight    string            `json:"preflight,omitempty"`
-
-	// Audit is where the audit log ended: at EndedAt, or, while the bottle runs, before
-	// this run. It tells of a log that lost its end since, or was written anew.
-	Audit *audit.Head `json:"audit,omitempty"`
-}
 
 // Dir is where a bottle's state is.
 func (s Store) Dir(identity string) string { return filepath.Join(s.home, "state", identity) }
@@ -107,50 +78,7 @@ func (s Store) mint(path string) error {
 	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
-}
-
-// Write records m.
-func (s Store) Write(m Metadata) error {
-	m.Version = Version
-	dir := s.Dir(m.Identity)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("cannot record bottle %s: %w", m.Identity, err)
-	}
-	data, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := writeAtomic(filepath.Join(dir, "metadata.json"), append(data, '\n')); err != nil {
-		return fmt.Errorf("cannot record bottle %s: %w", m.Identity, err)
-	}
-	return nil
-}
-
-// Read returns what Write recorded; fs.ErrNotExist when there is nothing.
-func (s Store) Read(identity string) (Metadata, error) {
-	data, err := os.ReadFile(filepath.Join(s.Dir(identity), "metadata.json"))
-	if err != nil {
-		return Metadata{}, err
-	}
-	var m Metadata
-	if err := json.Unmarshal(data, &m); err != nil {
-		return m, fmt.Errorf("%s is damaged: %w", filepath.Join(s.Dir(identity), "metadata.json"), err)
-	}
-	return m, nil
-}
-
-// End records that the agent ended. The audit log is complete by then.
-func (s Store) End(identity string, code *int, now time.Time) error {
-	m, err := s.Read(identity)
-	if err != nil {
-		return err
-	}
-	m.EndedAt, m.ExitCode = &now, code
-	if head := s.AuditHead(identity); head != nil {
-		m.Audit = head
-	}
-	return s.Write(m)
+	return syncDir(filepath.Dir(path))
 }
 
 // Identities lists the bottles that have state, sorted.
@@ -184,6 +112,41 @@ func (s Store) Remove(identity string) error {
 	return s.sweep()
 }
 
+// Removed are the directories that were on their way out when a crash came, with when they
+// were last touched. Remove of such a name deletes it.
+func (s Store) Removed() map[string]time.Time {
+	entries, err := os.ReadDir(filepath.Join(s.home, "state"))
+	if err != nil {
+		return nil
+	}
+	all := map[string]time.Time{}
+	for _, entry := range entries {
+		if info, err := entry.Info(); err == nil && strings.HasPrefix(entry.Name(), removed) {
+			all[entry.Name()] = info.ModTime().UTC()
+		}
+	}
+	return all
+}
+
+// Bytes is how much a bottle's state holds, nil if that cannot be told.
+func (s Store) Bytes(identity string) *int64 {
+	var sum int64
+	err := filepath.WalkDir(s.Dir(identity), func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return &sum
+}
+
 // sweep deletes what Remove took away, also where a crash came between.
 func (s Store) sweep() error {
 	entries, err := os.ReadDir(filepath.Join(s.home, "state"))
@@ -207,18 +170,4 @@ func removeAll(dir string) (err error) {
 		}
 	}
 	return err
-}
-
-func writeAtomic(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
