@@ -19,7 +19,7 @@ type Backend interface {
 	Remove(ctx context.Context, identity string) error
 	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
 	Build(ctx context.Context, identity string, l image.Layer, say Progress) error
-	PrepareCleanup(context.Context) (PreparedCleanup, error)
+	PrepareCleanup(context.Context, CleanupOptions) (PreparedCleanup, error)
 	Active(context.Context) ([]ActiveAgent, error)
 }
 
@@ -33,7 +33,7 @@ type Prepared interface {
 // PreparedCleanup is a cleanup plan that can be carried out.
 type PreparedCleanup interface {
 	CleanupPlan
-	Run(context.Context) error
+	Run(ctx context.Context, tell func(Leftover, error)) error
 }
 
 // Use erases P and C in one place and validates every Spec first.
@@ -53,8 +53,8 @@ func (e erased[P, C]) Prepare(ctx context.Context, s Spec) (Prepared, error) {
 	return prepared[P, C]{e.Driver, plan, s.Identity}, nil
 }
 
-func (e erased[P, C]) PrepareCleanup(ctx context.Context) (PreparedCleanup, error) {
-	plan, err := e.Driver.PrepareCleanup(ctx)
+func (e erased[P, C]) PrepareCleanup(ctx context.Context, o CleanupOptions) (PreparedCleanup, error) {
+	plan, err := e.Driver.PrepareCleanup(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,8 +78,7 @@ type preparedCleanup[P Plan, C CleanupPlan] struct {
 	plan   C
 }
 
-func (p preparedCleanup[P, C]) WriteSummary(w io.Writer) error { return p.plan.WriteSummary(w) }
-func (p preparedCleanup[P, C]) Empty() bool                    { return p.plan.Empty() }
-func (p preparedCleanup[P, C]) Run(ctx context.Context) error {
-	return p.driver.Cleanup(ctx, p.plan)
+func (p preparedCleanup[P, C]) Leftovers() []Leftover { return p.plan.Leftovers() }
+func (p preparedCleanup[P, C]) Run(ctx context.Context, tell func(Leftover, error)) error {
+	return p.driver.Cleanup(ctx, p.plan, tell)
 }

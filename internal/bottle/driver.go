@@ -42,8 +42,8 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// that runs, or ended and was not taken down yet. Secrets that can be told by their shape are
 	// not in it. The error is ErrNotRunning when there is none, ErrNoTerminal when there never was.
 	Transcript(ctx context.Context, identity string) (io.ReadCloser, error)
-	// Remove removes a stopped bottle for good: home, workspace and record. The error is
-	// ErrRunning when it runs.
+	// Remove removes a stopped bottle for good: home, workspace and record, also one whose
+	// record is damaged or gone. The error is ErrRunning when it runs.
 	Remove(ctx context.Context, identity string) error
 	// UploadPack serves a repository in the bottle's workspace, whether or not it runs, to a
 	// git fetch on the other end of the streams (git-upload-pack(1)), and returns git's exit
@@ -55,10 +55,12 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// The error is ErrNotRunning when it does not run.
 	Build(ctx context.Context, identity string, l image.Layer, say Progress) error
 	// PrepareCleanup enumerates orphans: it looks and never touches.
-	PrepareCleanup(context.Context) (C, error)
-	// Cleanup removes them; it is safe to repeat, and leaves alone what came to
-	// life since the plan was made.
-	Cleanup(context.Context, C) error
+	PrepareCleanup(context.Context, CleanupOptions) (C, error)
+	// Cleanup removes them; it is safe to repeat, and leaves alone what came to life since
+	// the plan was made. It tells what became of each, in any order and one at a time; a nil
+	// error is a removal, ErrCameToLife one that was not wanted any more. Its own error is
+	// that it could not begin.
+	Cleanup(ctx context.Context, plan C, tell func(Leftover, error)) error
 	// Active lists every running agent of this backend, in order of slug.
 	Active(context.Context) ([]ActiveAgent, error)
 }
@@ -81,5 +83,12 @@ type ActiveAgent struct {
 	AgentName string            `json:"agent"`      // "?" if unknown
 	StartedAt string            `json:"started_at"` // RFC 3339, "" if unknown
 	Services  []control.Service `json:"services"`   // sorted
-	Status    string            `json:"status"`
+	Status    string            `json:"status"`     // in words: Running, or what is wrong
 }
+
+// Statuses of a running agent that every backend knows.
+const (
+	Running = "running"
+	Paused  = "paused"
+	CutOff  = "running, cut off: its sidecar bundle does not run"
+)

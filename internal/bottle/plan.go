@@ -11,6 +11,6 @@ type Plan interface {
 
 // CleanupPlan is what a cleanup would remove.
 type CleanupPlan interface {
-	Plan
-	Empty() bool
+	// Leftovers lists it, and what is left over and stays, in the order to show it.
+	Leftovers() []Leftover
 }

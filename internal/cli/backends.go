@@ -38,8 +38,8 @@ func (a *App) docker() (*docker.Driver, error) {
 	}
 	store := a.store()
 	return &docker.Driver{
-		Client: client, State: store, Binary: binary, Roots: a.roots, Log: a.log, Now: a.Now,
-		Images: image.Builder{Client: client, Lock: store.CacheLock, Getenv: a.Getenv},
+		Client: client, State: store, Binary: binary, Version: currentVersion().Version, Roots: a.roots, Log: a.log, Now: a.Now,
+		Images: image.Builder{Client: client, Lock: store.CacheLock, Getenv: a.Getenv, Owner: store.Owner},
 	}, nil
 }
 
@@ -72,11 +72,10 @@ func (a *App) backend(flag string) (bottle.Backend, error) {
 // available are the backends that can be used here, in order of name, for verbs that
 // look at all of them. When there is none, the reasons are the error.
 func (a *App) available(ctx context.Context) ([]bottle.Backend, error) {
-	all, err := a.backends()
+	all, err := a.sorted()
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(all, func(x, y bottle.Backend) int { return strings.Compare(x.Name(), y.Name()) })
 	var usable []bottle.Backend
 	var why error
 	for _, b := range all {
@@ -90,6 +89,13 @@ func (a *App) available(ctx context.Context) ([]bottle.Backend, error) {
 		return nil, why
 	}
 	return usable, nil
+}
+
+// sorted are all backends, in order of name.
+func (a *App) sorted() ([]bottle.Backend, error) {
+	all, err := a.backends()
+	slices.SortFunc(all, func(x, y bottle.Backend) int { return strings.Compare(x.Name(), y.Name()) })
+	return all, err
 }
 
 // find opens a running bottle, whichever backend it is on.

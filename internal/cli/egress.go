@@ -263,7 +263,7 @@ func (e *noRoute) Hint() string { return "bot-bottle egress IDENTITY shows the r
 
 // routeTable shows a policy as the preflight does, one rule a line.
 func routeTable(now control.Policy) table {
-	t := table{empty: "the bottle reaches nothing", header: []string{"RULE", "WHAT"}, data: now}
+	t := table{empty: "the bottle reaches nothing", columns: []column{{"RULE", whole}, {"WHAT", whole}}, uncut: true, data: now}
 	row := func(what string, s fmt.Stringer) { t.rows = append(t.rows, []string{what, s.String()}) }
 	for _, r := range now.Routes {
 		if n, err := r.Normalize(); err == nil {

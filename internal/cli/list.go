@@ -3,13 +3,11 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +21,9 @@ func (a *App) list() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "list [active|all|agents|bottles|backends]",
 		Short: "List running bottles, or what there is to start",
+		Long: `List shows the bottles that run (active), all that are on record, the agents and bottles of
+the manifest, or the backends and why each can be used here or not. What could not be asked
+is a note on standard error. docs/lifecycle.md says what --json prints.`,
 		Example: `  bot-bottle list
   bot-bottle list agents
   bot-bottle list all --json | jq -r '.[].identity'`,
@@ -40,14 +41,6 @@ func (a *App) list() *cobra.Command {
 	return c
 }
 
-// table is a list for people and for programs.
-type table struct {
-	empty  string
-	header []string
-	rows   [][]string
-	data   any
-}
-
 func (a *App) table(ctx context.Context, what string) (table, error) {
 	switch what {
 	case "all":
@@ -60,21 +53,6 @@ func (a *App) table(ctx context.Context, what string) (table, error) {
 		return a.backendTable(ctx)
 	}
 	return a.activeTable(ctx)
-}
-
-func (a *App) show(t table, asJSON bool) error {
-	if asJSON {
-		return printJSON(a.Stdout, t.data, true)
-	}
-	if len(t.rows) == 0 {
-		_, err := fmt.Fprintln(a.Stderr, t.empty)
-		return err
-	}
-	w := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-	for _, row := range slices.Insert(t.rows, 0, t.header) {
-		_, _ = fmt.Fprintln(w, printable(strings.Join(row, "\t")))
-	}
-	return w.Flush()
 }
 
 // active asks every usable backend.
@@ -94,12 +72,49 @@ func (a *App) active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 	return all, nil
 }
 
+// everyActive asks every backend, side by side. What could not be asked is a note, and no
+// failure; unasked names it.
+func (a *App) everyActive(ctx context.Context) (all []bottle.ActiveAgent, unasked []string, err error) {
+	backends, err := a.sorted()
+	if err != nil {
+		return nil, nil, err
+	}
+	found, failed := make([][]bottle.ActiveAgent, len(backends)), make([]error, len(backends))
+	var group sync.WaitGroup
+	for i, b := range backends {
+		group.Go(func() { found[i], failed[i] = b.Active(ctx) })
+	}
+	group.Wait()
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	all = slices.Concat([]bottle.ActiveAgent{}, slices.Concat(found...))
+	for i, b := range backends {
+		if failed[i] == nil {
+			continue
+		}
+		why := failed[i]
+		if unusable := b.Available(ctx); unusable != nil {
+			why = unusable // says it better, and what to do
+		}
+		unasked = append(unasked, b.Name())
+		a.note(fmt.Errorf("%s could not be asked: %w", b.Name(), why))
+	}
+	return all, unasked, nil
+}
+
+// note is an error that does not stop what was asked for.
+func (a *App) note(err error) { printError(a.Stderr, err) }
+
 func (a *App) activeTable(ctx context.Context) (table, error) {
-	all, err := a.active(ctx)
+	all, unasked, err := a.everyActive(ctx)
 	if err != nil {
 		return table{}, err
 	}
-	t := table{empty: "no bottle runs", header: []string{"IDENTITY", "AGENT", "BACKEND", "STARTED", "SERVICES", "STATUS"}, data: all}
+	t := table{empty: "no bottle runs", data: all, columns: []column{{"IDENTITY", whole}, {"AGENT", 3}, {"BACKEND", 1}, {"STARTED", 4}, {"SERVICES", 2}, {"STATUS", 5}}}
+	if len(unasked) > 0 {
+		t.empty = "no bottle is known to run"
+	}
 	for _, b := range all {
 		t.rows = append(t.rows, []string{b.Slug, b.AgentName, b.Backend, a.ago(b.StartedAt), services(b.Services), b.Status})
 	}
@@ -132,72 +147,6 @@ func (a *App) ago(when string) string {
 	}
 }
 
-// listed is a bottle on record, running or not.
-type listed struct {
-	Identity  string `json:"identity"`
-	Agent     string `json:"agent"`
-	Backend   string `json:"backend"`
-	StartedAt string `json:"started_at"`
-	Status    string `json:"status"`
-	ExitCode  *int   `json:"exit_code,omitempty"`
-}
-
-func (a *App) allBottles(ctx context.Context) (table, error) {
-	running, err := a.active(ctx)
-	if err != nil {
-		return table{}, err
-	}
-	identities, err := a.store().Identities()
-	if err != nil {
-		return table{}, err
-	}
-	all := []listed{}
-	for _, b := range running {
-		all = append(all, listed{Identity: b.Slug, Agent: b.AgentName, Backend: b.Backend, StartedAt: b.StartedAt, Status: b.Status})
-	}
-	for _, identity := range identities {
-		if slices.ContainsFunc(all, func(l listed) bool { return l.Identity == identity }) {
-			continue
-		}
-		if l, err := a.recorded(ctx, identity); err == nil {
-			all = append(all, l)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return table{}, err
-		}
-	}
-	slices.SortFunc(all, func(x, y listed) int { return cmp.Compare(x.Identity, y.Identity) })
-	t := table{empty: "there is no bottle", header: []string{"IDENTITY", "AGENT", "BACKEND", "STARTED", "STATUS"}, data: all}
-	for _, l := range all {
-		t.rows = append(t.rows, []string{l.Identity, l.Agent, l.Backend, a.ago(l.StartedAt), l.Status})
-	}
-	return t, nil
-}
-
-func (a *App) recorded(ctx context.Context, identity string) (listed, error) {
-	m, err := a.store().Read(identity)
-	if err != nil {
-		return listed{}, err
-	}
-	l := listed{Identity: identity, Agent: m.Agent, Backend: m.Backend, StartedAt: m.StartedAt.Format(time.RFC3339), Status: "not running", ExitCode: m.ExitCode}
-	ended := (*bottle.EndedError)(nil)
-	if m.EndedAt == nil {
-		if _, err := a.find(ctx, identity); errors.As(err, &ended) {
-			l.ExitCode = &ended.Code
-		}
-	}
-	switch {
-	case ended != nil:
-		l.Status = fmt.Sprintf("ended with status %d (bot-bottle resume, or cleanup)", ended.Code)
-	case m.EndedAt == nil:
-		l.Status = "interrupted (bot-bottle resume, or cleanup)"
-	case m.Remove:
-		l.Status = "removed, audit log kept"
-	case m.ExitCode != nil:
-		l.Status = fmt.Sprintf("ended with status %d", *m.ExitCode)
-	}
-	return l, nil
-}
-
 // named is an agent or a bottle of the manifest.
 type named struct {
 	Name   string `json:"name"`
@@ -211,7 +160,7 @@ func (a *App) agentTable() (table, error) {
 		return table{}, err
 	}
 	all := []named{}
-	t := table{empty: "there is no agent in " + a.home, header: []string{"AGENT", "BOTTLE", "FILE"}}
+	t := table{empty: "there is no agent in " + a.home, columns: []column{{"AGENT", whole}, {"BOTTLE", 2}, {"FILE", 1}}}
 	for _, name := range slices.Sorted(maps.Keys(m.Agents)) {
 		agent := m.Agents[name]
 		all = append(all, named{name, agent.Bottle, agent.File})
@@ -227,7 +176,7 @@ func (a *App) bottleTable() (table, error) {
 		return table{}, err
 	}
 	all := []named{}
-	t := table{empty: "there is no bottle in " + a.home, header: []string{"BOTTLE", "FILE"}}
+	t := table{empty: "there is no bottle in " + a.home, columns: []column{{"BOTTLE", whole}, {"FILE", 1}}}
 	for _, name := range slices.Sorted(maps.Keys(m.Bottles)) {
 		all = append(all, named{Name: name, File: m.Bottles[name].File})
 		t.rows = append(t.rows, []string{name, m.Bottles[name].File})
@@ -240,19 +189,24 @@ type listedBackend struct {
 	Name      string `json:"name"`
 	Available bool   `json:"available"`
 	Reason    string `json:"reason,omitempty"`
+	Hint      string `json:"hint,omitempty"` // what to do about it
 }
 
 func (a *App) backendTable(ctx context.Context) (table, error) {
-	backends, err := a.backends()
+	backends, err := a.sorted()
 	if err != nil {
 		return table{}, err
 	}
 	all := []listedBackend{}
-	t := table{header: []string{"BACKEND", "AVAILABLE"}}
+	t := table{columns: []column{{"BACKEND", whole}, {"AVAILABLE", 1}}}
 	for _, b := range backends {
 		l, word := listedBackend{Name: b.Name(), Available: true}, "yes"
 		if err := b.Available(ctx); err != nil {
-			l.Available, l.Reason, word = false, err.Error(), "no: "+err.Error()
+			l.Available, l.Reason, l.Hint = false, err.Error(), hint(err)
+			word = "no: " + l.Reason
+			if l.Hint != "" {
+				word += " (" + l.Hint + ")"
+			}
 		}
 		all = append(all, l)
 		t.rows = append(t.rows, []string{b.Name(), word})

@@ -271,11 +271,16 @@ func (a *App) shower(out io.Writer, asJSON bool) (show func(audit.Event, []byte)
 }
 
 // width of the terminal that results go to, 0 if they go elsewhere.
-func (a *App) width() int {
-	if !isTerminal(a.Stdout) {
+func (a *App) width() int { return widthOf(a.Stdout) }
+
+// errWidth is that of the terminal that questions go to.
+func (a *App) errWidth() int { return widthOf(a.Stderr) }
+
+func widthOf(w any) int {
+	if !isTerminal(w) {
 		return 0
 	}
-	file := a.Stdout.(interface{ Fd() uintptr })
+	file := w.(interface{ Fd() uintptr })
 	width, _, err := term.GetSize(int(file.Fd()))
 	if err != nil {
 		return 80

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 )
 
 func (a *App) stop() *cobra.Command {
@@ -18,20 +19,31 @@ Home and workspace stay, unless the bottle was started with --rm: bot-bottle res
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeRunning,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.each(c.Context(), args, a.stopOne)
+			return a.each(c.Context(), unique(args), a.stopOne)
 		},
 	}
 }
 
-// each does all it can and reports every failure.
+// atOnce is how many bottles a verb is at work on.
+const atOnce = 8
+
+// each does all it can, several at a time, and reports every failure. It prints those that
+// were done, in the order in which they were named.
 func (a *App) each(ctx context.Context, identities []string, do func(context.Context, string) error) error {
-	var failed []error
-	for _, identity := range identities {
-		if err := do(ctx, identity); err != nil {
-			failed = append(failed, err)
-			continue
+	failed := make([]error, len(identities))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, identity := range identities {
+		group.Go(func() error {
+			failed[i] = do(ctx, identity)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	for i, identity := range identities {
+		if failed[i] == nil {
+			_, _ = fmt.Fprintln(a.Stdout, identity)
 		}
-		_, _ = fmt.Fprintln(a.Stdout, identity)
 	}
 	return errors.Join(failed...)
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/text/width"
+
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
@@ -225,7 +227,8 @@ func reason(e audit.Event) string {
 	return strings.TrimSpace(strings.Join([]string{why, strings.TrimSpace(cost)}, " "))
 }
 
-// cells is how wide text is at most. What is not ASCII may be two cells wide.
+// cells is how wide text is, at most: terminals draw a mark over a letter in its cell, here
+// it has one of its own.
 func cells(s string) (n int) {
 	for _, r := range s {
 		n += cellsOf(r)
@@ -234,10 +237,14 @@ func cells(s string) (n int) {
 }
 
 func cellsOf(r rune) int {
-	if r < 0x80 || r == '…' || r == '·' || r == '→' {
+	if r < 0x80 {
 		return 1
 	}
-	return 2
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
 }
 
 func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-cells(s))) }

@@ -22,9 +22,13 @@ func (b Builder) build(ctx context.Context, ref string, say func(string), prepar
 	if err != nil {
 		return fmt.Errorf("cannot build image %s: %w", ref, err)
 	}
+	labels, err := b.labels()
+	if err != nil {
+		return fmt.Errorf("cannot build image %s: %w", ref, err)
+	}
 	say("building image " + ref + " (once)")
 	options := b.options(ref, j)
-	options.Version = build.BuilderV1
+	options.Version, options.Labels = build.BuilderV1, labels
 	result, err := b.Client.ImageBuild(ctx, j.context, options)
 	if err != nil {
 		return fmt.Errorf("cannot build image %s: %w", ref, err)
@@ -33,6 +37,16 @@ func (b Builder) build(ctx context.Context, ref string, say func(string), prepar
 	stages, err := watch(result.Body, ref, say)
 	b.tidy(context.WithoutCancel(ctx), stages)
 	return err
+}
+
+func (b Builder) labels() (map[string]string, error) {
+	labels := map[string]string{LabelRole: Role}
+	if b.Owner == nil {
+		return labels, nil
+	}
+	owner, err := b.Owner()
+	labels[LabelOwner] = owner
+	return labels, err
 }
 
 // tidy removes the stages that the classic builder leaves behind. One that has a name is

@@ -31,13 +31,33 @@ func (b Builder) EnsureCustom(ctx context.Context, base, file string, say func(s
 		return Image{}, err
 	}
 	// What was hashed is what is sent: the directory may change meanwhile.
-	ref := customName + ":" + hash([]byte(on.ID), sent)
+	ref := customRef(on, sent)
 	return b.ensure(ctx, ref, say, func() (job, error) {
 		if len(left) > 0 {
 			say("left out of the build, since they may hold credentials: " + summary(left))
 		}
 		return job{context: bytes.NewReader(sent), arguments: map[string]string{baseArgument: on.Ref}}, nil
 	})
+}
+
+func customRef(on Image, sent []byte) string { return customName + ":" + hash([]byte(on.ID), sent) }
+
+// CustomRef names the image that EnsureCustom would build now, "" while the base is
+// missing. It builds nothing.
+func (b Builder) CustomRef(ctx context.Context, base, file string) (string, error) {
+	ref, err := b.Ref(base)
+	if err != nil {
+		return "", err
+	}
+	on, err := b.find(ctx, ref)
+	if err != nil || on.ID == "" {
+		return "", err
+	}
+	sent, _, err := customContext(file, on.Ref)
+	if err != nil {
+		return "", err
+	}
+	return customRef(on, sent), nil
 }
 
 // customContext returns what a build of the Dockerfile sees, and the names of the files

@@ -21,6 +21,13 @@ import (
 //go:embed *.Dockerfile
 var dockerfiles embed.FS
 
+// Labels of every image that is built here.
+const (
+	LabelRole  = "bot-bottle.role"
+	Role       = "image" // the value of LabelRole
+	LabelOwner = "bot-bottle.owner"
+)
+
 // Base is the image that all of ours are built on.
 const Base = "debian:bookworm-slim"
 
@@ -34,7 +41,8 @@ type Image struct {
 type Builder struct {
 	Client *client.Client
 	Lock   func(ctx context.Context, name string) (release func(), err error)
-	Getenv func(string) string // proxies, registries and certificates of the host
+	Getenv func(string) string    // proxies, registries and certificates of the host
+	Owner  func() (string, error) // whose images they are; nil for nobody's
 }
 
 // Ref names an image of ours. It touches nothing.

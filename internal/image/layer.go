@@ -69,7 +69,6 @@ func (l Layer) Lines() string {
 func (b Builder) options(ref string, j job) client.ImageBuildOptions {
 	o := client.ImageBuildOptions{
 		Tags: []string{ref}, Remove: true, ForceRemove: true, BuildArgs: b.arguments(j.arguments),
-		Labels: map[string]string{"bot-bottle.role": "image"},
 	}
 	if j.untrusted {
 		o.BuildArgs = withoutCredentials(o.BuildArgs)

@@ -139,7 +139,7 @@ func TestHomeAndWorkspaceStay(t *testing.T) {
 	h.sleeper()
 	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
 	h.run(0, "precious", "exec", identity, "--", "sh", "-c", "cat > /workspace/file")
-	h.run(2, "", "rm", identity) // it runs
+	h.run(2, "", "rm", "-y", identity) // it runs
 	h.run(0, "", "stop", identity)
 	left, err := h.Left(t.Context())
 	if err != nil || len(left) != 2 {
@@ -151,8 +151,8 @@ func TestHomeAndWorkspaceStay(t *testing.T) {
 	if r := h.run(0, "", "list", "all"); !strings.Contains(r.Stdout, identity) {
 		t.Errorf("list all says %q", r.Stdout)
 	}
-	h.run(0, "", "rm", identity)
-	if r := h.run(2, "", "rm", identity); !strings.Contains(r.Stderr, "there is no bottle") {
+	h.run(0, "", "rm", "-y", identity)
+	if r := h.run(2, "", "rm", "-y", identity); !strings.Contains(r.Stderr, "there is no bottle") {
 		t.Errorf("got %q", r.Stderr)
 	}
 }

@@ -143,7 +143,7 @@ func TestAFailedResumeLosesNothing(t *testing.T) {
 	}
 	h.run(0, "", "stop", identity)
 	h.run(0, "", "logs", identity, "--verify")
-	h.run(0, "", "rm", identity)
+	h.run(0, "", "rm", "-y", identity)
 	h.run(2, "", "resume", "-y", identity)
 }
 
@@ -153,7 +153,7 @@ func (h house) removeAtEnd(identity string) {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		_, _ = h.Run(ctx, nil, "stop", identity)
-		_, _ = h.Run(ctx, nil, "rm", identity)
+		_, _ = h.Run(ctx, nil, "rm", "-y", identity)
 	})
 }
 

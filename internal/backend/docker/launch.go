@@ -2,10 +2,12 @@ package docker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -49,11 +51,11 @@ func (d *Driver) Launch(ctx context.Context, p Plan, say bottle.Progress) (bottl
 // launch does it once, and leaves nothing behind on error.
 func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bottle, err error) {
 	undo := func() error { return d.discard(ctx, p.Identity) }
+	before, err := d.State.Read(p.Identity)
+	if err != nil && (p.Resume || !errors.Is(err, fs.ErrNotExist)) {
+		return nil, err
+	}
 	if p.Resume {
-		before, err := d.State.Read(p.Identity)
-		if err != nil {
-			return nil, err
-		}
 		if err := d.sweepBefore(ctx, p.Identity); err != nil {
 			return nil, err
 		}
@@ -63,7 +65,8 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	if err != nil {
 		return nil, err
 	}
-	if err := d.State.Write(d.metadata(p, log)); err != nil {
+	record := d.metadata(p, log, before.Runs+1)
+	if err := d.State.Write(record); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -71,11 +74,16 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 			err = errors.Join(err, undo())
 		}
 	}()
+	done, err := d.State.CacheShare(ctx, imagesLock) // no cleanup takes the image away before a container uses it
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	needs, err := d.supplies(ctx, p, say)
 	if err != nil {
 		return nil, err
 	}
-	return d.bringUp(ctx, p, needs, log, say)
+	return d.bringUp(ctx, p, needs, record, log, say)
 }
 
 func (d *Driver) continueLog(identity string) (log control.Log, err error) {
@@ -83,10 +91,11 @@ func (d *Driver) continueLog(identity string) (log control.Log, err error) {
 	return log, err
 }
 
-func (d *Driver) metadata(p Plan, log control.Log) state.Metadata {
+func (d *Driver) metadata(p Plan, log control.Log, runs int) state.Metadata {
 	m := state.Metadata{
 		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: p.Backend,
-		Image: p.Image, Runtime: p.Runtime, Remove: p.Remove, StartedAt: d.Now().UTC(),
+		Image: p.Image, Runtime: cmp.Or(p.Runtime, p.DefaultRuntime), Remove: p.Remove, Runs: runs, StartedAt: d.Now().UTC(),
+		Versions: p.Versions, Manifest: p.Manifest,
 		Placeholders: p.Placeholders, Preflight: p.summary(),
 	}
 	if log.After.Lines > 0 {
@@ -150,7 +159,7 @@ func (d *Driver) manifestImage(ctx context.Context, p Plan, say bottle.Progress)
 
 // bringUp creates and starts both containers side by side. Neither waits for the
 // other: until egress answers, the guest holds connections back.
-func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log control.Log, say bottle.Progress) (*Bottle, error) {
+func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, record state.Metadata, log control.Log, say bottle.Progress) (*Bottle, error) {
 	archive, err := p.provision(needs)
 	if err != nil {
 		return nil, err
@@ -165,6 +174,10 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, log contro
 	}
 	b := &Bottle{driver: d, identity: p.Identity, remove: p.Remove, secrets: p.Secrets, audit: audit, agent: &agent{tty: p.TTY}}
 	group, grouped := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		record.Image, record.ImageID = needs.agent.Ref, needs.agent.ID
+		return d.State.Write(record)
+	})
 	group.Go(func() (err error) {
 		id, err := d.create(grouped, p.bundleContainer(needs.sidecar.ID, needs.network, needs.binaries))
 		if err == nil {

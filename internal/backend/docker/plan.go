@@ -23,6 +23,8 @@ import (
 type Plan struct {
 	Identity, Agent, Bottle, Owner string
 	Backend                        string
+	Manifest                       string            // digest of what the manifest says
+	Versions                       map[string]string // of what makes and runs the bottle
 
 	Template   string // image name, "claude"
 	Dockerfile string // absolute; "" without one of the operator's
@@ -30,14 +32,15 @@ type Plan struct {
 	Build      bool   // the image is missing and will be built
 	Provider   provider.Setup
 
-	Runtime     string // engine's name of the runtime; "" is the engine's default
-	RuntimeNote string
-	OwnLoopback bool // the runtime brings loopback up by itself
-	SELinux     bool
-	Engine      string // the engine's own id, for caches
-	CPUs        float64
-	Memory      int64
-	PIDs        int64
+	Runtime        string // engine's name of the runtime; "" is the engine's default
+	DefaultRuntime string // what that default is
+	RuntimeNote    string
+	OwnLoopback    bool // the runtime brings loopback up by itself
+	SELinux        bool
+	Engine         string // the engine's own id, for caches
+	CPUs           float64
+	Memory         int64
+	PIDs           int64
 
 	Env          map[string]string // the manifest's
 	Prompt       string

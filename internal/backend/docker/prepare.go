@@ -35,6 +35,7 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 		return Plan{}, err
 	}
 	p := d.describe(s, owner, info.Info.ID)
+	p.Versions = map[string]string{"bot-bottle": d.Version, "engine": info.Info.ServerVersion}
 	if s.CopyCwd {
 		source, err := provision.FindRepository(ctx, s.Cwd, s.Dirty)
 		if err != nil {
@@ -64,7 +65,7 @@ func (d *Driver) describe(s bottle.Spec, owner, engine string) Plan {
 		Identity: s.Identity, Agent: s.Agent, Bottle: b.Name, Owner: owner, Backend: d.Name(), Engine: engine,
 		CPUs: b.Resources.CPUs, Memory: b.Resources.Memory, PIDs: b.Resources.PIDs,
 		Env: b.Env, Skills: s.Resolved.Skills, GitIdentity: s.Resolved.Agent.GitIdentity, Git: s.Resolved.Repositories,
-		Prompt: s.Resolved.Agent.Prompt, Secrets: s.Resolved.Secrets,
+		Prompt: s.Resolved.Agent.Prompt, Secrets: s.Resolved.Secrets, Manifest: s.Resolved.Digest(),
 		Supervise: b.Supervise,
 		TTY:       s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term, Size: s.Size, Detached: s.Detached,
 	}
@@ -81,6 +82,7 @@ func (d *Driver) describe(s bottle.Spec, owner, engine string) Plan {
 // runsc that cannot open the host's is of no use.
 func (p *Plan) resolveEngine(info system.Info, want manifest.Runtime) error {
 	p.SELinux = slices.ContainsFunc(info.SecurityOptions, func(o string) bool { return strings.Contains(o, "name=selinux") })
+	p.DefaultRuntime = info.DefaultRuntime
 	runsc, why := usableRunsc(info)
 	switch want {
 	case manifest.RuntimeRunc:

@@ -131,8 +131,14 @@ func (b *bundle) drain(ctx context.Context) bool {
 
 // harvest ends a bundle that another process started, and keeps its audit log.
 func (d *Driver) harvest(ctx context.Context, identity string) error {
-	defer d.turn(ctx)()
 	id := resource(identity, roleSidecar)
+	found, err := d.Client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil || found.Container.State == nil || found.Container.State.Running {
+		defer d.turn(ctx)() // one that has ended is attached to no network
+	}
 	if err := d.stop(ctx, id, int(bundleGrace/time.Second)); err != nil {
 		return err
 	}

@@ -54,16 +54,15 @@ func Run(t *testing.T, h Harness) {
 	}
 	t.Run("NothingIsLeft", func(t *testing.T) {
 		nothingRuns(t, h)
-		plan, err := h.Backend.PrepareCleanup(t.Context())
+		plan, err := h.Backend.PrepareCleanup(t.Context(), bottle.CleanupOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !plan.Empty() {
-			var b strings.Builder
-			_ = plan.WriteSummary(&b)
-			t.Errorf("left behind:\n%s", b.String())
+		for _, l := range plan.Leftovers() {
+			t.Errorf("left behind: %s %s (%s)", l.Kind, l.Name, l.Why)
 		}
-		if err := errors.Join(plan.Run(t.Context()), plan.Run(t.Context())); err != nil {
+		tell := func(l bottle.Leftover, err error) { t.Errorf("%s: %v", l.Name, err) }
+		if err := errors.Join(plan.Run(t.Context(), tell), plan.Run(t.Context(), tell)); err != nil {
 			t.Errorf("a cleanup could not be repeated: %v", err)
 		}
 	})

@@ -1,0 +1,174 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/api/types/volume"
+	"github.com/moby/moby/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+// census is everything on the engine and on disk that is ours, as far as a cleanup looks.
+type census struct {
+	containers []container.Summary
+	volumes    map[string]volume.Volume
+	networks   []network.Summary // of our one name, the one in use first
+	images     []image.Summary
+	states     []string
+	records    map[string]record
+	bytes      map[string]int64 // of a volume's name or a container's id; missing: unknown
+	current    string           // the binary volume of this version
+
+	busy func(identity string) bool
+}
+
+// record is what can be read of a bottle's record.
+type record struct {
+	state.Metadata
+	missing, damaged bool
+	logged           bool // missing, but there is an audit log
+}
+
+// ours selects what belongs to this $BOT_BOTTLE_HOME, on a shared engine too.
+func (d *Driver) ours() (client.Filters, error) {
+	owner, err := d.State.Owner()
+	return client.Filters{}.Add("label", labelOwner+"="+owner), err
+}
+
+// count looks at everything, side by side.
+func (d *Driver) count(ctx context.Context) (census, error) {
+	mine, err := d.ours()
+	if err != nil {
+		return census{}, err
+	}
+	c := census{volumes: map[string]volume.Volume{}, records: map[string]record{}, busy: d.State.Locked}
+	c.current, _ = d.binaryVolume() // unreadable: then every one counts as old, and those in use stay
+	group, grouped := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		list, err := d.Client.ContainerList(grouped, client.ContainerListOptions{All: true, Filters: mine})
+		c.containers = list.Items
+		return err
+	})
+	group.Go(func() error {
+		list, err := d.Client.VolumeList(grouped, client.VolumeListOptions{Filters: mine})
+		for _, v := range list.Items {
+			c.volumes[v.Name] = v
+		}
+		return err
+	})
+	group.Go(func() (err error) {
+		c.networks, err = d.networks(grouped)
+		return err
+	})
+	group.Go(func() error {
+		list, err := d.Client.ImageList(grouped, client.ImageListOptions{Filters: mine.Clone().Add("label", labelRole+"="+roleImage)})
+		c.images = list.Items
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return c, err
+	}
+	return c, c.read(d.State)
+}
+
+// read reads every record, also of bottles of which only the engine knows.
+func (c *census) read(store state.Store) (err error) {
+	c.states, err = store.Identities()
+	known := slices.Clone(c.states)
+	for _, found := range c.containers {
+		known = append(known, found.Labels[labelIdentity])
+	}
+	for _, v := range c.volumes {
+		known = append(known, v.Labels[labelIdentity])
+	}
+	for _, identity := range known {
+		if _, done := c.records[identity]; done || identity == "" {
+			continue
+		}
+		m, err := store.Read(identity)
+		r := record{Metadata: m, missing: errors.Is(err, fs.ErrNotExist)}
+		r.damaged = err != nil && !r.missing
+		if r.missing {
+			head := store.AuditHead(identity)
+			r.logged = head != nil && head.Lines > 0
+		}
+		c.records[identity] = r
+	}
+	return err
+}
+
+// weighLimit bounds how long the engine may take to add up what its volumes hold.
+const weighLimit = 10 * time.Second
+
+// weigh asks the engine how much space things hold. It is only for people to read: what the
+// engine cannot say in time stays unknown.
+func (d *Driver) weigh(ctx context.Context) map[string]int64 {
+	ctx, cancel := context.WithTimeout(ctx, weighLimit)
+	defer cancel()
+	usage, err := d.Client.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
+	if err != nil {
+		return nil
+	}
+	bytes := map[string]int64{}
+	for _, v := range usage.Volumes.Items {
+		if v.UsageData != nil && v.UsageData.Size >= 0 {
+			bytes[v.Name] = v.UsageData.Size
+		}
+	}
+	for _, found := range usage.Containers.Items {
+		bytes[found.ID] = found.SizeRw
+	}
+	return bytes
+}
+
+// agent is the container of a bottle's agent.
+func (c census) agent(identity string) (container.Summary, bool) {
+	return find(c.containers, identity, roleAgent)
+}
+
+func find(containers []container.Summary, identity string, r role) (container.Summary, bool) {
+	i := slices.IndexFunc(containers, func(found container.Summary) bool {
+		return found.Labels[labelIdentity] == identity && found.Labels[labelRole] == string(r)
+	})
+	if i < 0 {
+		return container.Summary{}, false
+	}
+	return containers[i], true
+}
+
+// lives reports whether a container has processes: a paused one has.
+func lives(found container.Summary) bool {
+	return slices.Contains([]container.ContainerState{container.StateRunning, container.StatePaused, container.StateRestarting}, found.State)
+}
+
+// alive reports whether a bottle is none of cleanup's business.
+func (c census) alive(identity string) bool {
+	agent, there := c.agent(identity)
+	return there && lives(agent) || c.busy(identity)
+}
+
+// halfMade reports whether a bottle's first start was interrupted before its agent ran: its
+// home and workspace hold nothing that was not there before.
+func (c census) halfMade(identity string) bool {
+	r := c.records[identity]
+	if r.damaged || r.missing || r.EndedAt != nil || r.Runs != 1 {
+		return false
+	}
+	agent, there := c.agent(identity)
+	return there && agent.State == container.StateCreated
+}
+
+func (c census) inUse(volume string) bool {
+	return slices.ContainsFunc(c.containers, func(found container.Summary) bool {
+		return slices.ContainsFunc(found.Mounts, func(m container.MountPoint) bool { return m.Name == volume })
+	})
+}

@@ -1,0 +1,90 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/image"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
+)
+
+// roleImage is the role of the images that we build.
+const roleImage = "image"
+
+// imagesLock is shared by starts, from looking for an image until a container uses it, and
+// is a cleanup's own while it removes images.
+const imagesLock = "docker-images"
+
+// unusedImages are those built for this $BOT_BOTTLE_HOME that no bottle of the manifest and
+// no container would miss; what builds on another one comes first.
+func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOptions) ([]leftover, error) {
+	if o.Manifest == nil || len(c.images) == 0 {
+		return nil, nil
+	}
+	used, err := d.usedImages(ctx, c, o)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(c.images, func(a, b image.Summary) int {
+		return cmp.Or(cmp.Compare(b.Created, a.Created), cmp.Compare(a.ID, b.ID))
+	})
+	var all []leftover
+	for _, i := range c.images {
+		if slices.ContainsFunc(append([]string{i.ID}, i.RepoTags...), func(name string) bool { return used[name] }) {
+			continue
+		}
+		since, size := time.Unix(i.Created, 0).UTC(), i.Size
+		name := i.ID
+		if len(i.RepoTags) > 0 {
+			name = i.RepoTags[0]
+		}
+		all = append(all, leftover{id: name, Leftover: bottle.Leftover{Kind: bottle.LeftImage, Name: name, Why: "no bottle of the manifest uses it", Bytes: &size, Since: &since}})
+	}
+	return all, nil
+}
+
+// usedImages names the images that are in use, by reference or id: of the manifest's bottles
+// as it is now, of containers, and of kept bottles whose Dockerfile may be one that only
+// another directory has.
+func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptions) (map[string]bool, error) {
+	used := map[string]bool{}
+	use := func(ref string, err error) error {
+		used[ref] = true
+		return err
+	}
+	if err := use(d.Images.Ref("sidecar")); err != nil {
+		return nil, err
+	}
+	for _, b := range o.Manifest.Bottles {
+		cli, err := provider.For(b.Provider.Template)
+		if err != nil {
+			continue // no bottle of this manifest can run it
+		}
+		if err := use(d.Images.Ref(cli.Image)); err != nil {
+			return nil, err
+		}
+		if file := b.Provider.Dockerfile; file != "" {
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(o.Cwd, file)
+			}
+			if ref, err := d.Images.CustomRef(ctx, cli.Image, file); err == nil { // else there is no such file here
+				used[ref] = true
+			}
+		}
+	}
+	for _, found := range c.containers {
+		used[found.Image], used[found.ImageID] = true, true
+	}
+	for _, r := range c.records {
+		if !r.Remove && strings.HasPrefix(r.Image, "bot-bottle/custom:") {
+			used[r.Image], used[r.ImageID] = true, true
+		}
+	}
+	return used, nil
+}

@@ -1,0 +1,231 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/volume"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+)
+
+// CleanupPlan lists what is left of bottles that no longer run.
+type CleanupPlan struct {
+	options bottle.CleanupOptions
+	items   []leftover
+}
+
+// leftover is one resource, and how the engine calls it.
+type leftover struct {
+	bottle.Leftover
+	id    string
+	close bool // a state whose home and workspace stay: it is not removed, its end is recorded
+}
+
+// Leftovers lists what would be removed, and what is left over and stays.
+func (p CleanupPlan) Leftovers() []bottle.Leftover {
+	all := make([]bottle.Leftover, 0, len(p.items))
+	for _, l := range p.items {
+		all = append(all, l.Leftover)
+	}
+	return all
+}
+
+// PrepareCleanup finds what is left of bottles that no longer run. It looks at this
+// $BOT_BOTTLE_HOME's own resources only, and skips what another process is at work on.
+func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (CleanupPlan, error) {
+	weighed := make(chan map[string]int64, 1)
+	go func() { weighed <- d.weigh(ctx) }()
+	plan, err := d.leftovers(ctx, o)
+	bytes := <-weighed
+	for i, l := range plan.items {
+		if n, known := bytes[l.id]; known {
+			plan.items[i].Bytes = &n
+		} else if l.Kind == bottle.LeftState {
+			plan.items[i].Bytes = d.State.Bytes(l.id)
+		}
+	}
+	return plan, err
+}
+
+func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions) (CleanupPlan, error) {
+	c, err := d.count(ctx)
+	if err != nil {
+		return CleanupPlan{}, err
+	}
+	plan := CleanupPlan{options: o}
+	limit := d.Now().Add(-o.OlderThan)
+	add := func(l leftover, ok bool) {
+		if ok && (o.OlderThan == 0 || l.Since != nil && l.Since.Before(limit)) {
+			plan.items = append(plan.items, l)
+		}
+	}
+	old := func(identity string) bool { return o.OlderThan > 0 && c.endedBefore(identity, limit) }
+	for _, found := range c.containers {
+		add(c.container(found))
+	}
+	for _, v := range c.volumes {
+		add(c.volume(v, old, o.OlderThan > 0))
+	}
+	for _, l := range c.spareNetworks() {
+		add(l, true)
+	}
+	unused, err := d.unusedImages(ctx, c, o)
+	if err != nil {
+		return plan, err
+	}
+	for _, l := range unused {
+		add(l, true)
+	}
+	for _, identity := range c.states {
+		add(c.state(d.Name(), identity, old))
+	}
+	for _, l := range d.interruptedRemovals() {
+		add(l, true)
+	}
+	slices.SortStableFunc(plan.items, inOrder)
+	return plan, nil
+}
+
+// inOrder sorts by kind, then by name. Images stay as they are: what builds on another one
+// goes first.
+func inOrder(a, b leftover) int {
+	kinds := []bottle.LeftoverKind{bottle.LeftContainer, bottle.LeftVolume, bottle.LeftNetwork, bottle.LeftImage, bottle.LeftState}
+	if a.Kind == bottle.LeftImage && b.Kind == bottle.LeftImage {
+		return 0
+	}
+	return cmp.Or(cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)), cmp.Compare(a.Name, b.Name))
+}
+
+// endedBefore reports whether a bottle's last run ended before a time.
+func (c census) endedBefore(identity string, limit time.Time) bool {
+	r := c.records[identity]
+	return !r.missing && !r.damaged && r.EndedAt != nil && r.EndedAt.Before(limit) && !c.alive(identity)
+}
+
+func (c census) container(found container.Summary) (leftover, bool) {
+	identity, since := found.Labels[labelIdentity], time.Unix(found.Created, 0).UTC()
+	l := leftover{id: found.ID, Leftover: bottle.Leftover{
+		Kind: bottle.LeftContainer, Identity: identity, Since: &since,
+		Name: strings.TrimPrefix(slices.Concat(found.Names, []string{found.ID})[0], "/"),
+	}}
+	r := c.records[identity]
+	switch {
+	case role(found.Labels[labelRole]) == roleHelper:
+		l.Why = "a copy to the engine that was interrupted"
+	case c.halfMade(identity):
+		l.Why = "the start of " + identity + " was interrupted before its agent ran"
+	case r.missing:
+		l.Why = identity + " does not run, and there is no record of it"
+	default:
+		l.Why = identity + " does not run"
+	}
+	return l, !c.alive(identity)
+}
+
+// volume: sockets are worth nothing without their containers. Home and workspace hold
+// somebody's work: they go only if their bottle was started to be removed, whatever has
+// become of its record, if it never ran, or if it ended as long ago as the operator said.
+func (c census) volume(v volume.Volume, old func(string) bool, byAge bool) (leftover, bool) {
+	identity, what := v.Labels[labelIdentity], v.Labels[labelRole]
+	l := leftover{id: v.Name, Leftover: bottle.Leftover{Kind: bottle.LeftVolume, Name: v.Name, Identity: identity, Since: parsed(v.CreatedAt)}}
+	switch role(what) {
+	case roleBinary:
+		l.Why = "it holds bot-bottle of another version"
+		return l, v.Name != c.current && !c.inUse(v.Name)
+	case roleSockets:
+		l.Why = "sockets of " + identity + ", which does not run"
+		return l, !c.alive(identity)
+	case roleHome, roleWorkspace, roleGit:
+		if c.alive(identity) {
+			return l, false
+		}
+	default:
+		return l, false
+	}
+	r := c.records[identity]
+	switch {
+	case v.Labels[labelRemove] == "true":
+		l.Why = what + " of " + identity + ", which was started with --rm"
+	case c.halfMade(identity):
+		l.Why = what + " of " + identity + ", whose agent never ran"
+	case old(identity):
+		l.Since = r.EndedAt
+		l.Why = what + " of " + identity + ", which ended " + r.EndedAt.Format(time.DateOnly)
+	case r.missing && byAge:
+		l.Why = what + " of " + identity + ", of which there is no record"
+	case r.missing:
+		l.Kept = true
+		l.Why = what + " of " + identity + ", of which there is no record; it may hold work: bot-bottle rm --force " + identity
+	default:
+		return l, false
+	}
+	return l, true
+}
+
+// spareNetworks are those of our name that nobody uses: engines before API 1.44 let two
+// starts at once make one each.
+func (c census) spareNetworks() []leftover {
+	var all []leftover
+	for i, n := range c.networks {
+		if i > 0 && n.Labels[labelRole] == string(roleNetwork) {
+			since := n.Created.UTC()
+			all = append(all, leftover{id: n.ID, Leftover: bottle.Leftover{Kind: bottle.LeftNetwork, Name: n.Name + " (" + n.ID[:min(12, len(n.ID))] + ")", Why: "a second one of this name, which nobody uses", Since: &since}})
+		}
+	}
+	return all
+}
+
+// state: a record without an end whose bottle does not run was left by a crash. It
+// is closed when there is something to come back to, and forgotten otherwise.
+func (c census) state(backend, identity string, old func(string) bool) (leftover, bool) {
+	if !bottle.ValidIdentity(identity) || c.alive(identity) {
+		return leftover{}, false
+	}
+	l := leftover{id: identity, Leftover: bottle.Leftover{Kind: bottle.LeftState, Name: identity, Identity: identity, Why: "a start that was interrupted"}}
+	r := c.records[identity]
+	switch {
+	case r.damaged:
+		return l, false // list tells of it: it is for the operator to look at
+	case r.logged:
+		l.Kept, l.Why = true, "there is no record of it, but an audit log: bot-bottle rm --force "+identity
+		return l, true
+	case r.missing:
+		return l, true
+	}
+	l.Since = &r.StartedAt
+	switch _, kept := c.volumes[resource(identity, roleHome)]; {
+	case r.Backend != backend:
+		return leftover{}, false
+	case old(identity):
+		l.Since, l.Why = r.EndedAt, "ended "+r.EndedAt.Format(time.DateOnly)+"; its audit log goes too"
+	case r.EndedAt != nil:
+		return leftover{}, false
+	case kept && !r.Remove && !c.halfMade(identity):
+		l.close, l.Why = true, "ended unseen; its home and workspace stay"
+	}
+	return l, true
+}
+
+// interruptedRemovals are directories that were on their way out.
+func (d *Driver) interruptedRemovals() []leftover {
+	var all []leftover
+	for name, since := range d.State.Removed() {
+		all = append(all, leftover{id: name, Leftover: bottle.Leftover{Kind: bottle.LeftState, Name: name, Why: "a removal that was interrupted", Since: &since}})
+	}
+	return all
+}
+
+// parsed reads a time of the engine's, nil if it is none.
+func parsed(text string) *time.Time {
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return nil
+	}
+	at = at.UTC()
+	return &at
+}
