@@ -30,8 +30,8 @@ func chromium(t *testing.T) *browser.Browser {
 
 func looks() map[string]browser.Look {
 	return map[string]browser.Look{
-		"light": {Width: 1280, Height: 900}, "dark": {Width: 1280, Height: 900, Dark: true}, "phone": {Width: 390, Height: 844},
-		"phone-dark": {Width: 390, Height: 844, Dark: true}, "print": {Width: 794, Height: 1123, Print: true},
+		"light": {Width: 1280, Height: 1480}, "dark": {Width: 1280, Height: 1480, Dark: true}, "phone": {Width: 390, Height: 1200},
+		"phone-dark": {Width: 390, Height: 1200, Dark: true}, "print": {Width: 794, Height: 1123, Print: true},
 	}
 }
 
@@ -45,7 +45,7 @@ func TestTheReportInABrowser(t *testing.T) {
 		for how, look := range looks() {
 			check(t, b, name+" "+how, page, look)
 			if *shots != "" && name == "day" {
-				png, err := b.Screenshot(t.Context(), true)
+				png, err := b.Screenshot(t.Context(), how == "print")
 				if err := errors.Join(err, os.WriteFile(filepath.Join(*shots, "report-"+how+".png"), png, 0o644)); err != nil {
 					t.Fatal(err)
 				}

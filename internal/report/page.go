@@ -171,6 +171,16 @@ func (r *Report) CostNote() string {
 	return "at prices of " + plain(r.Prices.AsOf)
 }
 
+// Reached is how many hosts the bottle reached.
+func (r *Report) Reached() (n int) {
+	for _, h := range r.Hosts {
+		if h.Requests > h.Blocked {
+			n++
+		}
+	}
+	return n
+}
+
 // HostShare is a host's share of the requests of the busiest, in percent.
 func (r *Report) HostShare(h *Host) int64 {
 	var all []int64

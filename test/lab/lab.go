@@ -32,6 +32,7 @@ type Lab struct {
 	Key     string // the real key, which only the stand-in may ever see
 	Standin *standin.Server
 	Engine  *client.Client
+	Extra   []string // more for the program's environment
 }
 
 // New makes a lab in dir, an empty directory. The caller closes it.
@@ -54,6 +55,14 @@ func New(ctx context.Context, dir, binary string, o standin.Options) (_ *Lab, er
 		return nil, err
 	}
 	return l, l.furnish()
+}
+
+// Endpoint is where the engine is reached.
+func Endpoint() string {
+	if host := os.Getenv("DOCKER_HOST"); host != "" {
+		return host
+	}
+	return client.DefaultDockerHost
 }
 
 // NewKey makes a key that is found nowhere else.
@@ -178,7 +187,7 @@ func (l *Lab) mine() (client.Filters, error) {
 
 // Env is the environment for the program.
 func (l *Lab) Env() []string {
-	return append(os.Environ(), "BOT_BOTTLE_HOME="+l.Home, "ANTHROPIC_API_KEY="+l.Key)
+	return append(append(os.Environ(), "BOT_BOTTLE_HOME="+l.Home, "ANTHROPIC_API_KEY="+l.Key), l.Extra...)
 }
 
 // Command prepares a run of the program.

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/client"
@@ -22,6 +23,8 @@ import (
 // $DOCKER_HOST, else the context that $DOCKER_CONTEXT or ~/.docker/config.json
 // names (Docker Desktop, colima and rootless engines are found that way), else the
 // default socket. It connects to nothing yet. The caller closes the client.
+//
+// $DOCKER_HOST may be unix://, tcp:// or, with docker on the other side, ssh://.
 //
 // A request that the engine has taken and does not begin to answer within three minutes
 // fails, except over TLS ($DOCKER_CERT_PATH).
@@ -47,6 +50,14 @@ func connect(getenv func(string) string, home string, limit time.Duration) (*cli
 			TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{}, // no HTTP/2: its set-up would look like a wish for TLS
 		},
 		CheckRedirect: client.CheckRedirect,
+	}
+	if strings.HasPrefix(endpoint, "ssh://") {
+		remote, err := parseSSH(endpoint)
+		if err != nil {
+			return nil, err
+		}
+		patient.Transport.(*http.Transport).MaxIdleConnsPerHost = sshAtOnce
+		return client.New(client.WithHTTPClient(patient), client.WithHost("tcp://"+remote.host), client.WithDialContext(remote.dial))
 	}
 	return client.New(client.WithHTTPClient(patient), client.FromEnv, client.WithHost(cmp.Or(endpoint, client.DefaultDockerHost)))
 }
