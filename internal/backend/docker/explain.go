@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/moby/moby/client"
+	"golang.org/x/sys/unix"
 )
 
 // hinted is an error with a next step for the operator.
@@ -32,6 +33,10 @@ func explain(err error) error {
 		return &hinted{fmt.Errorf("the engine does not answer: %w", err), "restart the engine (often: systemctl restart docker), then run bot-bottle cleanup"}
 	case client.IsErrConnectionFailed(err):
 		return &hinted{err, "the engine stopped answering: start it again, then run bot-bottle cleanup"}
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return &hinted{err, "the disk that holds $BOT_BOTTLE_HOME (~/.bot-bottle) is full: make room there"}
+	case errors.Is(err, unix.EROFS):
+		return &hinted{err, "$BOT_BOTTLE_HOME (~/.bot-bottle) cannot be written to: a bottle that is not on record is not started"}
 	case strings.Contains(text, "no space left on device"):
 		return &hinted{err, "the engine's disk is full: docker system df shows what uses it, and bot-bottle cleanup removes what is left of ours"}
 	case strings.Contains(text, "unknown or invalid runtime name"):

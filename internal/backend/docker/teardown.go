@@ -76,7 +76,11 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 	if b.remove {
 		roles = append(roles, roleHome, roleWorkspace, roleGit)
 	}
-	return errors.Join(err, b.driver.removeVolumes(ctx, b.identity, roles), b.driver.recordEnd(b.identity, code))
+	err = errors.Join(err, b.driver.removeVolumes(ctx, b.identity, roles))
+	if err != nil { // it may still run, or the engine still have what its bundle said: then the record stays open, for cleanup
+		return explain(err)
+	}
+	return explain(b.driver.recordEnd(b.identity, code))
 }
 
 // recordEnd closes a bottle's record. One whose record somebody has deleted ends all

@@ -1,0 +1,532 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/test/faults"
+	"github.com/bot-bottle/bot-bottle/test/lab"
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+var (
+	schedules = flag.Int("chaos", 24, "how many schedules of failures to try")
+	firstSeed = flag.Uint64("chaos.seed", 1, "seed of the first; the others follow")
+)
+
+// chaos is a house in which things die, one schedule after the other.
+type chaos struct {
+	house
+	proxy     *faults.Proxy
+	bystander string
+	dice      *rand.Rand
+	said      []string // what was done, for whoever has to find out why
+}
+
+func (c *chaos) say(format string, args ...any) {
+	c.said = append(c.said, fmt.Sprintf(format, args...))
+}
+
+func (c *chaos) fail(format string, args ...any) {
+	c.t.Helper()
+	c.t.Errorf("%s\n  after: %s", fmt.Sprintf(format, args...), strings.Join(c.said, "; "))
+}
+
+// Invariants 1, 2, 3 and 6 (DESIGN §11): whatever dies, and whenever, afterwards nothing runs
+// unguarded, list tells the truth, cleanup finds exactly what is left, resume works with what
+// was there, no acknowledged event is missing from the log, and no secret is on disk. Each
+// schedule is one seed: -chaos.seed=N -chaos=1 repeats it.
+func TestAttackJ5_Chaos(t *testing.T) {
+	t.Parallel()
+	const workers = 3
+	for worker := range workers {
+		t.Run(fmt.Sprint(worker), func(t *testing.T) {
+			t.Parallel()
+			h := open(t, standin.Options{})
+			socket := strings.TrimPrefix(lab.Endpoint(), "unix://")
+			proxy, err := faults.Start(t.TempDir(), socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = proxy.Close() })
+			bystander := h.idle()
+			for n := worker; n < *schedules && t.Context().Err() == nil; n += workers {
+				seed := *firstSeed + uint64(n)
+				c := &chaos{house: h.at("DOCKER_HOST=" + proxy.Host), proxy: proxy, bystander: bystander, dice: rand.New(rand.NewPCG(seed, 1))}
+				c.say("seed %d", seed)
+				c.schedule()
+			}
+		})
+	}
+}
+
+// schedule runs one bottle into one or two failures and looks at what is left.
+func (c *chaos) schedule() {
+	identity := c.bring()
+	acknowledged := 0
+	if identity != "" {
+		c.must("mark", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark")
+		acknowledged = c.requests(identity)
+	}
+	for range 1 + c.dice.IntN(2) {
+		c.strike(identity)
+	}
+	c.settled()
+	c.unguarded(identity)
+	c.truth()
+	c.swept()
+	if identity != "" {
+		c.resumed(identity, acknowledged)
+	}
+	c.noSecret()
+	for id := range c.listed() {
+		if id != c.bystander {
+			c.must("remove", "rm", "--force", id)
+		}
+	}
+	c.truth()
+}
+
+// bring starts a bottle that stays, or strikes while it starts: then there is none to count
+// on.
+func (c *chaos) bring() string {
+	if c.dice.IntN(3) > 0 {
+		r := c.must("start", "start", "-y", "--detach", "sleeper")
+		return strings.TrimSpace(r.Stdout)
+	}
+	args := []string{"start", "-y", "--detach", "sleeper"}
+	if c.dice.IntN(2) == 0 {
+		args = append(args, "--rm")
+	}
+	if c.dice.IntN(2) == 0 {
+		mode, after := faults.Modes()[c.dice.IntN(4)], c.dice.IntN(24)
+		c.proxy.Fail(after, mode)
+		r := c.run0(args...)
+		c.say("start with call %d (%s) %s: status %d", after, c.proxy.Fired(), mode, r.Code)
+		return ""
+	}
+	c.killed(args...)
+	return ""
+}
+
+// killed runs a verb and kills it at some instant.
+func (c *chaos) killed(args ...string) {
+	command := c.Command(context.WithoutCancel(c.t.Context()), args...)
+	if err := command.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	after := time.Duration(c.dice.IntN(900)) * time.Millisecond
+	time.Sleep(after)
+	_ = command.Process.Kill()
+	_ = command.Wait()
+	c.say("%s killed after %s", args[0], after)
+}
+
+// run0 runs a verb that may fail.
+func (c *chaos) run0(args ...string) lab.Result {
+	c.t.Helper()
+	r, err := c.Run(c.t.Context(), nil, args...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return r
+}
+
+// must runs a verb that may not fail, without failures of the engine.
+func (c *chaos) must(what string, args ...string) lab.Result {
+	c.t.Helper()
+	c.proxy.Fail(1<<30, faults.Refuse)
+	r := c.run0(args...)
+	if r.Code != 0 {
+		c.fail("%s: %v: status %d: %s", what, args, r.Code, r.Stderr)
+	}
+	return r
+}
+
+// strike lets something fail.
+func (c *chaos) strike(identity string) {
+	if identity == "" {
+		c.verb("cleanup", "-y")
+		return
+	}
+	agent, bundle := "bot-bottle-"+identity+"-agent", "bot-bottle-"+identity+"-sidecar"
+	switch c.dice.IntN(9) {
+	case 0:
+		c.kill(agent)
+	case 1:
+		c.kill(bundle)
+	case 2, 3:
+		c.killService(bundle)
+	case 4:
+		c.pause(agent)
+	case 5:
+		c.pause(bundle)
+	case 6:
+		c.verb("stop", identity)
+	case 7:
+		c.verb("cleanup", "-y")
+	case 8:
+		c.verb("resume", "-y", "--detach", identity)
+	}
+}
+
+// verb runs one that is killed on the way, or whose engine fails.
+func (c *chaos) verb(args ...string) {
+	if c.dice.IntN(2) == 0 {
+		c.killed(args...)
+		return
+	}
+	mode, after := faults.Modes()[c.dice.IntN(4)], c.dice.IntN(12)
+	c.proxy.Fail(after, mode)
+	r := c.run0(args...)
+	c.say("%s with call %d (%s) %s: status %d", args[0], after, c.proxy.Fired(), mode, r.Code)
+}
+
+func (c *chaos) kill(container string) {
+	_, err := c.Engine.ContainerKill(c.t.Context(), container, client.ContainerKillOptions{Signal: "SIGKILL"})
+	c.say("kill %s: %v", container, err)
+}
+
+// killService kills a process of the bundle, the parent as well.
+func (c *chaos) killService(bundle string) {
+	top, err := c.Engine.ContainerTop(c.t.Context(), bundle, client.ContainerTopOptions{})
+	if err != nil || len(top.Processes) == 0 {
+		c.say("no service to kill: %v", err)
+		return
+	}
+	victim := top.Processes[c.dice.IntN(len(top.Processes))]
+	pid, err := strconv.Atoi(victim[1])
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	c.say("kill %s: %v", victim[len(victim)-1], err)
+}
+
+// pause suspends a container, and lets it go on after a while in which list is asked.
+func (c *chaos) pause(container string) {
+	_, err := c.Engine.ContainerPause(c.t.Context(), container, client.ContainerPauseOptions{})
+	c.say("pause %s: %v", container, err)
+	if err != nil {
+		return
+	}
+	c.truth()
+	if _, err := c.Engine.ContainerUnpause(c.t.Context(), container, client.ContainerUnpauseOptions{}); err != nil {
+		c.fail("unpause: %v", err)
+	}
+}
+
+// settled waits until the engine has ended what it began for those that are gone.
+func (c *chaos) settled() {
+	c.proxy.Fail(1<<30, faults.Refuse)
+	c.settle()
+}
+
+// requests makes requests that egress refuses, and returns how many were answered.
+func (c *chaos) requests(identity string) (answered int) {
+	c.t.Helper()
+	for n := range 3 {
+		r := c.run0("exec", identity, "--", "curl", "-sk", "-m", "20", "-o", "/dev/null", "-w", "%{http_code}", fmt.Sprintf("https://api.anthropic.com/denied-%d/%s", n, strings.Repeat("x", 3)))
+		if r.Code == 0 && r.Stdout != "000" {
+			answered++
+		}
+	}
+	if answered != 3 {
+		c.fail("only %d requests were answered", answered)
+	}
+	return answered
+}
+
+// unguarded tries to get out of a bottle whose bundle, or a service, may be dead.
+func (c *chaos) unguarded(identity string) {
+	if identity == "" || !c.state("bot-bottle-"+identity+"-agent") {
+		return
+	}
+	guarded := c.state("bot-bottle-" + identity + "-sidecar")
+	r := c.run0("exec", identity, "--", "curl", "-sk", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", "https://unguarded.example/")
+	if !guarded && strings.TrimSpace(r.Stdout) != "000" && r.Code == 0 {
+		c.fail("without its bundle the bottle got %q", r.Stdout)
+	}
+}
+
+// state reports whether a container runs.
+func (c *chaos) state(name string) bool {
+	found, err := c.Engine.ContainerInspect(c.t.Context(), name, client.ContainerInspectOptions{})
+	return err == nil && found.Container.State != nil && found.Container.State.Running
+}
+
+// listed is what list all says, by identity.
+func (c *chaos) listed() map[string]string {
+	c.t.Helper()
+	var all []struct{ Identity, State string }
+	r := c.must("list", "list", "all", "--json")
+	if err := json.Unmarshal([]byte(r.Stdout), &all); err != nil {
+		c.fail("list: %v: %s", err, r.Stdout)
+	}
+	states := map[string]string{}
+	for _, l := range all {
+		states[l.Identity] = l.State
+	}
+	return states
+}
+
+// truth compares what list says with the engine.
+func (c *chaos) truth() {
+	c.t.Helper()
+	for identity, said := range c.listed() {
+		if runs := c.state("bot-bottle-" + identity + "-agent"); runs != (said == "running") && said != "busy" {
+			c.fail("list says that %s is %s; that it runs is %t", identity, said, runs)
+		}
+	}
+}
+
+// swept cleans up. What runs and who stands by are not touched; a second time finds nothing.
+func (c *chaos) swept() {
+	c.t.Helper()
+	var running []string
+	for identity, said := range c.listed() {
+		if said == "running" {
+			running = append(running, identity)
+		}
+	}
+	c.must("cleanup", "cleanup", "-y")
+	if r := c.must("cleanup again", "cleanup", "-y"); !strings.Contains(r.Stderr, "nothing to clean up") {
+		c.fail("a second cleanup found: %s", r.Stderr)
+	}
+	for _, identity := range running {
+		if !c.state("bot-bottle-" + identity + "-agent") {
+			c.fail("cleanup ended %s, which ran", identity)
+		}
+	}
+	if r := c.must("bystander", "exec", c.bystander, "--", "echo", "alive"); r.Stdout != "alive\n" {
+		c.fail("the bystander was touched: %s", r.Stderr)
+	}
+	left, err := c.Left(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	known := c.listed()
+	for _, what := range left {
+		name := strings.TrimPrefix(strings.TrimPrefix(strings.Fields(what)[1], "/"), "bot-bottle-")
+		if _, ok := known[name[:max(0, strings.LastIndex(name, "-"))]]; !ok {
+			c.fail("%s is of no bottle on record", what)
+		}
+	}
+}
+
+// resumed goes on with the bottle: what it had is there, and its log is whole and has every
+// event that was acknowledged.
+func (c *chaos) resumed(identity string, acknowledged int) {
+	c.t.Helper()
+	if c.state("bot-bottle-" + identity + "-agent") {
+		if c.state("bot-bottle-"+identity+"-sidecar") && c.dice.IntN(2) == 0 {
+			c.say("it still ran")
+		}
+		c.must("stop", "stop", identity)
+	}
+	c.must("resume", "resume", "-y", "--detach", identity)
+	if r := c.must("what it had", "exec", identity, "--", "cat", "/workspace/mark"); r.Stdout != "precious\n" {
+		c.fail("the workspace has %q", r.Stdout)
+	}
+	c.must("stop", "stop", identity)
+	c.must("verify", "logs", identity, "--verify")
+	r := c.must("logs", "logs", identity, "--json")
+	if got := strings.Count(r.Stdout, `"path":"/denied-`); got < acknowledged {
+		c.fail("%d events were acknowledged, %d are in the log", acknowledged, got)
+	}
+}
+
+// noSecret searches what is on the operator's disk for the real key.
+func (c *chaos) noSecret() {
+	c.t.Helper()
+	err := filepath.WalkDir(filepath.Join(c.Home, "state"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil // it may just have gone
+		}
+		data, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(data, []byte(c.Key)) {
+			c.fail("%s holds the real key", path)
+		}
+		return nil
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Invariant 6: each call to the engine that a start makes fails, one after the other, in
+// each way. The start says so or does without; a cleanup leaves nothing.
+func TestEveryEngineCallFails(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	proxy, err := faults.Start(t.TempDir(), strings.TrimPrefix(lab.Endpoint(), "unix://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = proxy.Close() }()
+	h.sleeper()
+	p := h.at("DOCKER_HOST=" + proxy.Host)
+	p.run(0, "", "stop", strings.TrimSpace(p.run(0, "", "start", "-y", "--detach", "--rm", "sleeper").Stdout)) // all that is shared is there
+	calls, last := 0, ""
+	for after := 0; ; after++ {
+		mode := faults.Modes()[after%4]
+		proxy.Fail(after, mode)
+		r, err := p.Run(t.Context(), nil, "start", "-y", "--detach", "--rm", "sleeper")
+		if err != nil {
+			t.Fatal(err)
+		}
+		fired := proxy.Fired()
+		proxy.Fail(1<<30, mode)
+		if r.Code == 0 {
+			p.run(0, "", "stop", strings.TrimSpace(r.Stdout))
+		} else if !strings.Contains(r.Stderr, "\nbot-bottle: cannot ") && !strings.HasPrefix(r.Stderr, "bot-bottle: ") {
+			t.Errorf("%s %s: got %q", fired, mode, r.Stderr)
+		}
+		if fired == "" {
+			break
+		}
+		calls, last = calls+1, fired
+		p.settle()
+		p.run(0, "", "cleanup", "-y")
+		if left, err := h.Left(t.Context()); err != nil || len(left) > 0 {
+			t.Errorf("%s %s: left %v, %v", fired, mode, left, err)
+		}
+	}
+	if calls < 12 {
+		t.Errorf("only %d calls failed, the last was %s", calls, last)
+	}
+}
+
+// tiny is a home with almost no room, on a file system of its own.
+func (h house) tiny(t *testing.T, kilobytes int) house {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "docker") {
+			t.Fatal("a small file system cannot be mounted: these tests run as root")
+		}
+		t.Skip("a small file system cannot be mounted without root")
+	}
+	home := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dk,mode=700", kilobytes), "tmpfs", home).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", home).Run() })
+	if out, err := exec.Command("cp", "-a", h.Home+"/.", home).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
+	l := *h.Lab
+	l.Home = home
+	return house{&l, t}
+}
+
+// A full disk, at the start and while the bottle runs: it is said, nothing runs that is not
+// recorded, nothing is left, and with room again all goes on.
+func TestTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.run(0, "", "list") // the owner
+	h = h.tiny(t, 2048)
+	filler := filepath.Join(h.Home, "filler")
+	fill := func() {
+		f, err := os.Create(filler)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			if _, err := f.Write(make([]byte, 512)); err != nil {
+				break
+			}
+		}
+		_ = f.Close()
+	}
+	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello")
+	fill()
+	if r := h.run(125, "", "start", "-y", "--rm", "claude", "--", "-p", "hello"); !strings.Contains(r.Stderr, "no space left on device") || !strings.Contains(r.Stderr, "make room there") {
+		t.Errorf("got %s", r.Stderr)
+	}
+	if left, err := h.Left(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	h.run(0, "", "list", "all")
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	h.run(0, "", "cleanup", "-y")
+	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello")
+}
+
+// A home that cannot be written to: it is said, and what only looks works.
+func TestTheHomeIsReadOnly(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.run(0, "", "list")
+	h = h.tiny(t, 4096)
+	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello")
+	if out, err := exec.Command("mount", "-o", "remount,ro", h.Home).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	if r := h.run(125, "", "start", "-y", "--rm", "claude", "--", "-p", "hello"); !strings.Contains(r.Stderr, "read-only file system") {
+		t.Errorf("got %s", r.Stderr)
+	}
+	for _, args := range [][]string{{"list"}, {"list", "all"}, {"list", "agents"}, {"list", "backends"}} {
+		h.run(0, "", args...)
+	}
+	if out, err := exec.Command("mount", "-o", "remount,rw", h.Home).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+}
+
+// Two at once on one bottle: one of them has it, the other is told.
+func TestTwoOnOneBottle(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	h.run(0, "", "stop", identity)
+	results := make(chan lab.Result, 2)
+	for range 2 {
+		go func() {
+			r, _ := h.Run(t.Context(), nil, "resume", "-y", "--detach", identity)
+			results <- r
+		}()
+	}
+	one, two := <-results, <-results
+	if one.Code != 0 {
+		one, two = two, one
+	}
+	if one.Code != 0 || two.Code == 0 || !strings.Contains(two.Stderr, "another bot-bottle is at work on it") && !strings.Contains(two.Stderr, "is running") {
+		t.Errorf("got %+v and %+v", one, two)
+	}
+	h.run(0, "", "rm", "--force", identity)
+}
+
+// A bottle whose volume somebody removed cannot go on, and says so.
+func TestAMissingVolume(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	h.run(0, "", "stop", identity)
+	if _, err := h.Engine.VolumeRemove(t.Context(), "bot-bottle-"+identity+"-home", client.VolumeRemoveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.run(2, "", "resume", "-y", identity); !strings.Contains(r.Stderr, "its home and workspace are gone") || !strings.Contains(r.Stderr, "begins anew") {
+		t.Errorf("got %s", r.Stderr)
+	}
+	h.run(0, "", "logs", identity, "--verify")
+	h.run(0, "", "rm", "-y", identity)
+}
