@@ -88,7 +88,7 @@ func (a *App) everyActive(ctx context.Context) (all []bottle.ActiveAgent, unaske
 	if ctx.Err() != nil {
 		return nil, nil, ctx.Err()
 	}
-	all = slices.Concat([]bottle.ActiveAgent{}, slices.Concat(found...))
+	all = append([]bottle.ActiveAgent{}, slices.Concat(found...)...)
 	for i, b := range backends {
 		if failed[i] == nil {
 			continue

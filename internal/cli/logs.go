@@ -64,9 +64,24 @@ output is no terminal it prints that as text, or with --json the asciicast (vers
 	return c
 }
 
+// Two of loggers are no services: lifecycle is what began and ended, of all services; agent
+// is what is on record of the agent itself, which writes no log.
+const (
+	ofLifecycle = "lifecycle"
+	ofAgent     = "agent"
+)
+
 // loggers are who writes events.
 func loggers() []string {
-	return []string{audit.Bundle, string(control.Egress), string(control.GitGate), string(control.Pipelock), string(control.Supervise)}
+	return []string{ofAgent, audit.Bundle, string(control.Egress), string(control.GitGate), ofLifecycle, string(control.Pipelock), string(control.Supervise)}
+}
+
+// by reports whether an event is of a logger; "" is all of them.
+func by(logger string, e audit.Event) bool {
+	if logger == ofLifecycle {
+		return slices.Contains([]string{audit.Begin, audit.End, audit.Lifecycle}, e.Kind)
+	}
+	return logger == "" || logger == e.Service
 }
 
 func (a *App) runLogs(ctx context.Context, identity string, o logsOptions) (err error) {
@@ -226,7 +241,7 @@ func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time
 			if n == 0 {
 				_, _ = fmt.Fprintln(a.Stderr, "no event is recorded of "+m.Identity)
 			}
-			return wrong
+			return errors.Join(wrong, a.showAgent(show, m, o, since))
 		}
 		if err != nil && !errors.As(err, new(*audit.BrokenError)) {
 			return fmt.Errorf("cannot read the audit log of %s: %w", m.Identity, err)
@@ -237,7 +252,7 @@ func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time
 		if line == nil {
 			return wrong
 		}
-		if o.service != "" && e.Service != o.service || e.Time.Before(since) {
+		if !by(o.service, e) || e.Time.Before(since) {
 			continue
 		}
 		if err := show(e, line); err != nil {
@@ -249,6 +264,22 @@ func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time
 			}
 		}
 	}
+}
+
+// showAgent shows how the agent ended, if that is on record: the log is complete by then. It
+// is no line of the log, so --json leaves it out.
+func (a *App) showAgent(show func(audit.Event, []byte) error, m state.Metadata, o logsOptions, since time.Time) error {
+	if fresh, err := a.store().Read(m.Identity); err == nil && o.followed {
+		m = fresh
+	}
+	if o.json || m.EndedAt == nil || m.EndedAt.Before(since) || o.service != "" && o.service != ofAgent && o.service != ofLifecycle {
+		return nil
+	}
+	why := "the agent was stopped"
+	if m.ExitCode != nil {
+		why = fmt.Sprintf("the agent ended with status %d", *m.ExitCode)
+	}
+	return show(audit.Event{Time: *m.EndedAt, Service: ofAgent, Kind: audit.Lifecycle, Reason: why}, nil)
 }
 
 // shower prints one event after the other, and what is left at the end: as they are, or for

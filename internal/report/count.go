@@ -210,6 +210,7 @@ func (c *counter) finish() {
 		e.Reason = "its end is not on record"
 		c.tally(e)
 	}
+	c.agentsEnd()
 	r := c.report
 	r.Hosts = slices.SortedFunc(maps.Values(c.hosts), func(a, b *Host) int {
 		return cmp.Or(cmp.Compare(b.Requests, a.Requests), cmp.Compare(a.Name, b.Name))
@@ -220,6 +221,19 @@ func (c *counter) finish() {
 	r.Blocked = slices.SortedFunc(maps.Values(c.blocks), func(a, b *Block) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.What, b.What), cmp.Compare(a.Reason, b.Reason))
 	})
+}
+
+// agentsEnd tells of the agent's end, which is on record and in no log.
+func (c *counter) agentsEnd() {
+	m := c.report.Bottle
+	if m.EndedAt == nil || len(c.report.Entries) >= maxEntries {
+		return
+	}
+	what := "the agent was stopped"
+	if m.ExitCode != nil {
+		what = fmt.Sprintf("the agent ended with status %d", *m.ExitCode)
+	}
+	c.report.Entries = append(c.report.Entries, Entry{At: *m.EndedAt, Until: *m.EndedAt, Class: "life", Label: "agent", What: what, Count: 1})
 }
 
 // ended is when the bottle's last run ended, zero while it goes on.
