@@ -12,6 +12,7 @@ import (
 type Backend interface {
 	Name() string
 	Available(context.Context) error
+	Place(context.Context) (string, error)
 	Prepare(context.Context, Spec) (Prepared, error)
 	Open(ctx context.Context, identity string) (Bottle, error)
 	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)

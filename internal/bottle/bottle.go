@@ -28,6 +28,9 @@ var ErrRunning = errors.New("the bottle is running")
 // ErrGone is Prepare's answer to a resume of what is not there any more.
 var ErrGone = errors.New("its home and workspace are gone")
 
+// ErrElsewhere is the answer for a bottle that another engine has.
+var ErrElsewhere = errors.New("it is on another engine than the one at hand")
+
 // Bottle is a running bottle. Its methods may be called concurrently.
 type Bottle interface {
 	Name() string // the identity

@@ -24,10 +24,13 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// Available is nil, or says why the backend cannot be used on this host and
 	// what to do about it.
 	Available(context.Context) error
+	// Place names where its bottles are, such as an engine: with another place come other
+	// bottles. A bottle's place is on record, and its record is not touched from elsewhere.
+	Place(context.Context) (string, error)
 	// Prepare resolves names, images, runtime and files. It creates no remote or
 	// runtime resource of the bottle; building a missing image is Launch's work. With
-	// Spec.Resume the error is ErrRunning when the bottle runs, and ErrGone when its home or
-	// workspace is not there any more; what a failed Launch leaves is then as it was before.
+	// Spec.Resume the error is ErrRunning when the bottle runs, ErrElsewhere when it is in another
+	// place, and ErrGone when its home or workspace is not there any more; what a failed Launch leaves is then as it was before.
 	Prepare(context.Context, Spec) (P, error)
 	// Launch brings the bottle up with its agent running and hands it over. The
 	// caller closes the Bottle.

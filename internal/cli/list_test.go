@@ -26,8 +26,9 @@ type backendOf struct {
 	unavailable error
 }
 
-func (b backendOf) Name() string                    { return b.name }
-func (b backendOf) Available(context.Context) error { return b.unavailable }
+func (b backendOf) Name() string                          { return b.name }
+func (b backendOf) Available(context.Context) error       { return b.unavailable }
+func (b backendOf) Place(context.Context) (string, error) { return "here", b.unavailable }
 func (b backendOf) Active(context.Context) ([]bottle.ActiveAgent, error) {
 	return b.active, b.unavailable
 }
@@ -81,7 +82,7 @@ func TestListAllTellsTheTruth(t *testing.T) {
 	store, at, code := state.Open(home), noon.Add(-time.Hour), 3
 	for _, m := range []state.Metadata{
 		{Identity: "ended-aaaaaa", Backend: "smolmachines", EndedAt: &at, ExitCode: &code}, {Identity: "broken-aaaaaa", Backend: "smolmachines"}, {Identity: "gone-aaaaaa", Backend: "docker"},
-		{Identity: "removed-aaaaaa", Backend: "docker", EndedAt: &at, Remove: true}, {Identity: "busy-aaaaaa", Backend: "smolmachines"}, {Identity: "vm-aaaaaa", Backend: "smolmachines", Bottle: "dev"}, {Identity: "lost-aaaaaa", Backend: "smolmachines"},
+		{Identity: "removed-aaaaaa", Backend: "docker", EndedAt: &at, Remove: true}, {Identity: "busy-aaaaaa", Backend: "smolmachines"}, {Identity: "vm-aaaaaa", Backend: "smolmachines", Bottle: "dev"}, {Identity: "lost-aaaaaa", Backend: "smolmachines", Place: "here"}, {Identity: "far-aaaaaa", Backend: "smolmachines", Place: "there"},
 	} {
 		if err := store.Write(m); err != nil {
 			t.Fatal(err)
@@ -96,7 +97,7 @@ func TestListAllTellsTheTruth(t *testing.T) {
 		os.WriteFile(filepath.Join(store.Dir("newer-aaaaaa"), "metadata.json"), []byte(`{"version":99,"identity":"newer-aaaaaa"}`), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]condition{"ended-aaaaaa": isEnded, "broken-aaaaaa": isDamaged, "gone-aaaaaa": isUnknown, "removed-aaaaaa": isRemoved, "busy-aaaaaa": isBusy, "vm-aaaaaa": isRunning, "lost-aaaaaa": isInterrupted, "newer-aaaaaa": isUnknown}
+	want := map[string]condition{"ended-aaaaaa": isEnded, "broken-aaaaaa": isDamaged, "gone-aaaaaa": isUnknown, "removed-aaaaaa": isRemoved, "busy-aaaaaa": isBusy, "vm-aaaaaa": isRunning, "lost-aaaaaa": isInterrupted, "far-aaaaaa": isUnknown, "newer-aaaaaa": isUnknown}
 	for range 2 {
 		status, stdout, stderr := runWith(t, home, twoBackends(), "list", "all", "--json")
 		var got []listed

@@ -50,6 +50,7 @@ func (a *App) allBottles(ctx context.Context) (table, error) {
 	if err != nil {
 		return table{}, err
 	}
+	places := a.places(ctx, unasked)
 	identities, err := a.store().Identities()
 	if err != nil {
 		return table{}, fmt.Errorf("cannot list the records: %w", err)
@@ -62,7 +63,7 @@ func (a *App) allBottles(ctx context.Context) (table, error) {
 		if slices.ContainsFunc(all, func(l listed) bool { return l.Identity == identity }) {
 			continue
 		}
-		if l, ok := a.listRecord(ctx, identity, unasked); ok {
+		if l, ok := a.listRecord(ctx, identity, places); ok {
 			all = append(all, l)
 		}
 	}
@@ -93,7 +94,7 @@ func onList(m state.Metadata) listed {
 }
 
 // listRecord is a bottle that does not run. A damaged record is set aside, and reported.
-func (a *App) listRecord(ctx context.Context, identity string, unasked []string) (listed, bool) {
+func (a *App) listRecord(ctx context.Context, identity string, places map[string]string) (listed, bool) {
 	m, err := a.store().Read(identity)
 	var newer *state.NewerError
 	switch {
@@ -112,7 +113,7 @@ func (a *App) listRecord(ctx context.Context, identity string, unasked []string)
 		return listed{Identity: identity, State: isDamaged, Status: "its record is damaged (rm --force removes it)"}, true
 	}
 	l := onList(m)
-	l.State, l.Status = a.fate(m, slices.Contains(unasked, m.Backend))
+	l.State, l.Status = a.fate(m, places)
 	if ended := (*bottle.EndedError)(nil); l.State == isInterrupted {
 		if _, err := a.find(ctx, identity); errors.As(err, &ended) {
 			l.State, l.ExitCode, l.Status = isEnded, &ended.Code, fmt.Sprintf("ended with status %d (bot-bottle resume, or cleanup)", ended.Code)
@@ -134,11 +135,30 @@ func (a *App) setAside(identity string, err error) {
 	a.note(err)
 }
 
-// fate is what a record says of a bottle that does not run.
-func (a *App) fate(m state.Metadata, unasked bool) (condition, string) {
+// places are where the backends have their bottles, for those that could be asked.
+func (a *App) places(ctx context.Context, unasked []string) map[string]string {
+	backends, _ := a.sorted()
+	places := map[string]string{}
+	for _, b := range backends {
+		if slices.Contains(unasked, b.Name()) {
+			continue
+		}
+		if place, err := b.Place(ctx); err == nil {
+			places[b.Name()] = place
+		}
+	}
+	return places
+}
+
+// fate is what a record says of a bottle that does not run in the places at hand; nil places
+// are those that it was started in.
+func (a *App) fate(m state.Metadata, places map[string]string) (condition, string) {
+	place, asked := places[m.Backend]
 	switch {
-	case m.EndedAt == nil && unasked:
+	case m.EndedAt == nil && places != nil && !asked:
 		return isUnknown, "unknown: " + m.Backend + " could not be asked"
+	case m.EndedAt == nil && places != nil && m.Place != "" && m.Place != place:
+		return isUnknown, "unknown: it is on another engine"
 	case m.EndedAt == nil && a.store().Locked(m.Identity):
 		return isBusy, "starting or ending"
 	case m.EndedAt == nil:

@@ -60,7 +60,7 @@ func (a *App) runRemove(ctx context.Context, identities []string, yes bool) erro
 			continue
 		}
 		backends[identity] = backend
-		_, words := a.fate(m, false)
+		_, words := a.fate(m, nil)
 		t.rows = append(t.rows, []string{identity, m.Agent, a.ago(m.StartedAt.Format(time.RFC3339)), words})
 	}
 	if err := errors.Join(failed...); err != nil {
@@ -88,6 +88,11 @@ func (a *App) removable(ctx context.Context, identity string) (state.Metadata, b
 	backend, err := a.backend(m.Backend)
 	if err != nil {
 		return m, nil, err
+	}
+	if place, err := backend.Place(ctx); err != nil {
+		return m, nil, notRemoved(identity, err)
+	} else if m.Place != "" && m.Place != place {
+		return m, nil, &usageError{what: fmt.Sprintf("cannot remove %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint + "; rm --force forgets it here"}
 	}
 	running, err := backend.Open(ctx, identity)
 	if err == nil {

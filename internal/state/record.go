@@ -15,7 +15,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 )
 
-// Version of the metadata format. 1 had no image_id, versions, manifest and runs.
+// Version of the metadata format. 1 had no place, image_id, versions, manifest and runs.
 const Version = 2
 
 // Metadata describes one bottle.
@@ -25,6 +25,7 @@ type Metadata struct {
 	Agent     string            `json:"agent"`
 	Bottle    string            `json:"bottle"`
 	Backend   string            `json:"backend"`
+	Place     string            `json:"place,omitempty"` // where the backend has it: an engine's id; "" is unknown
 	Image     string            `json:"image"`
 	ImageID   string            `json:"image_id,omitempty"` // what ran under that name; "" until it is known
 	Runtime   string            `json:"runtime"`

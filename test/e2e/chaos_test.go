@@ -433,28 +433,15 @@ func (h house) tiny(t *testing.T, kilobytes int) house {
 	return house{&l, t}
 }
 
-// A full disk, at the start and while the bottle runs: it is said, nothing runs that is not
-// recorded, nothing is left, and with room again all goes on.
+// A full disk at the start: it is said, nothing runs that is not recorded, nothing is left,
+// and with room again all goes on.
 func TestTheDiskIsFull(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.run(0, "", "list") // the owner
 	h = h.tiny(t, 2048)
-	filler := filepath.Join(h.Home, "filler")
-	fill := func() {
-		f, err := os.Create(filler)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for {
-			if _, err := f.Write(make([]byte, 512)); err != nil {
-				break
-			}
-		}
-		_ = f.Close()
-	}
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello")
-	fill()
+	room := h.fill()
 	if r := h.run(125, "", "start", "-y", "--rm", "claude", "--", "-p", "hello"); !strings.Contains(r.Stderr, "no space left on device") || !strings.Contains(r.Stderr, "make room there") {
 		t.Errorf("got %s", r.Stderr)
 	}
@@ -462,9 +449,7 @@ func TestTheDiskIsFull(t *testing.T) {
 		t.Errorf("left %v, %v", left, err)
 	}
 	h.run(0, "", "list", "all")
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
+	room()
 	h.run(0, "", "cleanup", "-y")
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello")
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -27,6 +28,7 @@ type census struct {
 	records    map[string]record
 	bytes      map[string]int64 // of a volume's name or a container's id; missing: unknown
 	current    string           // the binary volume of this version
+	place      string           // the engine
 
 	busy func(identity string) bool
 }
@@ -55,18 +57,28 @@ func (d *Driver) count(ctx context.Context) (census, error) {
 	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		list, err := d.Client.ContainerList(grouped, client.ContainerListOptions{All: true, Filters: mine})
-		c.containers = list.Items
+		for _, found := range list.Items {
+			if wellNamed(found.Labels) {
+				c.containers = append(c.containers, found)
+			}
+		}
 		return err
 	})
 	group.Go(func() error {
 		list, err := d.Client.VolumeList(grouped, client.VolumeListOptions{Filters: mine})
 		for _, v := range list.Items {
-			c.volumes[v.Name] = v
+			if wellNamed(v.Labels) {
+				c.volumes[v.Name] = v
+			}
 		}
 		return err
 	})
 	group.Go(func() (err error) {
 		c.networks, err = d.networks(grouped)
+		return err
+	})
+	group.Go(func() (err error) {
+		c.place, err = d.Place(grouped)
 		return err
 	})
 	group.Go(func() error {
@@ -78,6 +90,20 @@ func (d *Driver) count(ctx context.Context) (census, error) {
 		return c, err
 	}
 	return c, c.read(d.State)
+}
+
+// wellNamed reports whether the identity on a label may be one, or there is none. Whoever else
+// may use the engine can write labels: what stands there becomes part of a path.
+func wellNamed(labels map[string]string) bool {
+	identity := labels[labelIdentity]
+	return identity == "" || bottle.ValidIdentity(identity)
+}
+
+// elsewhere reports whether a bottle is on record as one of another engine: nothing can be
+// said of it here.
+func (c census) elsewhere(identity string) bool {
+	r := c.records[identity]
+	return r.Place != "" && r.Place != c.place
 }
 
 // read reads every record, also of bottles of which only the engine knows.
@@ -153,7 +179,7 @@ func lives(found container.Summary) bool {
 // alive reports whether a bottle is none of cleanup's business.
 func (c census) alive(identity string) bool {
 	agent, there := c.agent(identity)
-	return there && lives(agent) || c.busy(identity)
+	return there && lives(agent) || c.busy(identity) || c.elsewhere(identity)
 }
 
 // halfMade reports whether a bottle's first start was interrupted before its agent ran: its

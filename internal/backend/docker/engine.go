@@ -110,6 +110,15 @@ func (d *Driver) Available(ctx context.Context) error {
 	return nil
 }
 
+// Place is the engine's own id.
+func (d *Driver) Place(ctx context.Context) (string, error) {
+	info, err := d.Client.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return "", &UnreachableError{Host: d.Client.DaemonHost(), Err: err}
+	}
+	return info.Info.ID, nil
+}
+
 // UnreachableError says that no engine answers.
 type UnreachableError struct {
 	Host string

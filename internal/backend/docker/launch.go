@@ -93,7 +93,7 @@ func (d *Driver) continueLog(identity string) (log control.Log, err error) {
 
 func (d *Driver) metadata(p Plan, log control.Log, runs int) state.Metadata {
 	m := state.Metadata{
-		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: p.Backend,
+		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: p.Backend, Place: p.Engine,
 		Image: p.Image, Runtime: cmp.Or(p.Runtime, p.DefaultRuntime), Remove: p.Remove, Runs: runs, StartedAt: d.Now().UTC(),
 		Versions: p.Versions, Manifest: p.Manifest,
 		Placeholders: p.Placeholders, Preflight: p.summary(),

@@ -203,6 +203,9 @@ func (c census) state(backend, identity string, old func(string) bool) (leftover
 		return leftover{}, false
 	case old(identity):
 		l.Since, l.Why = r.EndedAt, "ended "+r.EndedAt.Format(time.DateOnly)+"; its audit log goes too"
+	case r.EndedAt != nil && !kept && !r.Remove:
+		l.Kept, l.Since = true, r.EndedAt
+		l.Why = "its home and workspace are gone; its audit log is left: bot-bottle rm " + identity
 	case r.EndedAt != nil:
 		return leftover{}, false
 	case kept && !r.Remove && !c.halfMade(identity):

@@ -22,6 +22,9 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the record of %s: %w", p.Identity, err)
 	}
+	if record.Place != "" && record.Place != p.Engine {
+		return fmt.Errorf("%s: %w", p.Identity, bottle.ErrElsewhere)
+	}
 	if open, err := d.Open(ctx, p.Identity); err == nil {
 		return errors.Join(fmt.Errorf("%s: %w", p.Identity, bottle.ErrRunning), open.Detach())
 	}

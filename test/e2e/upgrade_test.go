@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// rewrite changes the record of a bottle.
+func (h house) rewrite(identity string, change func(map[string]any)) {
+	h.t.Helper()
+	path := filepath.Join(h.Home, "state", identity, "metadata.json")
+	data, err := os.ReadFile(path)
+	var record map[string]any
+	if err = errors.Join(err, json.Unmarshal(data, &record)); err != nil {
+		h.t.Fatal(err)
+	}
+	change(record)
+	data, err = json.Marshal(record)
+	if err = errors.Join(err, os.WriteFile(path, data, 0o600)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Upgrades: a bottle that the version before left on record is resumed.
+func TestABottleOfFormat1IsResumed(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	h.run(0, "kept", "exec", identity, "--", "sh", "-c", "cat > /workspace/file")
+	h.run(0, "", "stop", identity)
+	h.rewrite(identity, func(record map[string]any) {
+		record["version"] = 1
+		for _, name := range []string{"image_id", "versions", "manifest", "runs", "place"} {
+			delete(record, name)
+		}
+	})
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if r := h.run(0, "", "exec", identity, "--", "cat", "/workspace/file"); r.Stdout != "kept" {
+		t.Errorf("got %q", r.Stdout)
+	}
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "logs", identity, "--verify")
+	h.run(0, "", "rm", "-y", identity)
+}
+
+// With another engine at hand, nothing is said of a bottle and nothing is done to it: it may
+// run where it is.
+func TestABottleOfAnotherEngine(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	h.run(0, "", "stop", identity)
+	place := ""
+	h.rewrite(identity, func(record map[string]any) {
+		place, _ = record["place"].(string)
+		record["place"] = "ANOTHER:ENGINE"
+		delete(record, "ended_at")
+	})
+	if place == "" {
+		t.Fatal("the engine is not on record")
+	}
+	if r := h.run(0, "", "cleanup", "-y"); !strings.Contains(r.Stderr, "nothing to clean up") {
+		t.Errorf("cleanup: got %s", r.Stderr)
+	}
+	if r := h.run(0, "", "list", "all"); !strings.Contains(r.Stdout, "unknown: it is on another engine") {
+		t.Errorf("list: got %s", r.Stdout)
+	}
+	for _, args := range [][]string{{"resume", "-y", identity}, {"rm", "-y", identity}} {
+		if r := h.run(2, "", args...); !strings.Contains(r.Stderr, "it is on another engine than the one at hand") || !strings.Contains(r.Stderr, "DOCKER_HOST") {
+			t.Errorf("%s: got %s", args[0], r.Stderr)
+		}
+	}
+	h.rewrite(identity, func(record map[string]any) { record["place"] = place })
+	h.run(0, "", "cleanup", "-y")
+	h.run(0, "", "rm", "-y", identity)
+}
+
+// The disk fills up while a bottle runs: what cannot be recorded does not happen, the bottle
+// is taken down, and with room again its log is whole.
+func TestTheDiskFillsUp(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.run(0, "", "list") // the owner
+	h.sleeper()
+	h = h.tiny(t, 2048)
+	c := h.Command(context.WithoutCancel(t.Context()), "start", "-y", "sleeper")
+	var stderr lockedBuffer
+	c.Stderr = &stderr
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	identity := h.awaitRunning(&stderr)
+	room := h.fill()
+	for range 40 { // requests until one cannot be recorded, and the bottle goes
+		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do curl -sk -m 5 -o /dev/null https://api.anthropic.com/$(seq -s/ 80); done")
+		if err != nil || r.Code != 0 {
+			break
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the bottle goes on although nothing can be recorded")
+	}
+	if code := c.ProcessState.ExitCode(); code != 125 || !strings.Contains(stderr.String(), "no space left on device") {
+		t.Errorf("got status %d: %s", code, stderr.String())
+	}
+	room()
+	h.run(0, "", "cleanup", "-y")
+	h.run(0, "", "logs", identity, "--verify")
+	h.run(0, "", "rm", "--force", identity)
+}
+
+// fill leaves no room on the disk of a house; what it returns makes some.
+func (h house) fill() (room func()) {
+	h.t.Helper()
+	path := filepath.Join(h.Home, "filler")
+	f, err := os.Create(path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for block := make([]byte, 512); err == nil; {
+		_, err = f.Write(block)
+	}
+	_ = f.Close()
+	return func() {
+		if err := os.Remove(path); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
