@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
@@ -83,61 +81,4 @@ func TestABottleOfAnotherEngine(t *testing.T) {
 	h.rewrite(identity, func(record map[string]any) { record["place"] = place })
 	h.run(0, "", "cleanup", "-y")
 	h.run(0, "", "rm", "-y", identity)
-}
-
-// The disk fills up while a bottle runs: what cannot be recorded does not happen, the bottle
-// is taken down, and with room again its log is whole.
-func TestTheDiskFillsUp(t *testing.T) {
-	t.Parallel()
-	h := open(t, standin.Options{})
-	h.run(0, "", "list") // the owner
-	h.sleeper()
-	h = h.tiny(t, 2048)
-	c := h.Command(context.WithoutCancel(t.Context()), "start", "-y", "sleeper")
-	var stderr lockedBuffer
-	c.Stderr = &stderr
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	identity := h.awaitRunning(&stderr)
-	room := h.fill()
-	for range 40 { // requests until one cannot be recorded, and the bottle goes
-		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", "for i in 1 2 3 4 5 6 7 8; do curl -sk -m 5 -o /dev/null https://api.anthropic.com/$(seq -s/ 80); done")
-		if err != nil || r.Code != 0 {
-			break
-		}
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- c.Wait() }()
-	select {
-	case <-ended:
-	case <-time.After(2 * time.Minute):
-		t.Fatal("the bottle goes on although nothing can be recorded")
-	}
-	if code := c.ProcessState.ExitCode(); code != 125 || !strings.Contains(stderr.String(), "no space left on device") {
-		t.Errorf("got status %d: %s", code, stderr.String())
-	}
-	room()
-	h.run(0, "", "cleanup", "-y")
-	h.run(0, "", "logs", identity, "--verify")
-	h.run(0, "", "rm", "--force", identity)
-}
-
-// fill leaves no room on the disk of a house; what it returns makes some.
-func (h house) fill() (room func()) {
-	h.t.Helper()
-	path := filepath.Join(h.Home, "filler")
-	f, err := os.Create(path)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for block := make([]byte, 512); err == nil; {
-		_, err = f.Write(block)
-	}
-	_ = f.Close()
-	return func() {
-		if err := os.Remove(path); err != nil {
-			h.t.Fatal(err)
-		}
-	}
 }
