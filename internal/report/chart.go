@@ -38,9 +38,12 @@ type layer struct {
 	of  func(bucket) float64
 }
 
+// places is how many bars there is room for: a few at least, or one would be all of it.
+func (s *series) places() int { return max(s.last+1, 12) }
+
 // chart stacks layers. say puts a value into words.
 func (s *series) chart(title string, say func(float64) string, layers ...layer) Chart {
-	c := Chart{Title: title, From: clock(s.start), To: clock(s.start.Add(time.Duration(s.last+1) * s.width)), Empty: true}
+	c := Chart{Title: title, From: clock(s.start), To: clock(s.start.Add(time.Duration(s.places()) * s.width)), Empty: true}
 	var most float64
 	for _, b := range s.of[:s.last+1] {
 		most = max(most, sum(b, layers))
@@ -53,7 +56,7 @@ func (s *series) chart(title string, say func(float64) string, layers ...layer) 
 		return c
 	}
 	c.Empty = false
-	step := chartWidth / float64(max(s.last+1, 12))
+	step := chartWidth / float64(s.places())
 	for i, b := range s.of[:s.last+1] {
 		base := chartHeight
 		for _, l := range layers {
@@ -81,7 +84,7 @@ func (s *series) rising(c *Chart, key Key, say func(float64) string, of func(buc
 	if whole == 0 {
 		return
 	}
-	step := chartWidth / float64(max(s.last+1, 12))
+	step := chartWidth / float64(s.places())
 	points := "0," + number(chartHeight)
 	for i, b := range s.of[:s.last+1] {
 		so += of(b)
