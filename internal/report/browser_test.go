@@ -60,9 +60,9 @@ func second(_ *Report, page string) string { return page }
 // is asked for, nothing breaks out of its place.
 func TestAttackH3_TheReportRunsNothing(t *testing.T) {
 	b := chromium(t)
-	for _, what := range injections() {
-		check(t, b, what, hostilePage(t, what), browser.Look{Width: 1280, Height: 900})
-		check(t, b, what, hostilePage(t, what), browser.Look{Width: 390, Height: 844})
+	page := hostilePage(t, injections()...)
+	for how, look := range looks() {
+		check(t, b, how, page, look)
 	}
 }
 

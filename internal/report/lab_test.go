@@ -139,9 +139,22 @@ func aDay(t *testing.T) *diary {
 
 // hostile is a log in which every text that a bottle, an upstream or an operator's agent can
 // choose tries to become something else.
-func hostile(t *testing.T, what string) *diary {
+func hostile(t *testing.T, all ...string) *diary {
 	d := newDiary(t)
-	d.write(0, "bundle", audit.Event{Kind: audit.Begin, Reason: what})
+	d.write(0, "bundle", audit.Event{Kind: audit.Begin, Reason: all[0]})
+	for _, what := range all {
+		d.attack(what)
+	}
+	d.at = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+	d.write(0, "egress", audit.Event{Kind: audit.Request, Decision: audit.Allow, Host: "from.the.future.example"})
+	d.at = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	d.write(0, "egress", audit.Event{Kind: audit.Request, Decision: audit.Allow, Host: "from.the.past.example"})
+	d.at = morning.Add(time.Hour)
+	d.write(0, "bundle", audit.Event{Kind: audit.End})
+	return d
+}
+
+func (d *diary) attack(what string) {
 	for i := range 40 {
 		d.write(time.Second, "egress", audit.Event{Kind: audit.Request, Decision: audit.Deny, Host: what, Method: what, Path: "/" + what, Reason: what, Secret: what, Protocol: "https", Port: 443 + i, BytesOut: -5, BytesIn: 1 << 62})
 	}
@@ -151,13 +164,6 @@ func hostile(t *testing.T, what string) *diary {
 	d.write(time.Second, "git-gate", audit.Event{Kind: audit.Push, Decision: audit.Deny, Repository: what, Reason: what, Updates: []audit.Update{{Ref: what, Old: what, New: what, Forced: true}}, Findings: []audit.Finding{{Rule: what, Place: what, Commit: what}}})
 	d.ask(time.Second, audit.Decision, requests.Request{ID: what, Kind: requests.Question, State: requests.State(what), Question: what, Choices: []string{what}, Why: []string{what, what}, Asked: d.at,
 		Decided: &requests.Outcome{At: d.at, By: what, Reason: what, Answer: what, Result: what}, Grant: &requests.Grant{Why: what, Ended: d.at}})
-	d.at = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
-	d.write(0, "egress", audit.Event{Kind: audit.Request, Decision: audit.Allow, Host: "from.the.future.example"})
-	d.at = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
-	d.write(0, "egress", audit.Event{Kind: audit.Request, Decision: audit.Allow, Host: "from.the.past.example"})
-	d.at = morning.Add(time.Hour)
-	d.write(0, "bundle", audit.Event{Kind: audit.End})
-	return d
 }
 
 // injections are what HTML, attributes, styles, SVG and templates could be talked into.

@@ -82,9 +82,9 @@ func TestAttackH3_NothingOfALogBecomesMarkup(t *testing.T) {
 	}
 }
 
-// hostilePage is the page of a log, and of a record, in which every text is what.
-func hostilePage(t *testing.T, what string) string {
-	d := hostile(t, what)
+// hostilePage is the page of a log in which every text is one of all, and of such a record.
+func hostilePage(t *testing.T, all ...string) string {
+	d, what := hostile(t, all...), all[0]
 	m := d.ended()
 	m.Agent, m.Bottle, m.Backend, m.Runtime, m.Image, m.ImageID, m.Manifest, m.Versions = what, what, what, what, what, what, what, map[string]string{what: what}
 	_, page := d.page(m)
