@@ -153,6 +153,9 @@ func (a *App) openLog(ctx context.Context, m state.Metadata, follow bool) (io.Re
 			if fresh, err := a.store().Read(m.Identity); err == nil { // it may just have ended
 				m = fresh
 			}
+			if m.EndedAt == nil && a.elsewhere(ctx, m) {
+				a.note(&usageError{what: "shown is what this host has recorded of " + m.Identity + ": " + bottle.ErrElsewhere.Error(), hint: elsewhereHint})
+			}
 		case ctx.Err() != nil:
 			return nil, m, ctx.Err()
 		case err != nil:
@@ -170,6 +173,16 @@ func (a *App) openLog(ctx context.Context, m state.Metadata, follow bool) (io.Re
 		return nil, m, errors.Join(err, both.Close())
 	}
 	return both, m, nil
+}
+
+// elsewhere reports whether a bottle is on record as one of another place than that at hand.
+func (a *App) elsewhere(ctx context.Context, m state.Metadata) bool {
+	b, err := a.backend(m.Backend)
+	if err != nil || m.Place == "" {
+		return false
+	}
+	place, err := b.Place(ctx)
+	return err != nil || place != m.Place
 }
 
 func (a *App) runningLog(ctx context.Context, m state.Metadata, follow bool) (io.ReadCloser, error) {

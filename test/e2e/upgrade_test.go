@@ -73,6 +73,9 @@ func TestABottleOfAnotherEngine(t *testing.T) {
 	if r := h.run(0, "", "list", "all"); !strings.Contains(r.Stdout, "unknown: it is on another engine") {
 		t.Errorf("list: got %s", r.Stdout)
 	}
+	if r := h.run(0, "", "logs", identity); !strings.Contains(r.Stderr, "shown is what this host has recorded") {
+		t.Errorf("logs: got %s", r.Stderr)
+	}
 	for _, args := range [][]string{{"resume", "-y", identity}, {"rm", "-y", identity}} {
 		if r := h.run(2, "", args...); !strings.Contains(r.Stderr, "it is on another engine than the one at hand") || !strings.Contains(r.Stderr, "DOCKER_HOST") {
 			t.Errorf("%s: got %s", args[0], r.Stderr)
