@@ -32,6 +32,9 @@ func (b backendOf) Place(context.Context) (string, error) { return "here", b.una
 func (b backendOf) Active(context.Context) ([]bottle.ActiveAgent, error) {
 	return b.active, b.unavailable
 }
+func (b backendOf) Open(context.Context, string) (bottle.Bottle, error) {
+	return nil, bottle.ErrNotRunning
+}
 
 type noEngine struct{ error }
 

@@ -257,12 +257,12 @@ func TestAttackF10_CredentialsAreNotRepeated(t *testing.T) {
 	}
 	with := strings.Replace(l.url, "http://", "http://user:"+pat+"@", 1)
 	l.git("/", "ls-remote", with)
-	l.refused("/", "ask_operator", "ls-remote", strings.Replace(with, "widget", "nothing", 1))
+	l.refused("/", "The operator declares repositories", "ls-remote", strings.Replace(with, "widget", "nothing", 1))
 	if err := os.WriteFile(filepath.Join(l.dir, "keys", "widget", "key"), []byte("no key\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{{"ls-remote", l.url}, {"push", l.url, "HEAD:refs/heads/agent/y"}} {
-		out := l.refused(filepath.Join(l.dir, "seed"), "Permission denied", args...)
+		out := l.refused(filepath.Join(l.dir, "seed"), "does not take the gate's credential", args...)
 		if strings.Contains(out, filepath.Join(l.dir, "keys")) {
 			t.Errorf("it names the key: %s", out)
 		}

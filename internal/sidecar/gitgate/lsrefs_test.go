@@ -15,6 +15,7 @@ import (
 // that speaks only the first version of the protocol, git is asked.
 func TestRefsAreListedAsGitListsThem(t *testing.T) {
 	l, server := newHTTPSLab(t)
+	l.stop() // it asks, too
 	l.git(l.upstream, "symbolic-ref", "refs/heads/latest", "refs/heads/main")
 	l.git(l.upstream, "update-ref", "refs/pull/1/head", "main")
 	l.git(l.upstream, "tag", "-a", "v1", "-m", "one", "main")
