@@ -247,35 +247,15 @@ func (a *App) block(s requests.Shown) string {
 		state = "  " + cell(string(s.State))
 	}
 	fmt.Fprintf(&b, "%s  %s of %s  %s%s\n", cell(s.ID), cell(string(s.Kind)), cell(s.Bottle), a.ago(s.Asked.Format(time.RFC3339)), state)
-	for i, delta := range s.Delta {
-		line(once("wants", i), "%s", delta)
+	for _, l := range s.Lines() {
+		line(l.Key, "%s", l.Text)
 	}
-	if s.Edited {
-		line("edited", "by the operator: it is not what the agent asked for")
-	}
-	for i, have := range s.SoFar {
-		line(once("so far", i), "%s", have)
-	}
-	if len(s.Credentials) > 0 {
-		line("sends", "%s", strings.Join(s.Credentials, ", "))
-	}
-	for i, risk := range s.Risks {
-		line(once("risk", i), "%s", risk)
-	}
-	if s.Push != nil {
-		pushLines(*s.Push, line)
-	}
-	for i, why := range append(nonEmpty(s.Question), s.Why...) {
-		line(once("agent", i), "“%s”", why)
-	}
-	for i, choice := range s.Choices {
-		line(once("choices", i), "%d. “%s”", i+1, choice)
-	}
-	a.outcome(s, line)
+	a.next(s, line)
 	return b.String()
 }
 
-func (a *App) outcome(s requests.Shown, line func(string, string, ...any)) {
+// next says what can be done about a request.
+func (a *App) next(s requests.Shown, line func(string, string, ...any)) {
 	switch {
 	case s.State == requests.Pending && s.Kind == requests.Question:
 		line("decide", "bot-bottle answer %s TEXT", s.ID)
@@ -283,30 +263,8 @@ func (a *App) outcome(s requests.Shown, line func(string, string, ...any)) {
 		line("decide", "bot-bottle requests --diff %s, then bot-bottle approve %s   or   bot-bottle reject %s --reason TEXT", s.ID, s.ID, s.ID)
 	case s.State == requests.Pending:
 		line("decide", "bot-bottle approve %s   or   bot-bottle reject %s --reason TEXT", s.ID, s.ID)
-	case s.Grant != nil && s.Grant.Ended.IsZero():
-		line("granted", "%s; used %d times; to take it back: bot-bottle revoke %s", s.Grant.Scope, s.Grant.Used, s.ID)
-	case s.Grant != nil:
-		line("ended", "%s", s.Grant.Why)
-	case s.Decided != nil && s.Decided.Result != "":
-		line("result", "%s", s.Decided.Result)
-	case s.Decided != nil && s.Decided.Answer != "":
-		line("answer", "%s", s.Decided.Answer)
-	case s.Decided != nil && s.Decided.Reason != "":
-		line("reason", "%s", s.Decided.Reason)
-	}
-}
-
-// pushLines show what a push brings. How commits and files are called is the agent's choice.
-func pushLines(p requests.Push, line func(string, string, ...any)) {
-	for i, c := range p.Commits {
-		if i == 10 {
-			line("", "and %d more", p.Count-i)
-			break
-		}
-		line(once("commits", i), "%.10s “%s” by “%s”", c.ID, c.Subject, c.Author)
-	}
-	for i, s := range p.Stat {
-		line(once("files", i), "“%s”", s)
+	case s.Live():
+		line("", "to take it back: bot-bottle revoke %s", s.ID)
 	}
 }
 
@@ -320,19 +278,4 @@ func (a *App) showDiff(ctx context.Context, id string) error {
 		_, err = fmt.Fprint(a.Stdout, printableLines(text))
 		return err
 	})
-}
-
-// once names a group of lines on its first.
-func once(name string, i int) string {
-	if i > 0 {
-		return ""
-	}
-	return name
-}
-
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
 }
