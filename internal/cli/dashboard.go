@@ -1,0 +1,306 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/dashboard"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+func (a *App) dashboard() *cobra.Command {
+	var open string
+	c := &cobra.Command{
+		Use:   "dashboard",
+		Short: "See all agents at once, and decide what they ask for",
+		Long: `Dashboard shows every bottle: who works, who waits for you, what was refused; what agents ask
+for, with the keys to decide it; the traffic as it goes; pushes with their diffs. It keeps nothing
+itself: close it and open it again at will, also several times at once. Press ? in it for its keys.
+
+Inside tmux, terminals and logs are opened in a pane beside it; elsewhere they take its place
+until you leave them (ctrl-p ctrl-q in an agent's terminal).`,
+		Example: `  bot-bottle dashboard
+  bot-bottle dashboard --open window    # inside tmux: a window for each terminal`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.runDashboard(c.Context(), open) },
+	}
+	c.Flags().StringVar(&open, "open", dashboard.OpenPane, "inside tmux, open terminals in: pane (the same one each time), split or window")
+	_ = c.RegisterFlagCompletionFunc("open", cobra.FixedCompletions(dashboard.Opens(), cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (a *App) runDashboard(ctx context.Context, open string) error {
+	if !slices.Contains(dashboard.Opens(), open) {
+		return &usageError{what: fmt.Sprintf("--open %q is none of %s", open, strings.Join(dashboard.Opens(), ", ")), hint: "see bot-bottle dashboard --help"}
+	}
+	if !a.onTerminal() {
+		return &usageError{what: "the dashboard needs a terminal", hint: "for scripts there are bot-bottle list, requests, logs, each with --json"}
+	}
+	self, err := a.Executable()
+	if err != nil {
+		return err
+	}
+	seen, err := a.quiet()
+	if err != nil {
+		return err
+	}
+	ctx, stop := untilEnded(ctx)
+	defer stop()
+	s := &sight{App: seen, loud: a, self: self}
+	return dashboard.Run(ctx, dashboard.Options{
+		Bottles: s, Desks: s, Logs: s, Screens: s, Terminal: s,
+		By: a.whoami(), Open: open, Now: a.Now, Getenv: a.Getenv, Stdin: a.Stdin, Stdout: a.Stdout, Env: a.terminalEnv(),
+	})
+}
+
+// untilEnded is a context that an interrupt does not end: while a program has the terminal in
+// the dashboard's place, ctrl-c is meant for that.
+func untilEnded(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	end, interrupt := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(interrupt, os.Interrupt) // or the second one would end us
+	go func() {
+		select {
+		case <-end:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(end)
+		signal.Stop(interrupt)
+		cancel()
+	}
+}
+
+// quiet is the same App that writes nothing over the screen, and looks for its backends once.
+func (a *App) quiet() (*App, error) {
+	q := *a
+	q.Stderr, q.log = io.Discard, slog.New(slog.DiscardHandler)
+	backends, err := q.backends()
+	if err != nil {
+		return nil, err
+	}
+	q.Backends = func(*App) ([]bottle.Backend, error) { return slices.Clone(backends), nil }
+	return &q, nil
+}
+
+// terminalEnv is what tells how to draw on the terminal.
+func (a *App) terminalEnv() []string {
+	var env []string
+	for _, name := range []string{"TERM", "COLORTERM", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TMUX", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "WT_SESSION", "SSH_TTY"} {
+		if v, ok := a.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
+
+// sight is what the dashboard sees of the bottles of this host.
+type sight struct {
+	*App
+	loud *App // for what has the terminal
+	self string
+}
+
+// maxEnded is how many bottles that have ended are shown.
+const maxEnded = 20
+
+// Bottles implements dashboard.Bottles.
+func (s *sight) Bottles(ctx context.Context) ([]dashboard.Found, error) {
+	usable, err := s.available(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []dashboard.Found
+	running := map[string]bool{}
+	var failed error
+	for _, b := range usable {
+		found, err := b.Active(ctx)
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("cannot list the bottles of %s: %w", b.Name(), err))
+		}
+		for _, one := range found {
+			running[one.Slug] = true
+			all = append(all, dashboard.Found{ActiveAgent: one, Running: true})
+		}
+	}
+	return append(all, s.ended(running)...), failed
+}
+
+// ended are the bottles on record that do not run, the latest first.
+func (s *sight) ended(running map[string]bool) []dashboard.Found {
+	identities, _ := s.store().Identities() // without them those that run are shown all the same
+	var all []dashboard.Found
+	for _, identity := range identities {
+		m, err := s.store().Read(identity)
+		if err != nil || running[identity] || m.Remove && m.EndedAt != nil || s.store().Locked(identity) {
+			continue
+		}
+		f := dashboard.Found{ActiveAgent: bottle.ActiveAgent{Backend: m.Backend, Slug: identity, AgentName: m.Agent}, Ended: m.StartedAt, Code: m.ExitCode}
+		if m.EndedAt != nil {
+			f.Ended = *m.EndedAt
+		}
+		all = append(all, f)
+	}
+	slices.SortFunc(all, func(x, y dashboard.Found) int { return y.Ended.Compare(x.Ended) })
+	return all[:min(len(all), maxEnded)]
+}
+
+// Stop implements dashboard.Bottles.
+func (s *sight) Stop(ctx context.Context, identity string) error { return s.stopOne(ctx, identity) }
+
+// Agents implements dashboard.Bottles.
+func (s *sight) Agents() ([]string, error) {
+	m, err := s.manifest()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(m.Agents)), nil
+}
+
+// at asks a bottle's control API.
+func (s *sight) at(ctx context.Context, identity string, do func(control.Client) error) (err error) {
+	running, err := s.find(ctx, identity)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, running.Detach()) }()
+	client, end := control.Client{Dial: running.Control}.Session()
+	defer end()
+	return do(client)
+}
+
+// Watch implements dashboard.Desks.
+func (s *sight) Watch(ctx context.Context, identity string, tell func(control.Requests)) error {
+	return s.at(ctx, identity, func(desk control.Client) error {
+		for after := -1; ; {
+			now, err := desk.Requests(ctx, after)
+			if err != nil {
+				return err
+			}
+			after = now.Revision
+			tell(now)
+		}
+	})
+}
+
+// Decide implements dashboard.Desks.
+func (s *sight) Decide(ctx context.Context, identity, id string, d requests.Decision) (done requests.Shown, err error) {
+	err = s.at(ctx, identity, func(desk control.Client) error {
+		done, err = desk.Decide(ctx, id, d)
+		return err
+	})
+	return done, err
+}
+
+// Revoke implements dashboard.Desks.
+func (s *sight) Revoke(ctx context.Context, identity, id string) error {
+	return s.at(ctx, identity, func(desk control.Client) error {
+		_, err := desk.Revoke(ctx, id)
+		return err
+	})
+}
+
+// Diff implements dashboard.Desks.
+func (s *sight) Diff(ctx context.Context, identity, id string) (text string, err error) {
+	err = s.at(ctx, identity, func(desk control.Client) error {
+		text, err = desk.Diff(ctx, id)
+		return err
+	})
+	return text, err
+}
+
+// Allow implements dashboard.Desks.
+func (s *sight) Allow(ctx context.Context, identity string, r policy.Route) error {
+	return s.rewrite(ctx, identity, func(p policy.Policy) (policy.Policy, error) { return grant(p, r), nil })
+}
+
+// Deny implements dashboard.Desks.
+func (s *sight) Deny(ctx context.Context, identity, host string, port int) error {
+	return s.rewrite(ctx, identity, func(p policy.Policy) (policy.Policy, error) { return revoke(p, host, port) })
+}
+
+func (s *sight) rewrite(ctx context.Context, identity string, change func(policy.Policy) (policy.Policy, error)) error {
+	return s.at(ctx, identity, func(api control.Client) error {
+		now, err := api.Policy(ctx)
+		if err != nil {
+			return err
+		}
+		wanted, err := change(now.Policy)
+		if err == nil {
+			_, err = api.SetPolicy(ctx, now.Revision, wanted)
+		}
+		return err
+	})
+}
+
+// ForGood implements dashboard.Desks.
+func (s *sight) ForGood(shown requests.Shown) (dashboard.Change, error) {
+	change, err := s.forGood(shown)
+	return dashboard.Change{Diff: change.diff(), Write: change.write}, err
+}
+
+// Edit implements dashboard.Desks.
+func (s *sight) Edit(ctx context.Context, shown requests.Shown) error {
+	return s.at(ctx, shown.Bottle, func(desk control.Client) error {
+		_, err := s.loud.edit(ctx, desk, shown)
+		return err
+	})
+}
+
+// Follow implements dashboard.Logs. What is out of its place is shown, as logs does; what is
+// no event ends it.
+func (s *sight) Follow(ctx context.Context, identity string, tell func(audit.Event)) error {
+	m, err := s.onRecord(identity)
+	if err != nil {
+		return err
+	}
+	log, m, err := s.openLog(ctx, m, true)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	for reader := audit.NewReader(log, m.Identity); ; {
+		e, line, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if line == nil {
+			return err
+		}
+		tell(e)
+	}
+}
+
+// Screen implements dashboard.Screens.
+func (s *sight) Screen(context.Context, string) (dashboard.Screen, error) {
+	return dashboard.Screen{}, dashboard.ErrNoScreen
+}
+
+// Self implements dashboard.Terminal.
+func (s *sight) Self(args ...string) *exec.Cmd {
+	c := exec.Command(s.self, args...)
+	c.Dir = s.cwd
+	return c
+}
+
+// Passed implements dashboard.Terminal.
+func (s *sight) Passed() []string { return s.transportEnv() }

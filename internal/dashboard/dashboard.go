@@ -1,0 +1,46 @@
+package dashboard
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+// Options is what the dashboard needs of its caller.
+type Options struct {
+	Bottles  Bottles
+	Desks    Desks
+	Logs     Logs
+	Screens  Screens
+	Terminal Terminal
+
+	By     string // who decides, for the log
+	Open   string // one of Opens
+	Now    func() time.Time
+	Getenv func(string) string
+	Stdin  io.Reader
+	Stdout io.Writer
+	Env    []string // NAME=value: TERM, NO_COLOR and the like
+}
+
+// Run shows the dashboard until the operator quits or ctx ends. The terminal is then as it
+// was, and nothing of it is left running.
+func Run(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var each sync.WaitGroup
+	defer each.Wait()
+	defer cancel()
+	f := newFeed(o)
+	each.Go(func() { f.run(ctx) })
+	program := tea.NewProgram(newModel(ctx, o, f),
+		tea.WithContext(ctx), tea.WithInput(o.Stdin), tea.WithOutput(o.Stdout), tea.WithEnvironment(o.Env), tea.WithoutSignalHandler())
+	_, err := program.Run()
+	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
+		return nil // we were asked to end
+	}
+	return err
+}

@@ -1,0 +1,153 @@
+package dashboard
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// gitPane shows pushes: those that wait, then what was pushed lately, newest first.
+type gitPane struct{ rows list }
+
+// push is one of either kind.
+type push struct {
+	name     string
+	identity string
+	at       time.Time
+	held     *requests.Shown
+	event    audit.Event
+}
+
+func (p *gitPane) name() string { return "Git" }
+func (p *gitPane) list() *list  { return &p.rows }
+
+func isHeld(s requests.Shown) bool { return s.Kind == requests.Pushing && isPending(s) }
+
+func (p *gitPane) count(m *model) (int, bool) {
+	n := len(m.requests(isHeld))
+	return n, n > 0
+}
+
+func (p *gitPane) pushes(m *model) []push {
+	var all, past []push
+	for _, s := range m.requests(func(s requests.Shown) bool { return s.Kind == requests.Pushing }) {
+		one := push{name: s.ID, identity: s.Bottle, at: s.Asked, held: &s}
+		if isPending(s) {
+			all = append(all, one)
+		} else {
+			past = append(past, one)
+		}
+	}
+	for _, k := range m.bottles {
+		for _, e := range k.tally.pushes {
+			past = append(past, push{name: fmt.Sprintf("%s/%d", k.Slug, e.Seq), identity: k.Slug, at: e.Time, event: e})
+		}
+	}
+	slices.SortFunc(past, func(a, b push) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.name, b.name)) })
+	return append(all, past...)
+}
+
+func (p *gitPane) row(m *model, one push) row {
+	t := m.theme
+	mark, style, state, commits := "· ", t.dim, "pushed", one.event.Commits
+	what, refs := one.event.Repository, heads(one.event.Updates, func(u audit.Update) string { return u.Ref })
+	switch {
+	case one.held != nil && isPending(*one.held):
+		mark, style, state = "▲ ", t.needs, "held"
+	case one.held != nil:
+		state = string(one.held.State)
+		if d := one.held.Decided; d != nil && d.Result == "forwarded" {
+			mark, style = "● ", t.good
+		}
+	case one.event.Decision == audit.Deny:
+		mark, style, state = "✗ ", t.bad, "refused"
+	case one.event.Decision == audit.Allow:
+		mark, style = "● ", t.good
+	}
+	if one.held != nil {
+		commits, what, refs = one.held.Push.Count, one.held.Push.Repository, heads(one.held.Push.Updates, func(u policy.RefUpdate) string { return u.Ref })
+	}
+	return row{{style, mark}, col(t.dim, one.at.Local().Format(time.TimeOnly), 9), col(style, said(state), 10), col(t.text, plain.CutFront(said(one.identity), 21), 22), right(t.dim, counted(commits, "commit"), 11), {t.text, "  "}, {t.words, "|" + said(strings.TrimSpace(what+"  "+refs))}}
+}
+
+// heads are the refs of some updates, branches by their names.
+func heads[U any](all []U, ref func(U) string) string {
+	var refs []string
+	for _, u := range all {
+		refs = append(refs, strings.TrimPrefix(ref(u), "refs/heads/"))
+	}
+	return strings.Join(refs, ", ")
+}
+
+func (p *gitPane) draw(m *model, y, width, height int) []string {
+	var items []item
+	for _, one := range p.pushes(m) {
+		items = append(items, item{name: one.name, row: func() row { return p.row(m, one) }})
+	}
+	p.rows.set(items, m.now)
+	t := m.theme
+	head := row{{t.dim, "   "}, col(t.dim, "TIME", 9), col(t.dim, "STATE", 10), col(t.dim, "OF", 22), right(t.dim, "BRINGS", 11), {t.dim, "  REPOSITORY AND REFS"}}
+	top := min(max(1, len(items)), max(3, height/3))
+	lines := append([]string{head.draw(width)}, p.rows.draw(t, y+1, width, top, "nothing was pushed yet")...)
+	one, ok := p.selected(m)
+	if !ok {
+		return lines
+	}
+	if one.held != nil {
+		lines = append(lines, m.rule(said(one.held.ID)+"  push of "+said(one.identity)))
+		return append(lines, m.details(*one.held, width, height-len(lines))...)
+	}
+	lines = append(lines, m.rule("push of "+said(one.identity)))
+	for _, u := range one.event.Updates {
+		lines = append(lines, row{col(t.dim, " ref", keyWidth), {t.rule, gutter}, {t.words, said(u.Ref)}, {t.dim, fmt.Sprintf("  %.12s → %.12s", cmp.Or(said(u.Old), "new"), cmp.Or(said(u.New), "deleted"))}}.draw(width))
+	}
+	for _, f := range one.event.Findings {
+		lines = append(lines, row{col(t.dim, " found", keyWidth), {t.rule, gutter}, {t.bad, said(fmt.Sprintf("%s at %s in %.12s", f.Rule, f.Place, f.Commit))}}.draw(width))
+	}
+	if why := said(one.event.Reason); why != "" {
+		for _, line := range plain.Wrap(why, width-keyWidth-1) {
+			lines = append(lines, row{col(t.dim, " why", keyWidth), {t.text, line}}.draw(width))
+		}
+	}
+	return lines
+}
+
+func (p *gitPane) selected(m *model) (push, bool) {
+	for _, one := range p.pushes(m) {
+		if one.name == p.rows.selected {
+			return one, true
+		}
+	}
+	return push{}, false
+}
+
+func (p *gitPane) keys(m *model) []binding {
+	if one, ok := p.selected(m); ok && one.held != nil {
+		return decideKeys(*one.held)
+	}
+	return nil
+}
+
+func (p *gitPane) press(m *model, key string) tea.Cmd {
+	one, ok := p.selected(m)
+	switch {
+	case !ok || one.held == nil:
+		return nil
+	case !p.rows.steady(m.now):
+		m.lookAgain()
+		return nil
+	}
+	if key == "enter" && isPending(*one.held) {
+		key = "d"
+	}
+	return m.pressRequest(*one.held, key)
+}

@@ -1,0 +1,360 @@
+package dashboard
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+func (b *board) screen() string { return ansi.Strip(b.View().Content) }
+
+func (b *board) shows(words ...string) {
+	b.t.Helper()
+	for _, w := range words {
+		if !strings.Contains(b.screen(), w) {
+			b.t.Errorf("the screen does not show %q:\n%s", w, b.screen())
+		}
+	}
+}
+
+// Each way to grant is the decision that it says it is.
+func TestApproveScopes(t *testing.T) {
+	for keys, want := range map[string]requests.Scope{
+		"o": {Uses: 1}, "t": {For: 10 * time.Minute}, "s": {}, "u5\n": {Uses: 5}, "f90m\n": {For: 90 * time.Minute},
+	} {
+		b := newBoard(t, office(t), 80, 24)
+		shown, _ := b.request("implementer-k7x2m4", "k7x2m4-1")
+		b.press("2", "a", keys[:1])
+		if rest, ok := strings.CutSuffix(keys[1:], "\n"); ok {
+			b.typed(rest)
+			b.press("enter")
+		}
+		if diff := cmp.Diff([]requests.Decision{{Digest: shown.Digest, Approve: true, Scope: want, By: "op"}}, b.fake.decided); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", keys, diff)
+		}
+		b.refresh()
+		b.shows("granting k7x2m4-1", "● k7x2m4-1")
+	}
+}
+
+// What makes no sense grants nothing, and esc never does.
+func TestNoGrantByMistake(t *testing.T) {
+	for _, keys := range [][]string{{"a", "esc"}, {"a", "u", "0", "enter"}, {"a", "u", "enter"}, {"a", "f", "x", "enter"}, {"a", "f", "-", "1", "m", "enter"}, {"a", "y"}, {"a", "enter"}, {"o"}, {"t"}, {"y"}, {"a", "A"}, {"a", "u", "5", "esc"}, {"r", "esc"}} {
+		b := newBoard(t, office(t), 80, 24)
+		b.press("2")
+		b.press(keys...)
+		if len(b.fake.decided) > 0 {
+			t.Errorf("%v: decided %v", keys, b.fake.decided)
+		}
+	}
+}
+
+func TestApproveAsAskedAndForGood(t *testing.T) {
+	f := office(t)
+	f.ask(t, "reviewer-a2b3c4", noon.Add(-time.Hour), requests.Ask{Kind: requests.Egress, Route: &policy.Route{Host: "docs.example"}, For: 25 * time.Minute})
+	written := false
+	f.change = Change{Diff: "  bottles/dev.md\n  + - {host: docs.example}\n", Write: func() error { written = true; return nil }}
+	b := newBoard(t, f, 80, 24)
+	b.press("2", "g", "a")
+	b.shows("enter for 25m, as asked")
+	b.press("enter")
+	if len(f.decided) != 1 || f.decided[0].Scope.For != 25*time.Minute {
+		t.Errorf("decided %v", f.decided)
+	}
+	b.refresh()
+	b.press("g", "a", "A")
+	b.shows("+ - {host: docs.example}", "▶ Grant it, and write this into the manifest?")
+	if written || len(f.decided) != 1 {
+		t.Error("it was done before the answer")
+	}
+	b.press("y")
+	if !written || len(f.decided) != 2 || f.decided[1].Scope != (requests.Scope{}) {
+		t.Errorf("written %t, decided %v", written, f.decided)
+	}
+}
+
+func TestRejectAndAnswer(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.press("2", "r")
+	b.typed("use the mirror")
+	b.shows("━━ reject k7x2m4-1 ", "▶ What the agent is told: use the mirror")
+	b.press("enter")
+	b.refresh()
+	b.press("g", "a")
+	b.shows("━━ answer a2b3c4-1 ")
+	b.typed("2")
+	b.press("enter")
+	if n := len(b.fake.decided); n != 2 || b.fake.decided[0].Reason != "use the mirror" || b.fake.decided[0].Approve || b.fake.decided[1].Answer != "remove" {
+		t.Errorf("decided %#v", b.fake.decided)
+	}
+}
+
+// A credential is typed unseen, goes into the decision, and nowhere else.
+func TestACredentialIsTypedUnseen(t *testing.T) {
+	f := office(t)
+	f.ask(t, "implementer-k7x2m4", noon.Add(-time.Hour), requests.Ask{Kind: requests.Secret, Route: &policy.Route{Host: "deploy.example"}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: "DEPLOY_TOKEN"}})
+	b := newBoard(t, f, 80, 24)
+	b.press("2", "g", "a", "o")
+	b.typed("s3cr3t-value")
+	b.shows("▶ The credential (not shown): ••••••••••••")
+	if strings.Contains(b.screen(), "s3cr3t") {
+		t.Error("it is on the screen")
+	}
+	b.press("enter")
+	if len(f.decided) != 1 || f.decided[0].Secret != "s3cr3t-value" {
+		t.Errorf("decided %v", f.decided)
+	}
+	if strings.Contains(b.screen(), "s3cr3t") {
+		t.Error("it is on the screen")
+	}
+}
+
+// A kind of request that the dashboard does not know is decided by the verb that does.
+func TestAnUnknownKindIsHandedOn(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.send(batch{desked{identity: "implementer-k7x2m4", now: control.Requests{Requests: []requests.Shown{{Digest: "d1", Request: requests.Request{ID: "k7x2m4-9", Kind: "capability", State: requests.Pending, Why: []string{"x"}}, Delta: []string{"+ make"}}}}}})
+	b.press("2", "g")
+	b.shows("capability", "wants      + make")
+	_ = b.send(keyOf("a"))
+	if !slices.Contains(b.fake.did, "approve k7x2m4-9 --digest d1") {
+		t.Errorf("did %v", b.fake.did)
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.press("2", "a", "t")
+	b.refresh()
+	for b.panes[1].list().selected != "k7x2m4-1" {
+		b.press("down")
+	}
+	b.shows("granted    10m; used 0 times", "x revoke")
+	b.press("x", "y")
+	if !slices.Contains(b.fake.did, "revoke k7x2m4-1") {
+		t.Errorf("did %v", b.fake.did)
+	}
+}
+
+// A row of the traffic is allowed as narrowly as the operator likes, and only where egress runs.
+func TestAllowAndDenyARow(t *testing.T) {
+	deny := audit.Event{Seq: 9, Time: noon, Service: "egress", Kind: audit.Request, Decision: audit.Deny, Protocol: policy.HTTPS, Method: "PUT", Host: "docs.example", Port: 443, Path: "/a/b"}
+	for key, want := range map[string]string{
+		"p": "allow docs-writer-p3q7aa https://docs.example:443 PUT /a/b", "m": "allow docs-writer-p3q7aa https://docs.example:443 PUT", "h": "allow docs-writer-p3q7aa https://docs.example:443",
+	} {
+		b := newBoard(t, office(t), 80, 24)
+		b.event("docs-writer-p3q7aa", deny)
+		b.press("3", "up", "a", key)
+		if !slices.Contains(b.fake.did, want) {
+			t.Errorf("%s: did %v", key, b.fake.did)
+		}
+	}
+	b := newBoard(t, office(t), 80, 24)
+	shortened := deny
+	shortened.Path = "/commit/…(40)"
+	b.event("docs-writer-p3q7aa", shortened)
+	b.press("3", "up", "a", "p")
+	if len(b.fake.did) > 0 {
+		t.Errorf("a path that is not whole was allowed: %v", b.fake.did)
+	}
+	b.press("esc", "d")
+	b.shows("━━ deny in docs-writer-p3q7aa ", "┃ docs.example:443")
+	b.press("y")
+	if !slices.Contains(b.fake.did, "deny docs-writer-p3q7aa docs.example:443") {
+		t.Errorf("did %v", b.fake.did)
+	}
+	b.fake.found[0].Services = nil
+	b.refresh()
+	b.event("docs-writer-p3q7aa", deny)
+	if b.press("a"); b.prompt != nil || strings.Contains(b.screen(), "allow this") {
+		t.Error("a route can be made without egress")
+	}
+}
+
+// While the list follows, the row under the key is another one every moment: the first press
+// stops it.
+func TestAFollowingRowIsNotDecided(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.press("3")
+	for i := range 3 {
+		b.event("docs-writer-p3q7aa", audit.Event{Seq: int64(i + 1), Time: noon, Service: "egress", Kind: audit.Request, Decision: audit.Deny, Method: "GET", Host: "docs.example", Port: 443})
+	}
+	b.press("a")
+	if b.prompt != nil {
+		t.Error("it asks about a row that nobody has seen")
+	}
+	b.shows("stands still")
+	b.o.Now = func() time.Time { return noon.Add(2 * time.Second) }
+	if b.press("a"); b.prompt == nil {
+		t.Error("it does not ask")
+	}
+}
+
+// Who needs the operator stands first, and what is selected stays selected.
+func TestOrderAndSelection(t *testing.T) {
+	f := office(t)
+	b := newBoard(t, f, 80, 24)
+	order := func() (names []string) {
+		for _, k := range b.ordered() {
+			names = append(names, k.Slug)
+		}
+		return names
+	}
+	want := []string{"implementer-k7x2m4", "reviewer-a2b3c4", "tester-zz22yy", "docs-writer-p3q7aa", "migrator-mm44nn"}
+	if diff := cmp.Diff(want, order()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for b.chosen != "docs-writer-p3q7aa" {
+		b.press("down")
+	}
+	f.ask(t, "docs-writer-p3q7aa", noon, requests.Ask{Kind: requests.Question, Question: "?"})
+	b.refresh()
+	if b.chosen != "docs-writer-p3q7aa" || order()[0] != "docs-writer-p3q7aa" {
+		t.Errorf("%s is selected of %v", b.chosen, order())
+	}
+	b.press("/")
+	b.typed("migr")
+	b.press("enter")
+	if b.chosen != "migrator-mm44nn" || !strings.Contains(b.screen(), "R resume") || strings.Contains(b.screen(), "attach") {
+		t.Errorf("%s is selected:\n%s", b.chosen, b.screen())
+	}
+	if b.press("esc"); b.panes[0].list().filter != "" {
+		t.Error("esc does not show all")
+	}
+}
+
+func TestStates(t *testing.T) {
+	old, fresh := noon.Add(-time.Hour), noon.Add(-5*time.Second)
+	up := running("a-aaaaaa", "a")
+	cut := up
+	cut.Status = "running, cut off: its sidecar bundle does not run"
+	for name, c := range map[string]struct {
+		k    known
+		want State
+	}{
+		"ended":                       {known{Found: Found{}}, Exited},
+		"cut off":                     {known{Found: cut}, CutOff},
+		"asked":                       {known{Found: up, asked: []requests.Shown{{Request: requests.Request{State: requests.Pending}}}, screen: Screen{State: Working}}, WaitsForYou},
+		"its screen waits":            {known{Found: up, screen: Screen{State: WaitsForText, Since: old}}, WaitsForText},
+		"no screen, traffic now":      {known{Found: up, noScreen: ErrNoScreen, tally: tally{last: fresh}}, Working},
+		"no screen, traffic long ago": {known{Found: up, noScreen: ErrNoScreen, tally: tally{last: old}}, Idle},
+		"no screen, just started":     {known{Found: Found{Running: true, ActiveAgent: up.ActiveAgent}, noScreen: ErrNoScreen}, Idle},
+	} {
+		if got, _ := c.k.state(noon); got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// What cannot be reached any more stays on the screen, and is said to be old, until it is back.
+func TestStale(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.send(batch{desked{identity: "implementer-k7x2m4", err: errOf("the engine is gone")}, listed{err: errOf("the engine is gone")}})
+	b.shows("✗ stale", "implementer-k7x2m4", "stale since", "the engine is gone")
+	b.refresh()
+	if strings.Contains(b.screen(), "stale") {
+		t.Errorf("it is back:\n%s", b.screen())
+	}
+	b.send(batch{listed{found: b.fake.found[1:], err: errOf("one backend is gone")}})
+	b.shows("docs-writer-p3q7aa")
+	b.send(batch{listed{found: b.fake.found[1:]}})
+	if strings.Contains(b.screen(), "docs-writer") {
+		t.Error("what is gone is still shown")
+	}
+}
+
+// A log is told from its beginning again after its connection was lost: nothing counts twice.
+func TestALogAgainCountsOnce(t *testing.T) {
+	b := newBoard(t, office(t), 120, 24)
+	e := audit.Event{Seq: 1, Time: noon, Service: "egress", Kind: audit.Request, Decision: audit.Deny, Host: "x.example", Usage: audit.Usage{TokensIn: 1000}}
+	ahead := e
+	ahead.Phase = audit.Ahead
+	for range 3 {
+		b.send(batch{logged{identity: "tester-zz22yy"}, happened{"tester-zz22yy", ahead}, happened{"tester-zz22yy", e}, logged{"tester-zz22yy", errGone}})
+	}
+	if k := b.bottles["tester-zz22yy"]; k.tally.blocked != 1 || k.tally.in != 1000 || len(b.traffic.all) != 1 {
+		t.Errorf("got %+v, %d events", k.tally, len(b.traffic.all))
+	}
+}
+
+func TestTrafficIsBounded(t *testing.T) {
+	var tr traffic
+	for i := range 5 * maxTraffic {
+		tr.add("a-aaaaaa", audit.Event{Seq: int64(i), Time: noon.Add(time.Duration(i%7) * time.Second), Service: "egress", Kind: audit.Request})
+	}
+	inOrder := slices.IsSortedFunc(tr.all, func(a, b seen) int { return a.event.Time.Compare(b.event.Time) })
+	if len(tr.all) > 2*maxTraffic || !inOrder {
+		t.Errorf("%d events are kept, in order %t", len(tr.all), inOrder)
+	}
+}
+
+func TestAgentsKeys(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.press("s")
+	b.shows("━━ stop implementer-k7x2m4 ")
+	b.press("n")
+	if len(b.fake.did) > 0 {
+		t.Errorf("did %v", b.fake.did)
+	}
+	b.press("y")
+	_ = b.send(keyOf("enter"))
+	b.press("p")
+	b.press("esc", "n")
+	b.shows("1 implementer", "2 reviewer")
+	b.press("2", "c")
+	b.shows("▶ Start it?")
+	b.press("y")
+	b.press("t")
+	if b.at != 2 || b.panes[2].list().filter != "implementer-k7x2m4" {
+		t.Errorf("pane %d with filter %q", b.at, b.panes[2].list().filter)
+	}
+	want := []string{"stop implementer-k7x2m4", "attach implementer-k7x2m4", "pull implementer-k7x2m4", "start --dry-run --cwd reviewer", "start -y --detach --cwd reviewer"}
+	if diff := cmp.Diff(want, b.fake.did); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestMouse(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.send(tea.MouseClickMsg{X: b.tabs[1] + 2, Y: 0, Button: tea.MouseLeft})
+	if b.at != 1 {
+		t.Errorf("pane %d is in front", b.at)
+	}
+	b.send(tea.MouseClickMsg{X: 5, Y: 4, Button: tea.MouseLeft})
+	b.shows("a2b3c4-1  question of")
+	b.send(tea.MouseWheelMsg{Button: tea.MouseWheelUp})
+	b.shows("k7x2m4-1  egress of")
+	b.press("a")
+	for y := range 24 {
+		b.send(tea.MouseClickMsg{X: 3, Y: y, Button: tea.MouseLeft})
+	}
+	if len(b.fake.decided) > 0 || b.prompt == nil {
+		t.Error("a click answers a question")
+	}
+}
+
+// Search in a diff goes to what is sought, and on from there.
+func TestViewerSearch(t *testing.T) {
+	f := office(t)
+	f.diff = strings.Repeat("x\n", 50) + "needle one\n" + strings.Repeat("y\n", 50) + "needle two\n" + strings.Repeat("z\n", 50)
+	b := newBoard(t, f, 80, 24)
+	b.press("4", "d", "/")
+	b.typed("needle")
+	b.press("enter")
+	b.shows("needle one")
+	b.press("n")
+	b.shows("needle two")
+	b.press("N")
+	b.shows("needle one")
+	b.press("G")
+	b.shows("of 152")
+}
