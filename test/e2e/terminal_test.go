@@ -86,6 +86,20 @@ func (s *screen) wait(word string) {
 	s.t.Fatalf("the screen does not show %q:\n%s", word, s.plain())
 }
 
+// waitRaw waits until the program has printed a sequence.
+func (s *screen) waitRaw(sequence string) {
+	s.t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		s.mu.Lock()
+		printed := strings.Contains(string(s.text), sequence)
+		s.mu.Unlock()
+		if printed {
+			return
+		}
+	}
+	s.t.Fatalf("%q was not printed:\n%s", sequence, s.plain())
+}
+
 func (s *screen) send(keys string) {
 	s.t.Helper()
 	if _, err := io.WriteString(s.tty, keys); err != nil {

@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// talker is an agent that answers what is typed, in a bottle that extends another.
+func (h house) talker(bottle string) {
+	h.t.Helper()
+	dockerfile := "USER root\nRUN printf '#!/bin/sh\\necho what now\\nwhile read -r line; do echo \"you said $line\"; done\\nexec sleep infinity\\n' > /usr/local/bin/claude && chmod 755 /usr/local/bin/claude\n"
+	for name, content := range map[string]string{
+		"talker/Dockerfile": dockerfile,
+		"bottles/talker.md": "---\nextends: " + bottle + "\nagent_provider: {dockerfile: " + filepath.Join(h.Home, "talker", "Dockerfile") + "}\n---\n",
+		"agents/talker.md":  "---\nbottle: talker\ngit_identity: {name: Committer, email: committer@acme.example}\n---\n",
+	} {
+		if err := h.Write(name, content); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// begin starts an agent from the dashboard, and returns its identity.
+func (h gitHouse) begin(x *mux, agent string, known ...string) string {
+	h.t.Helper()
+	x.keys("%0", "1", "n")
+	choice := regexp.MustCompile(`(\w) ` + agent + ` `).FindStringSubmatch(x.wait("%0", "Which?", agent))
+	x.keys("%0", choice[1])
+	x.wait("%0", "With what in its workspace?")
+	x.keys("%0", "Enter")
+	x.wait("%0", "Start it?", agent)
+	x.keys("%0", "y")
+	for {
+		for _, identity := range regexp.MustCompile(agent+`-[a-z2-7]{6}`).FindAllString(x.wait("%0", "services ", agent+"-"), -1) {
+			if !strings.Contains(strings.Join(known, " "), identity) {
+				h.removeAtEnd(identity)
+				return identity
+			}
+		}
+	}
+}
+
+// The dashboard in a real tmux, on real bottles: two agents are started, one asks, what it asks
+// for is edited, granted for ten minutes and seen to pass; the other's push is held, read and
+// approved; one is attached to, left, and both are stopped.
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"], mode: hold`)
+	h.talker("git")
+	_, port, _ := net.SplitHostPort(h.Standin.Address)
+	edited, err := json.Marshal([]policy.Route{{Host: "docs.example", Methods: []string{"POST"}, Paths: []string{"/echo"}, Address: "host.docker.internal:" + port, Private: true, CA: h.Standin.CA}})
+	if err == nil {
+		err = h.Write("edited.json", string(edited))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := h.mux([]string{fmt.Sprintf("EDITOR=cp '%s/edited.json'", h.Home)}, "dashboard")
+	x.wait("%0", "no bottle runs", "n new")
+	asker := h.begin(x, "talker")
+	pusher := h.begin(x, "talker", asker)
+
+	// One asks. It is shown first, edited, shown again, and granted for ten minutes.
+	id := h.asked(h.tool(asker, "request_egress", `{"host":"docs.example","methods":["POST"],"paths":["/echo"],"why":"The manual \u001b[2Jis there."}`))
+	x.wait("%0", "▲ 1 waits for you", "waits for you")
+	x.keys("%0", "2")
+	x.wait("%0", id, "wants      + https://docs.example:443 POST /echo", "agent    ┃ “The manual", "risk")
+	x.keys("%0", "e")
+	x.wait("%0", "edited     by the operator", "may be at a private address")
+	x.keys("%0", "a")
+	x.wait("%0", "━━ approve "+id, "▶ Grant it to "+asker, "t for 10 minutes")
+	x.keys("%0", "t")
+	x.wait("%0", "granted    10m; used 0 times", "nothing waits")
+	h.inside(asker, "curl -sS -m 60 -d passes=yes https://docs.example/echo")
+	x.wait("%0", "granted    10m; used 1 times")
+	x.keys("%0", "3")
+	x.wait("%0", "docs.example/echo", "by grant "+id)
+
+	// The other pushes. The push is held, its diff is read, it is approved and goes.
+	out := h.run(1, "", "exec", pusher, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
+	if !strings.Contains(out, "NOT PUSHED YET") {
+		t.Fatalf("it is not held: %s", out)
+	}
+	x.wait("%0", "4 Git 1", "▲ 1 waits for you")
+	x.keys("%0", "4")
+	x.wait("%0", "held", "agent/fix", "┃", "“say hi” by “Committer <committer@acme.example>”")
+	x.keys("%0", "d")
+	x.wait("%0", "┃ +held-content")
+	x.keys("%0", "a")
+	x.wait("%0", "▶ Push exactly this")
+	if h.theirs("refs/heads/agent/fix") != "" {
+		t.Error("it was pushed before the answer")
+	}
+	x.keys("%0", "y")
+	x.keys("%0", "Escape")
+	x.wait("%0", "result     forwarded")
+	if h.theirs("refs/heads/agent/fix") == "" {
+		t.Error("what was approved is not upstream")
+	}
+
+	// Its terminal is opened beside the dashboard, answers, and is left. The next one takes the
+	// same pane.
+	x.keys("%0", "1")
+	x.wait("%0", asker, pusher, "enter attach")
+	x.keys("%0", "g", "Enter")
+	side := x.awaitPanes(2)[1]
+	x.typed(side, "hello")
+	x.keys(side, "Enter")
+	x.wait(side, "you said hello")
+	x.keys("%0", "G", "Enter")
+	x.gone(side, "you said hello")
+	x.typed(side, "again")
+	x.keys(side, "Enter")
+	x.wait(side, "you said again")
+	x.keys(side, "C-p", "C-q")
+	x.awaitPanes(1)
+	h.run(0, "", "exec", asker, "--", "true")
+	h.run(0, "", "exec", pusher, "--", "true")
+
+	// A second dashboard shows the same, and both are closed without harm.
+	x.call("split-window", "-t", "%0", "-l", "16", h.Binary, "dashboard")
+	second := x.awaitPanes(2)[1]
+	x.wait(second, asker, pusher)
+	x.keys(second, "q")
+	x.awaitPanes(1)
+
+	for range 2 {
+		x.keys("%0", "g", "s")
+		x.wait("%0", "▶ Stop it?")
+		x.keys("%0", "y")
+		x.gone("%0", "▶ Stop it?")
+		x.wait("%0", "exited")
+	}
+	x.gone("%0", "Agents 1")
+	x.keys("%0", "q")
+	h.run(0, "", "list")
+	if r := h.run(0, "", "logs", asker, "--verify"); !strings.Contains(r.Stdout, "whole") {
+		t.Errorf("the log: %s", r.Stdout)
+	}
+}
+
+// Outside tmux a terminal takes the dashboard's place until it is left, and ctrl-c in it is
+// the agent's. However the dashboard ends, the terminal is as it was.
+func TestDashboardGivesTheTerminalAway(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.talker("dev")
+	if r := h.run(2, "", "dashboard"); !strings.Contains(r.Stderr, "needs a terminal") {
+		t.Errorf("got %s", r.Stderr)
+	}
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "--rm", "talker").Stdout)
+	h.removeAtEnd(identity)
+	s := h.terminal("dashboard")
+	s.wait(identity)
+	s.send("\r")
+	s.waitRaw("\x1b[?1049l") // the terminal is the agent's now
+	s.send("zwz\n")
+	s.wait("you said zwz")
+	s.send("\x10\x11")
+	s.wait("attach " + identity + ": done")
+	s.send("q")
+	if code := s.end(); code != 0 {
+		t.Errorf("got status %d", code)
+	}
+	s.cooked()
+	s = h.terminal("dashboard")
+	s.wait(identity)
+	if err := s.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := s.end(); code != 0 {
+		t.Errorf("asked to end: got status %d", code)
+	}
+	s.cooked()
+	h.run(0, "", "exec", identity, "--", "true")
+}
