@@ -13,6 +13,7 @@ import (
 	"golang.org/x/text/width"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -169,26 +170,7 @@ func traffic(e audit.Event) string {
 	if e.BytesOut == 0 && e.BytesIn == 0 {
 		return ""
 	}
-	return short(e.BytesOut) + "/" + short(e.BytesIn)
-}
-
-// short is a number of at most five characters: 999, 12.3k, 1023k, 4.0M.
-func short(n int64) string {
-	n = max(0, n)
-	if n < 1000 {
-		return strconv.FormatInt(n, 10)
-	}
-	value := float64(n)
-	for _, unit := range "kMGTPE" {
-		value /= 1000
-		if value < 99.95 {
-			return fmt.Sprintf("%.1f%c", value, unit)
-		}
-		if value < 999.5 {
-			return fmt.Sprintf("%.0f%c", value, unit)
-		}
-	}
-	return "much"
+	return plain.Amount(e.BytesOut) + "/" + plain.Amount(e.BytesIn)
 }
 
 // took is a duration of at most six characters.
@@ -220,9 +202,9 @@ func reason(e audit.Event) string {
 	if e.Model == "" && e.TokensIn == 0 && e.TokensOut == 0 {
 		return why
 	}
-	cost := fmt.Sprintf("%s %s→%s tokens", cell(e.Model), short(e.TokensIn), short(e.TokensOut))
+	cost := fmt.Sprintf("%s %s→%s tokens", cell(e.Model), plain.Amount(e.TokensIn), plain.Amount(e.TokensOut))
 	if e.TokensCached > 0 {
-		cost += fmt.Sprintf(" (%s cached)", short(e.TokensCached))
+		cost += fmt.Sprintf(" (%s cached)", plain.Amount(e.TokensCached))
 	}
 	return strings.TrimSpace(strings.Join([]string{why, strings.TrimSpace(cost)}, " "))
 }

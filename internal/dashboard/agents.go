@@ -71,7 +71,7 @@ func (p *agentsPane) row(m *model, k *known, width int) row {
 	count := func(n int, mark string, style styled) {
 		text := ""
 		if n > 0 {
-			text = fmt.Sprintf("%s%s", mark, amount(int64(n)))
+			text = fmt.Sprintf("%s%s", mark, plain.Amount(int64(n)))
 		}
 		r = append(r, right(style, text, countWidth))
 	}
@@ -90,7 +90,7 @@ func tokens(t tally) string {
 	if t.in == 0 && t.out == 0 {
 		return ""
 	}
-	return amount(t.in) + "→" + amount(t.out)
+	return plain.Amount(t.in) + "→" + plain.Amount(t.out)
 }
 
 // last is what there is to say about an agent beside its numbers. It is the last column: what
@@ -151,7 +151,7 @@ func (m *model) about(k *known, width, height int) []string {
 		{col(t.dim, " services", keyWidth), {t.text, strings.Join(services, ", ")}},
 	}
 	if k.tally.in+k.tally.out > 0 {
-		rows = append(rows, row{col(t.dim, " tokens", keyWidth), {t.text, fmt.Sprintf("%s in (%s cached), %s out, %s", amount(k.tally.in), amount(k.tally.cached), amount(k.tally.out), said(k.tally.model))}})
+		rows = append(rows, row{col(t.dim, " tokens", keyWidth), {t.text, fmt.Sprintf("%s in (%s cached), %s out, %s", plain.Amount(k.tally.in), plain.Amount(k.tally.cached), plain.Amount(k.tally.out), said(k.tally.model))}})
 	}
 	if k.tally.blocked > 0 {
 		e := k.tally.lastBlocked

@@ -126,8 +126,8 @@ func TestGoldenColours(t *testing.T) {
 func TestEverySize(t *testing.T) {
 	b := newBoard(t, office(t), 80, 24)
 	b.busy()
-	for _, width := range []int{1, 20, 59, 60, 61, 79, 80, 97, 120, 200, 400} {
-		for _, height := range []int{1, 5, 15, 16, 17, 24, 40, 100} {
+	for _, width := range []int{1, 59, 60, 61, 80, 120, 300} {
+		for _, height := range []int{1, 15, 16, 17, 24, 60} {
 			b.send(tea.WindowSizeMsg{Width: width, Height: height})
 			for _, keys := range [][]string{{"1"}, {"s"}, {"esc", "2"}, {"a"}, {"esc", "v"}, {"esc", "3"}, {"a"}, {"esc", "/"}, {"x"}, {"esc", "4"}, {"d"}, {"esc", "5"}, {"?"}, {"esc"}} {
 				b.press(keys...)

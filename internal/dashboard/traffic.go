@@ -160,13 +160,13 @@ func (p *trafficPane) draw(m *model, y, width, height int) []string {
 func cost(e audit.Event) string {
 	var parts []string
 	if e.BytesOut+e.BytesIn > 0 {
-		parts = append(parts, fmt.Sprintf("%s out, %s in", amount(e.BytesOut), amount(e.BytesIn)))
+		parts = append(parts, fmt.Sprintf("%s out, %s in", plain.Amount(e.BytesOut), plain.Amount(e.BytesIn)))
 	}
 	if e.Millis > 0 {
 		parts = append(parts, fmt.Sprintf("%.0f ms", e.Millis))
 	}
 	if e.TokensIn+e.TokensOut > 0 {
-		parts = append(parts, fmt.Sprintf("%s %s→%s tokens", said(e.Model), amount(e.TokensIn), amount(e.TokensOut)))
+		parts = append(parts, fmt.Sprintf("%s %s→%s tokens", said(e.Model), plain.Amount(e.TokensIn), plain.Amount(e.TokensOut)))
 	}
 	if e.Grant != "" {
 		parts = append(parts, "by grant "+said(e.Grant))

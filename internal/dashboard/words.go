@@ -35,24 +35,6 @@ func ago(since, now time.Time) string {
 	}
 }
 
-// amount is a number in at most five characters.
-func amount(n int64) string {
-	value := float64(max(0, n))
-	if value < 1000 {
-		return fmt.Sprintf("%d", int64(value))
-	}
-	for _, unit := range "kMGTPE" {
-		value /= 1000
-		if value < 99.95 {
-			return fmt.Sprintf("%.1f%c", value, unit)
-		}
-		if value < 999.5 {
-			return fmt.Sprintf("%.0f%c", value, unit)
-		}
-	}
-	return "much"
-}
-
 // counted is a number of things.
 func counted(n int, what string) string {
 	if n == 1 {

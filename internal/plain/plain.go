@@ -5,6 +5,8 @@
 package plain
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -87,4 +89,23 @@ func Wrap(s string, width int) []string {
 		return nil
 	}
 	return strings.Split(ansi.Wrap(s, width, ""), "\n")
+}
+
+// Amount is a number of at most five characters: 999, 12.3k, 1023k, 4.0M.
+func Amount(n int64) string {
+	n = max(0, n)
+	if n < 1000 {
+		return strconv.FormatInt(n, 10)
+	}
+	value := float64(n)
+	for _, unit := range "kMGTPE" {
+		value /= 1000
+		if value < 99.95 {
+			return fmt.Sprintf("%.1f%c", value, unit)
+		}
+		if value < 999.5 {
+			return fmt.Sprintf("%.0f%c", value, unit)
+		}
+	}
+	return "much"
 }
