@@ -290,9 +290,9 @@ func (s *sight) Follow(ctx context.Context, identity string, tell func(audit.Eve
 	}
 }
 
-// Screen implements dashboard.Screens.
-func (s *sight) Screen(context.Context, string) (dashboard.Screen, error) {
-	return dashboard.Screen{}, dashboard.ErrNoScreen
+// Look implements dashboard.Screens: terminals cannot be looked at yet.
+func (s *sight) Look(context.Context, string) (dashboard.Look, error) {
+	return nil, dashboard.ErrNoScreen
 }
 
 // Self implements dashboard.Terminal.

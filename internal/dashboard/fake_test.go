@@ -95,7 +95,7 @@ func (f *fake) Follow(ctx context.Context, _ string, _ func(audit.Event)) error 
 	return nil
 }
 
-func (f *fake) Screen(context.Context, string) (Screen, error) { return Screen{}, ErrNoScreen }
+func (f *fake) Look(context.Context, string) (Look, error) { return nil, ErrNoScreen }
 func (f *fake) Self(args ...string) *exec.Cmd {
 	f.did = append(f.did, strings.Join(args, " "))
 	return exec.Command("true")

@@ -48,8 +48,9 @@ const (
 	gatherMost  = 2000
 	firstRetry  = time.Second
 	longRetry   = 15 * time.Second
-	screenEvery = 5 * time.Second // of those that nobody looks at
-	noScreenFor = time.Minute     // until one without a screen is asked again
+	screenOften = 500 * time.Millisecond // of the one that is looked at
+	screenEvery = 5 * time.Second        // of the others
+	noScreenFor = time.Minute            // until one without a screen is asked again
 )
 
 // feed watches every bottle that runs. It ends when its context does.
@@ -62,14 +63,18 @@ type feed struct {
 	again   chan struct{} // look for bottles now
 	shown   chan struct{} // closed once the first bottles are on the screen: what they did comes after
 	listed  bool          // they were told
+
+	mu     sync.Mutex
+	front  string        // the bottle that is looked at
+	turned chan struct{} // closed when it becomes another
 }
 
 func newFeed(o Options) *feed {
-	return &feed{bottles: o.Bottles, desks: o.Desks, logs: o.Logs, screens: o.Screens, out: make(chan any, 256), again: make(chan struct{}, 1), shown: make(chan struct{})}
+	return &feed{bottles: o.Bottles, desks: o.Desks, logs: o.Logs, screens: o.Screens, out: make(chan any, 256), again: make(chan struct{}, 1), shown: make(chan struct{}), turned: make(chan struct{})}
 }
 
-// look has the feed look for bottles at once.
-func (f *feed) look() {
+// seek has the feed look for bottles at once.
+func (f *feed) seek() {
 	select {
 	case f.again <- struct{}{}:
 	default:
@@ -136,7 +141,7 @@ func (f *feed) run(ctx context.Context) {
 			stop()
 		}
 	}()
-	for {
+	for ctx.Err() == nil {
 		found, err := f.bottles.Bottles(ctx)
 		if ctx.Err() != nil {
 			return
@@ -162,23 +167,8 @@ func (f *feed) run(ctx context.Context) {
 				delete(watched, identity)
 			}
 		}
-		if !f.pause(ctx, lookEvery) {
-			return
-		}
+		rest(ctx, lookEvery, f.again)
 	}
-}
-
-// pause waits until it is time to look again.
-func (f *feed) pause(ctx context.Context, d time.Duration) bool {
-	wait := time.NewTimer(d)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-f.again:
-	case <-ctx.Done():
-		return false
-	}
-	return true
 }
 
 // watch follows one bottle, in goroutines of its own.
@@ -201,28 +191,61 @@ func (f *feed) watch(ctx context.Context, each *sync.WaitGroup, b Found) {
 			return err
 		})
 	})
-	each.Go(func() { f.lookAt(ctx, identity, screenEvery) })
+	each.Go(func() {
+		retry(ctx, func() error { return f.look(ctx, identity) })
+	})
 }
 
-// lookAt tells a bottle's screen now and then, as long as there is one.
-func (f *feed) lookAt(ctx context.Context, identity string, every time.Duration) {
+// look tells a bottle's screen again and again, until there is none any more.
+func (f *feed) look(ctx context.Context, identity string) error {
+	look, err := f.screens.Look(ctx, identity)
+	if err != nil {
+		f.tell(ctx, screened{identity: identity, err: err})
+		if errors.Is(err, ErrNoScreen) {
+			rest(ctx, noScreenFor, nil)
+		}
+		return err
+	}
+	defer func() { _ = look.Close() }()
 	for {
-		screen, err := f.screens.Screen(ctx, identity)
+		screen, err := look.Screen(ctx)
 		if ctx.Err() != nil {
-			return
+			return ctx.Err()
 		}
 		f.tell(ctx, screened{identity, screen, err})
-		pause := every
-		if errors.Is(err, ErrNoScreen) {
-			pause = noScreenFor
+		if err != nil {
+			return err
 		}
-		wait := time.NewTimer(pause)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return
+		f.mu.Lock()
+		front, turned := f.front, f.turned
+		f.mu.Unlock()
+		if front == identity {
+			rest(ctx, screenOften, nil)
+		} else {
+			rest(ctx, screenEvery, turned)
 		}
+	}
+}
+
+// turn says which bottle is looked at, "" for none.
+func (f *feed) turn(identity string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if identity != f.front {
+		f.front = identity
+		close(f.turned)
+		f.turned = make(chan struct{})
+	}
+}
+
+// rest waits so long, or until it is woken or ctx ends.
+func rest(ctx context.Context, d time.Duration, woken <-chan struct{}) {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-woken:
+	case <-ctx.Done():
 	}
 }
 
@@ -235,12 +258,7 @@ func retry(ctx context.Context, do func() error) {
 		if time.Since(begun) > longRetry {
 			wait = firstRetry
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-		}
+		rest(ctx, wait, nil)
 		wait = min(2*wait, longRetry)
 	}
 }

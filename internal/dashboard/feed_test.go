@@ -94,3 +94,73 @@ func TestFeedReconnects(t *testing.T) {
 		<-ended
 	})
 }
+
+// eye is a look at a screen that counts how often it is taken, and is lost once.
+type eye struct {
+	flaky
+	looked, opened, closed int
+}
+
+func (e *eye) Look(context.Context, string) (Look, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.opened++
+	return e, nil
+}
+
+func (e *eye) Screen(context.Context) (Screen, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.looked++; e.looked == 2 {
+		return Screen{}, errors.New("the stream broke")
+	}
+	return Screen{State: Idle}, nil
+}
+
+func (e *eye) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed++
+	return nil
+}
+
+// A screen is looked at often while it is in front and seldom otherwise, at once when it comes
+// to the front, and again when the look was lost. None stays open.
+func TestFeedLooksAtScreens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		e := &eye{}
+		feed := newFeed(Options{Bottles: e, Desks: e, Logs: e, Screens: e})
+		close(feed.shown)
+		ended := make(chan struct{})
+		go func() { defer close(ended); feed.run(ctx) }()
+		go func() {
+			for ctx.Err() == nil {
+				feed.next(ctx)()
+			}
+		}()
+		count := func(d time.Duration) int {
+			e.mu.Lock()
+			before := e.looked
+			e.mu.Unlock()
+			time.Sleep(d)
+			synctest.Wait()
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.looked - before
+		}
+		time.Sleep(time.Minute) // it was lost and is back
+		if n := count(50 * time.Second); n < 9 || n > 11 {
+			t.Errorf("out of sight it is looked at %d times", n)
+		}
+		feed.turn("a-aaaaaa")
+		if n := count(10 * time.Second); n < 19 || n > 21 {
+			t.Errorf("in front it is looked at %d times", n)
+		}
+		cancel()
+		<-ended
+		if e.opened != 2 || e.closed != 2 {
+			t.Errorf("%d looks were opened, %d closed", e.opened, e.closed)
+		}
+	})
+}

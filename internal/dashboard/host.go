@@ -85,7 +85,14 @@ var ErrNoScreen = errors.New("there is no preview yet")
 
 // Screens look at agents' terminals.
 type Screens interface {
-	Screen(ctx context.Context, identity string) (Screen, error)
+	// Look opens one; the error is ErrNoScreen for a bottle that has none.
+	Look(ctx context.Context, identity string) (Look, error)
+}
+
+// Look is an open look at a terminal, for one goroutine. After an error it is of no more use.
+type Look interface {
+	Screen(context.Context) (Screen, error)
+	Close() error
 }
 
 // Terminal runs other programs in the operator's terminal.

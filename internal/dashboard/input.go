@@ -63,9 +63,6 @@ func (m *model) moved() tea.Cmd {
 // show brings a pane to the front.
 func (m *model) show(at int) tea.Cmd {
 	m.at, m.viewer = at, nil
-	if _, ok := m.panes[at].(*previewPane); ok {
-		return m.watchScreen("")
-	}
 	return nil
 }
 

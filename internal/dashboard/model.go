@@ -79,6 +79,7 @@ func tick() tea.Cmd { return tea.Tick(time.Second, func(t time.Time) tea.Msg { r
 
 // Update implements tea.Model.
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	defer func() { m.feed.turn(m.front()) }()
 	m.now = m.o.Now()
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
@@ -93,9 +94,6 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		}
 		m.reconsider()
 		return m, m.feed.next(m.ctx)
-	case screened: // the one that is looked at
-		m.take(msg)
-		return m, m.watchScreen(msg.identity)
 	case did:
 		m.finish(msg)
 		if msg.then != nil && msg.err == nil {
@@ -111,6 +109,15 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		m.wheel(msg.Mouse())
 	}
 	return m, nil
+}
+
+// front is the bottle whose screen is looked at.
+func (m *model) front() string {
+	switch m.panes[m.at].(type) {
+	case *agentsPane, *previewPane:
+		return m.chosen
+	}
+	return ""
 }
 
 // take notes what the feed tells.
@@ -256,7 +263,7 @@ func (m *model) act(what string, do func(context.Context) error) tea.Cmd {
 }
 
 func (m *model) finish(d did) {
-	m.feed.look()
+	m.feed.seek()
 	if d.err != nil {
 		m.say(true, d.what+": "+d.err.Error())
 		return

@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"errors"
-	"time"
 
 	tea "charm.land/bubbletea/v2"
 )
@@ -50,33 +49,6 @@ func (m *model) screenRows(k *known, width, most int) []row {
 	return rows
 }
 
-// screenLooked is how often the screen that is looked at is asked for.
-const screenLooked = 500 * time.Millisecond
-
-// watchScreen looks at the selected bottle's screen again and again while it is in front.
-// After is the one that was looked at, "" to begin.
-func (m *model) watchScreen(after string) tea.Cmd {
-	_, front := m.panes[m.at].(*previewPane)
-	k := m.bottles[m.chosen]
-	if !front || k == nil || !k.Running || errors.Is(k.noScreen, ErrNoScreen) && after != "" {
-		return nil
-	}
-	identity := m.chosen
-	return func() tea.Msg {
-		if after != "" {
-			wait := time.NewTimer(screenLooked)
-			defer wait.Stop()
-			select {
-			case <-wait.C:
-			case <-m.ctx.Done():
-				return nil
-			}
-		}
-		screen, err := m.o.Screens.Screen(m.ctx, identity)
-		return screened{identity, screen, err}
-	}
-}
-
 func (p *previewPane) keys(m *model) []binding {
 	if k := m.bottles[m.chosen]; k != nil && k.Running {
 		return []binding{{"enter", "attach"}, {"↑↓", "another agent"}}
@@ -88,7 +60,7 @@ func (p *previewPane) press(m *model, key string) tea.Cmd {
 	agents := m.panes[0].(*agentsPane)
 	if agents.rows.key(key) {
 		m.chosen = agents.rows.selected
-		return m.watchScreen("")
+		return nil
 	}
 	return agents.press(m, key)
 }

@@ -94,7 +94,13 @@ func (p played) Follow(ctx context.Context, identity string, tell func(audit.Eve
 	}
 }
 
-func (p played) Screen(context.Context, string) (dashboard.Screen, error) {
+func (p played) Look(context.Context, string) (dashboard.Look, error) { return look{}, nil }
+
+type look struct{}
+
+func (look) Close() error { return nil }
+
+func (look) Screen(context.Context) (dashboard.Screen, error) {
 	lines := make([]string, 40)
 	for i := range lines {
 		lines[i] = fmt.Sprintf("line %d of what an agent's terminal shows at %s", i, time.Now().Format(time.TimeOnly))
