@@ -69,62 +69,9 @@ func TestDashboard(t *testing.T) {
 	asker := h.begin(x, "talker")
 	pusher := h.begin(x, "talker", asker)
 
-	// One asks. It is shown first, edited, shown again, and granted for ten minutes.
-	id := h.asked(h.tool(asker, "request_egress", `{"host":"docs.example","methods":["POST"],"paths":["/echo"],"why":"The manual \u001b[2Jis there."}`))
-	x.wait("%0", "▲ 1 waits for you", "waits for you")
-	x.keys("%0", "2")
-	x.wait("%0", id, "wants      + https://docs.example:443 POST /echo", "agent    ┃ “The manual", "risk")
-	x.keys("%0", "e")
-	x.wait("%0", "edited     by the operator", "may be at a private address")
-	x.keys("%0", "a")
-	x.wait("%0", "━━ approve "+id, "▶ Grant it to "+asker, "t for 10 minutes")
-	x.keys("%0", "t")
-	x.wait("%0", "granted    10m; used 0 times", "nothing waits")
-	h.inside(asker, "curl -sS -m 60 -d passes=yes https://docs.example/echo")
-	x.wait("%0", "granted    10m; used 1 times")
-	x.keys("%0", "3")
-	x.wait("%0", "docs.example/echo", "by grant "+id)
-
-	// The other pushes. The push is held, its diff is read, it is approved and goes.
-	out := h.run(1, "", "exec", pusher, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
-	if !strings.Contains(out, "NOT PUSHED YET") {
-		t.Fatalf("it is not held: %s", out)
-	}
-	x.wait("%0", "4 Git 1", "▲ 1 waits for you")
-	x.keys("%0", "4")
-	x.wait("%0", "held", "agent/fix", "┃", "“say hi” by “Committer <committer@acme.example>”")
-	x.keys("%0", "d")
-	x.wait("%0", "┃ +held-content")
-	x.keys("%0", "a")
-	x.wait("%0", "▶ Push exactly this")
-	if h.theirs("refs/heads/agent/fix") != "" {
-		t.Error("it was pushed before the answer")
-	}
-	x.keys("%0", "y")
-	x.keys("%0", "Escape")
-	x.wait("%0", "result     forwarded")
-	if h.theirs("refs/heads/agent/fix") == "" {
-		t.Error("what was approved is not upstream")
-	}
-
-	// Its terminal is opened beside the dashboard, answers, and is left. The next one takes the
-	// same pane.
-	x.keys("%0", "1")
-	x.wait("%0", asker, pusher, "enter attach")
-	x.keys("%0", "g", "Enter")
-	side := x.awaitPanes(2)[1]
-	x.typed(side, "hello")
-	x.keys(side, "Enter")
-	x.wait(side, "you said hello")
-	x.keys("%0", "G", "Enter")
-	x.gone(side, "you said hello")
-	x.typed(side, "again")
-	x.keys(side, "Enter")
-	x.wait(side, "you said again")
-	x.keys(side, "C-p", "C-q")
-	x.awaitPanes(1)
-	h.run(0, "", "exec", asker, "--", "true")
-	h.run(0, "", "exec", pusher, "--", "true")
+	h.grantOnBoard(x, asker)
+	h.pushOnBoard(x, pusher)
+	h.attachFromBoard(x, asker, pusher)
 
 	// A second dashboard shows the same, and both are closed without harm.
 	x.call("split-window", "-t", "%0", "-l", "16", h.Binary, "dashboard")
@@ -146,6 +93,73 @@ func TestDashboard(t *testing.T) {
 	if r := h.run(0, "", "logs", asker, "--verify"); !strings.Contains(r.Stdout, "whole") {
 		t.Errorf("the log: %s", r.Stdout)
 	}
+}
+
+// grantOnBoard has an agent ask. It is shown first, edited, shown again, granted for ten minutes,
+// and seen to pass.
+func (h gitHouse) grantOnBoard(x *mux, asker string) {
+	h.t.Helper()
+	id := h.asked(h.tool(asker, "request_egress", `{"host":"docs.example","methods":["POST"],"paths":["/echo"],"why":"The manual \u001b[2Jis there."}`))
+	x.wait("%0", "▲ 1 waits for you", "waits for you")
+	x.keys("%0", "2")
+	x.wait("%0", id, "wants      + https://docs.example:443 POST /echo", "agent    ┃ “The manual", "risk")
+	x.keys("%0", "e")
+	x.wait("%0", "edited     by the operator", "may be at a private address")
+	x.keys("%0", "a")
+	x.wait("%0", "━━ approve "+id, "▶ Grant it to "+asker, "t for 10 minutes")
+	x.keys("%0", "t")
+	x.wait("%0", "granted    10m; used 0 times", "nothing waits")
+	h.inside(asker, "curl -sS -m 60 -d passes=yes https://docs.example/echo")
+	x.wait("%0", "granted    10m; used 1 times")
+	x.keys("%0", "3")
+	x.wait("%0", "docs.example/echo", "by grant "+id)
+}
+
+// pushOnBoard has an agent push. The push is held, its diff is read, it is approved and goes.
+func (h gitHouse) pushOnBoard(x *mux, pusher string) {
+	h.t.Helper()
+	out := h.run(1, "", "exec", pusher, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
+	if !strings.Contains(out, "NOT PUSHED YET") {
+		h.t.Fatalf("it is not held: %s", out)
+	}
+	x.wait("%0", "4 Git 1", "▲ 1 waits for you")
+	x.keys("%0", "4")
+	x.wait("%0", "held", "agent/fix", "┃", "“say hi” by “Committer <committer@acme.example>”")
+	x.keys("%0", "d")
+	x.wait("%0", "┃ +held-content")
+	x.keys("%0", "a")
+	x.wait("%0", "▶ Push exactly this")
+	if h.theirs("refs/heads/agent/fix") != "" {
+		h.t.Error("it was pushed before the answer")
+	}
+	x.keys("%0", "y")
+	x.keys("%0", "Escape")
+	x.wait("%0", "result     forwarded")
+	if h.theirs("refs/heads/agent/fix") == "" {
+		h.t.Error("what was approved is not upstream")
+	}
+}
+
+// attachFromBoard opens terminals beside the dashboard: they answer, and are left. The second takes
+// the pane of the first.
+func (h gitHouse) attachFromBoard(x *mux, asker, pusher string) {
+	h.t.Helper()
+	x.keys("%0", "1")
+	x.wait("%0", asker, pusher, "enter attach")
+	x.keys("%0", "g", "Enter")
+	side := x.awaitPanes(2)[1]
+	x.typed(side, "hello")
+	x.keys(side, "Enter")
+	x.wait(side, "you said hello")
+	x.keys("%0", "G", "Enter")
+	x.gone(side, "you said hello")
+	x.typed(side, "again")
+	x.keys(side, "Enter")
+	x.wait(side, "you said again")
+	x.keys(side, "C-p", "C-q")
+	x.awaitPanes(1)
+	h.run(0, "", "exec", asker, "--", "true")
+	h.run(0, "", "exec", pusher, "--", "true")
 }
 
 // Outside tmux a terminal takes the dashboard's place until it is left, and ctrl-c in it is
