@@ -302,5 +302,16 @@ func (s *sight) Self(args ...string) *exec.Cmd {
 	return c
 }
 
+// Foreground implements dashboard.Terminal.
+func (s *sight) Foreground(c *exec.Cmd) error {
+	c.Stdin, c.Stdout, c.Stderr = s.loud.Stdin, s.loud.Stdout, s.loud.Stderr
+	err := c.Run()
+	if err != nil {
+		_, _ = fmt.Fprint(s.loud.Stderr, "\nbot-bottle: back to the dashboard with enter ")
+		_, _ = readBytes(s.loud.Stdin)
+	}
+	return err
+}
+
 // Passed implements dashboard.Terminal.
 func (s *sight) Passed() []string { return s.transportEnv() }

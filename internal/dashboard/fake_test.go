@@ -100,7 +100,8 @@ func (f *fake) Self(args ...string) *exec.Cmd {
 	f.did = append(f.did, strings.Join(args, " "))
 	return exec.Command("true")
 }
-func (f *fake) Passed() []string { return nil }
+func (f *fake) Foreground(*exec.Cmd) error { return nil }
+func (f *fake) Passed() []string           { return nil }
 
 // board is a dashboard that is driven by hand.
 type board struct {

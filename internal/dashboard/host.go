@@ -99,6 +99,9 @@ type Look interface {
 type Terminal interface {
 	// Self is a run of this program with other arguments.
 	Self(args ...string) *exec.Cmd
+	// Foreground runs a program on the operator's terminal, which the dashboard has left. What it
+	// said when it failed stays until the operator has seen it.
+	Foreground(*exec.Cmd) error
 	// Passed is what such a run needs of the environment, NAME=value: nothing secret.
 	Passed() []string
 }

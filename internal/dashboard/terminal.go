@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -38,7 +37,7 @@ const owned = "@bot-bottle-pane"
 func (m *model) open(what string, args ...string) tea.Cmd {
 	self := m.o.Terminal.Self(args...)
 	if !m.tmux.inside {
-		return m.suspend(what, func() error { return run(self) })
+		return m.suspend(what, func() error { return m.o.Terminal.Foreground(self) })
 	}
 	return func() tea.Msg {
 		err := m.tmux.run(m.ctx, m.o, self)
@@ -124,22 +123,6 @@ func (s suspended) Run() error { return s.do() }
 // suspend gives the terminal away until do returns.
 func (m *model) suspend(what string, do func() error) tea.Cmd {
 	return tea.Exec(suspended{do}, func(err error) tea.Msg { return did{what: what, err: err} })
-}
-
-// run runs a program in the foreground. What it said when it failed stays until the operator
-// has seen it.
-func run(c *exec.Cmd) error {
-	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
-	err := c.Run()
-	if err != nil {
-		fmt.Fprint(os.Stderr, "\nbot-bottle: back to the dashboard with enter ")
-		for b := []byte{0}; b[0] != '\n' && b[0] != '\r'; {
-			if n, readErr := os.Stdin.Read(b); n == 0 || readErr != nil {
-				break
-			}
-		}
-	}
-	return err
 }
 
 // read runs this program with other arguments, and shows what it says. On success then may

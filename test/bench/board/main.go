@@ -109,4 +109,5 @@ func (look) Screen(context.Context) (dashboard.Screen, error) {
 }
 
 func (p played) Self(args ...string) *exec.Cmd { return exec.Command("true", args...) }
+func (p played) Foreground(*exec.Cmd) error    { return errors.ErrUnsupported }
 func (p played) Passed() []string              { return nil }
