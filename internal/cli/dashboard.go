@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/dashboard"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
+	"github.com/bot-bottle/bot-bottle/internal/session"
 )
 
 func (a *App) dashboard() *cobra.Command {
@@ -290,10 +292,41 @@ func (s *sight) Follow(ctx context.Context, identity string, tell func(audit.Eve
 	}
 }
 
-// Look implements dashboard.Screens: terminals cannot be looked at yet.
-func (s *sight) Look(context.Context, string) (dashboard.Look, error) {
-	return nil, dashboard.ErrNoScreen
+// Look implements dashboard.Screens.
+func (s *sight) Look(ctx context.Context, identity string) (dashboard.Look, error) {
+	running, err := s.find(ctx, identity)
+	if err != nil {
+		return nil, err
+	}
+	watched, err := running.Watch(ctx)
+	if err != nil {
+		if errors.Is(err, bottle.ErrNoTerminal) {
+			err = dashboard.ErrNoScreen
+		}
+		return nil, errors.Join(err, running.Detach())
+	}
+	return &look{watched, running, s.Now}, nil
 }
+
+// look is the dashboard's view of an agent's terminal.
+type look struct {
+	watched *session.Watcher
+	running bottle.Bottle
+	now     func() time.Time
+}
+
+// Screen implements dashboard.Look.
+func (l *look) Screen(ctx context.Context) (dashboard.Screen, error) {
+	s, err := l.watched.Snapshot(ctx)
+	if err != nil {
+		return dashboard.Screen{}, err
+	}
+	state := map[session.State]dashboard.State{session.Working: dashboard.Working, session.Waiting: dashboard.WaitsForText, session.Idle: dashboard.Idle, session.Exited: dashboard.Exited}[s.State]
+	return dashboard.Screen{State: state, Since: l.now().Add(-s.Quiet), Lines: s.Screen.Text()}, nil
+}
+
+// Close implements dashboard.Look.
+func (l *look) Close() error { return errors.Join(l.watched.Close(), l.running.Detach()) }
 
 // Self implements dashboard.Terminal.
 func (s *sight) Self(args ...string) *exec.Cmd {
