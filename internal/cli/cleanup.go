@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // cleanupFlags is what cleanup was asked for.
@@ -175,11 +176,11 @@ func (s *space) add(l bottle.Leftover) string {
 		return "?"
 	}
 	s.bytes += *l.Bytes
-	return short(*l.Bytes)
+	return plain.Amount(*l.Bytes)
 }
 
 func (s *space) String() string {
-	sum := fmt.Sprintf("%s, %s", counted(s.things, "thing"), short(s.bytes))
+	sum := fmt.Sprintf("%s, %s", counted(s.things, "thing"), plain.Amount(s.bytes))
 	if s.unknown > 0 {
 		sum += fmt.Sprintf(" and %d of unknown size", s.unknown)
 	}

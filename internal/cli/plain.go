@@ -9,32 +9,16 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // What agents, repositories and upstreams say is printed by way of one of these: nothing of
 // it may speak to the terminal, be unseen, turn the direction of text, or cover what is
 // around it (ATTACKS H1).
 
-// maxMarks is how many marks may stand on one letter: more grow over other lines.
-const maxMarks = 2
-
 // cell is a text on one line.
-func cell(s string) string {
-	var b strings.Builder
-	marks := 0
-	for _, r := range s {
-		if !unicode.In(r, unicode.Mn, unicode.Me) {
-			marks = 0
-		} else if marks++; marks > maxMarks {
-			continue
-		}
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			r = '·'
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+func cell(s string) string { return plain.Text(s) }
 
 // printable is a text on one line that may have tabs in it.
 func printable(s string) string {

@@ -52,7 +52,7 @@ func (f *fake) now(identity string) control.Requests {
 	var now control.Requests
 	if l := f.ledgers[identity]; l != nil {
 		for _, r := range l.All() {
-			now.Requests = append(now.Requests, requests.Show(r, l.Effective(f.policy)))
+			now.Requests = append(now.Requests, l.Show(r, f.policy))
 		}
 	}
 	return now
@@ -61,7 +61,7 @@ func (f *fake) now(identity string) control.Requests {
 func (f *fake) Decide(_ context.Context, identity, id string, d requests.Decision) (requests.Shown, error) {
 	f.decided = append(f.decided, d)
 	r, err := f.ledgers[identity].Decide(noon, id, f.policy, d)
-	return requests.Show(r, f.policy), err
+	return f.ledgers[identity].Show(r, f.policy), err
 }
 
 func (f *fake) Revoke(_ context.Context, identity, id string) error {

@@ -90,7 +90,7 @@ func play(ctx context.Context, each *sync.WaitGroup, dir, name string) error {
 		if err != nil {
 			return err
 		}
-		api.requests.Requests = append(api.requests.Requests, ask.Show(r, policy.Policy{}))
+		api.requests.Requests = append(api.requests.Requests, ledger.Show(r, policy.Policy{}))
 	}
 	apis, err := net.Listen("unix", filepath.Join(dir, name+".control"))
 	if err != nil {
