@@ -111,32 +111,50 @@ func runIn(t *testing.T, c *client.Client, ref, script string) string {
 	return out.String()
 }
 
-// The image has what the agent needs, as the user that it runs as, and no more.
-func TestClaudeImage(t *testing.T) {
-	b := builder(t, nil)
-	got, err := b.Ensure(t.Context(), "claude", func(s string) { t.Log(s) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := runIn(t, b.Client, got.ID, `
-claude --version
+// Each image has what its agent needs, as the user that it runs as, and no more.
+func TestAgentImages(t *testing.T) {
+	for name, c := range map[string]struct {
+		version, want string
+		node          bool // it runs on Node
+	}{
+		"claude":   {"claude --version", "2.1.330 (Claude Code)\n", false},
+		"codex":    {"codex --version", "codex-cli 0.171.0\n", false},
+		"gemini":   {"gemini --version", "0.61.0\n", true},
+		"opencode": {"opencode --version", "1.18.18\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := builder(t, nil)
+			got, err := b.Ensure(t.Context(), name, func(s string) { t.Log(s) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			out := runIn(t, b.Client, got.ID, c.version+`
 id; echo "$HOME"; pwd; touch /workspace/x "$HOME/x" && echo writable
 for tool in git curl rg jq ssh less; do command -v $tool >/dev/null || echo "no $tool"; done
 for tool in node npm npx; do command -v $tool && echo "has $tool"; done
-ls -d /opt/bot-bottle /run/bot-bottle /etc/bot-bottle /var/lib/apt/lists/*_Packages /var/cache/apt/* /tmp/*
+ls -d /opt/bot-bottle /run/bot-bottle /etc/bot-bottle /var/lib/apt/lists/*_Packages /var/cache/apt/* /tmp/extra* /fetch /out
+find /usr/local ! -user root
 `)
-	for _, want := range []string{"2.1.330 (Claude Code)\n", "uid=1000(node) gid=1000(node)", "/home/node\n/workspace\nwritable\n"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("want %q in %s", want, out)
-		}
-	}
-	for _, bad := range []string{"no git", "no curl", "no rg", "no jq", "no ssh", "no less", "has n", "_Packages\n", "pkgcache", "/tmp/extra", "'/opt/bot-bottle'"} {
-		if strings.Contains(out, bad) {
-			t.Errorf("do not want %q in %s", bad, out)
-		}
-	}
-	if again, err := b.Ensure(t.Context(), "claude", func(s string) { t.Errorf("built again: %s", s) }); err != nil || again.Ref != got.Ref {
-		t.Errorf("got %v, %v", again, err)
+			for _, want := range []string{c.want, "uid=1000(node) gid=1000(node)", "/home/node\n/workspace\nwritable\n"} {
+				if !strings.Contains(out, want) {
+					t.Errorf("want %q in %s", want, out)
+				}
+			}
+			bad := []string{"no git", "no curl", "no rg", "no jq", "no ssh", "no less", "has np", "_Packages\n", "pkgcache", "/tmp/extra-", "'/opt/bot-bottle'", "/usr/local/"}
+			if c.node {
+				bad[len(bad)-1] = "/usr/local/lib"
+			} else {
+				bad = append(bad, "has node")
+			}
+			for _, bad := range bad {
+				if strings.Contains(out, bad) {
+					t.Errorf("do not want %q in %s", bad, out)
+				}
+			}
+			if again, err := b.Ensure(t.Context(), name, func(s string) { t.Errorf("built again: %s", s) }); err != nil || again.Ref != got.Ref {
+				t.Errorf("got %v, %v", again, err)
+			}
+		})
 	}
 }
 

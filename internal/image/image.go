@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
@@ -27,6 +28,9 @@ const (
 	Role       = "image" // the value of LabelRole
 	LabelOwner = "bot-bottle.owner"
 )
+
+//go:embed npm-fetch
+var npmFetch []byte
 
 // Base is the image that all of ours are built on.
 const Base = "debian:bookworm-slim"
@@ -51,16 +55,26 @@ func (b Builder) Ref(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "bot-bottle/" + name + ":" + hash(file), nil
+	return "bot-bottle/" + name + ":" + hash(file, npmFetch), nil
 }
 
+// dockerfile is the one of an image of ours; an agent's begins with the stages that all
+// share, word for word, so that the engine builds them once.
 func dockerfile(name string) ([]byte, error) {
 	file, err := dockerfiles.ReadFile(name + ".Dockerfile")
-	if err != nil {
+	if err != nil || name == shared {
 		return nil, fmt.Errorf("there is no image %q", name)
 	}
-	return file, nil
+	if !bytes.Contains(file, []byte("\nFROM "+shared+"\n")) {
+		return file, nil
+	}
+	stages, err := dockerfiles.ReadFile(shared + ".Dockerfile")
+	return slices.Concat(stages, file), err
 }
+
+// shared is the Dockerfile with the first stages of every agent's image, and the stage in
+// it that their last one builds on.
+const shared = "tools"
 
 func hash(parts ...[]byte) string {
 	h := sha256.New()
@@ -88,7 +102,7 @@ func (b Builder) Ensure(ctx context.Context, name string, say func(string)) (Ima
 // job is the build of a Dockerfile of ours.
 func (b Builder) job(file []byte) (job, error) {
 	c := newContext()
-	if err := errors.Join(c.add("extra-ca.pem", b.extraCertificates()), c.add("Dockerfile", file)); err != nil {
+	if err := errors.Join(c.add("extra-ca.pem", b.extraCertificates()), c.add("npm-fetch", npmFetch), c.add("Dockerfile", file)); err != nil {
 		return job{}, err
 	}
 	sent, err := c.bytes()

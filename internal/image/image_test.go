@@ -16,7 +16,7 @@ import (
 
 func TestRef(t *testing.T) {
 	b := Builder{Getenv: func(string) string { return "" }}
-	for _, name := range []string{"claude", "sidecar"} {
+	for _, name := range []string{"claude", "codex", "gemini", "opencode", "sidecar"} {
 		ref, err := b.Ref(name)
 		if err != nil || !regexp.MustCompile(`^bot-bottle/`+name+`:[0-9a-f]{12}$`).MatchString(ref) {
 			t.Errorf("got %s, %v", ref, err)
@@ -26,7 +26,7 @@ func TestRef(t *testing.T) {
 			t.Errorf("the host's environment changes the tag to %s", other)
 		}
 	}
-	for _, name := range []string{"", "nothing", "../image", "claude.Dockerfile"} {
+	for _, name := range []string{"", "nothing", "../image", "claude.Dockerfile", "tools"} {
 		if ref, err := b.Ref(name); err == nil {
 			t.Errorf("%q: got %s", name, ref)
 		}
