@@ -1,16 +1,18 @@
-// Package standin is an upstream that stands in for the Anthropic Messages API in tests
-// and in the demo: real TLS with a CA of its own, real streaming. It remembers what it
-// was sent, so that a test can see which key arrived.
+// Package standin is an upstream that stands in for the APIs of models in tests and in the
+// demo: Anthropic's Messages, OpenAI's Responses (also over a WebSocket) and Gemini's
+// generateContent; real TLS with a CA of its own, real streaming. It remembers what it was
+// sent, so that a test can see which key arrived.
 package standin
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,16 +20,21 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/pki"
 )
 
-// Host is the name that the stand-in has a certificate for.
-const Host = "api.anthropic.com"
+// Names that the stand-in asks a key for. It has a certificate for any.
+const (
+	Host        = "api.anthropic.com"
+	OpenAIHost  = "api.openai.com"
+	GeminiHost  = "generativelanguage.googleapis.com"
+	ChatGPTHost = "chatgpt.com"
+)
 
 // Options of a stand-in.
 type Options struct {
 	Listen string // address to listen on, such as 127.0.0.1:0
 	Key    string // the only key that is let in; any when empty
 	Answer string // what the model says
-	// Tool, if set, is a command that the model runs with the Bash tool before it
-	// answers.
+	// Tool, if set, is a command that the model runs with the agent's shell tool before
+	// it answers.
 	Tool string
 	// Call, if set, says which tool the model calls next, by all that was said so far;
 	// "" when it answers. Tool is not looked at then.
@@ -105,15 +112,15 @@ func (s *Server) Requests() []Request {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, 32<<20))
 	s.record(Request{r.Method, r.URL.RequestURI(), r.Header.Clone(), string(body)})
-	key := r.Header.Get("X-Api-Key")
-	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok && key == "" {
-		key = bearer
-	}
-	if s.options.Key != "" && key != s.options.Key && r.Host == Host {
+	if s.options.Key != "" && keyOf(r) != s.options.Key && slices.Contains([]string{Host, OpenAIHost, GeminiHost, ChatGPTHost}, r.Host) {
 		problem(w, http.StatusUnauthorized, "authentication_error", "invalid x-api-key")
 		return
 	}
 	switch {
+	case r.Host == OpenAIHost || r.Host == ChatGPTHost:
+		s.openAI(w, r, body)
+	case r.Host == GeminiHost:
+		s.gemini(w, r, body)
 	case r.Method == http.MethodPost && r.URL.Path == "/v1/messages":
 		s.messages(w, body)
 	case r.Method == http.MethodPost && r.URL.Path == "/v1/messages/count_tokens":
@@ -125,6 +132,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		problem(w, http.StatusNotFound, "not_found_error", "not found")
 	}
+}
+
+// keyOf is the credential of a request.
+func keyOf(r *http.Request) string {
+	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return cmp.Or(r.Header.Get("X-Api-Key"), r.Header.Get("X-Goog-Api-Key"), bearer)
 }
 
 func (s *Server) record(r Request) {
@@ -145,71 +158,4 @@ func problem(w http.ResponseWriter, status int, kind, message string) {
 func reply(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v)
-}
-
-// ask is the part of a request that matters here.
-type ask struct {
-	Model    string            `json:"model"`
-	Stream   bool              `json:"stream"`
-	Tools    []json.RawMessage `json:"tools"`
-	Messages []struct {
-		Content json.RawMessage `json:"content"`
-	} `json:"messages"`
-}
-
-// messages answers, with a call of the Bash tool first where one is wanted and has
-// not been made yet.
-func (s *Server) messages(w http.ResponseWriter, body []byte) {
-	var a ask
-	if err := json.Unmarshal(body, &a); err != nil {
-		problem(w, http.StatusBadRequest, "invalid_request_error", "not JSON")
-		return
-	}
-	content, stop := map[string]any{"type": "text", "text": s.options.Answer}, "end_turn"
-	if s.options.Tool != "" && len(a.Tools) > 0 && !strings.Contains(string(body), `"tool_result"`) {
-		content, stop = map[string]any{"type": "tool_use", "id": "toolu_01", "name": "Bash", "input": map[string]any{"command": s.options.Tool, "description": "Run it"}}, "tool_use"
-	}
-	if s.options.Call != nil && len(a.Tools) > 0 {
-		if name, input := s.options.Call(string(body)); name != "" {
-			id := fmt.Sprintf("toolu_%02d", strings.Count(string(body), `"type":"tool_result"`)+1)
-			content, stop = map[string]any{"type": "tool_use", "id": id, "name": name, "input": input}, "tool_use"
-		}
-	}
-	message := map[string]any{
-		"id": "msg_01", "type": "message", "role": "assistant", "model": a.Model, "content": []any{content},
-		"stop_reason": stop, "stop_sequence": nil, "usage": map[string]any{"input_tokens": 10, "output_tokens": 10},
-	}
-	if !a.Stream {
-		reply(w, message)
-		return
-	}
-	stream(w, message, content, stop)
-}
-
-// stream sends a message as server-sent events, text in several pieces.
-func stream(w http.ResponseWriter, message, content map[string]any, stop string) {
-	w.Header().Set("Content-Type", "text/event-stream")
-	control := http.NewResponseController(w)
-	send := func(kind string, fields map[string]any) {
-		fields["type"] = kind
-		data, _ := json.Marshal(fields)
-		_, _ = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, data)
-		_ = control.Flush()
-	}
-	message["content"], message["stop_reason"] = []any{}, nil
-	send("message_start", map[string]any{"message": message})
-	if text, ok := content["text"].(string); ok {
-		send("content_block_start", map[string]any{"index": 0, "content_block": map[string]any{"type": "text", "text": ""}})
-		for piece := range strings.SplitAfterSeq(text, " ") {
-			send("content_block_delta", map[string]any{"index": 0, "delta": map[string]any{"type": "text_delta", "text": piece}})
-		}
-	} else {
-		input, _ := json.Marshal(content["input"])
-		start := map[string]any{"type": "tool_use", "id": content["id"], "name": content["name"], "input": map[string]any{}}
-		send("content_block_start", map[string]any{"index": 0, "content_block": start})
-		send("content_block_delta", map[string]any{"index": 0, "delta": map[string]any{"type": "input_json_delta", "partial_json": string(input)}})
-	}
-	send("content_block_stop", map[string]any{"index": 0})
-	send("message_delta", map[string]any{"delta": map[string]any{"stop_reason": stop, "stop_sequence": nil}, "usage": map[string]any{"output_tokens": 10}})
-	send("message_stop", map[string]any{})
 }
