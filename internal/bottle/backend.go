@@ -29,6 +29,7 @@ type Prepared interface {
 	Plan
 	Identity() string
 	Launch(context.Context, Progress) (Bottle, error)
+	MakeImages(context.Context, Progress) error
 }
 
 // PreparedCleanup is a cleanup plan that can be carried out.
@@ -72,6 +73,10 @@ func (p prepared[P, C]) WriteSummary(w io.Writer) error { return p.plan.WriteSum
 func (p prepared[P, C]) Identity() string               { return p.identity }
 func (p prepared[P, C]) Launch(ctx context.Context, say Progress) (Bottle, error) {
 	return p.driver.Launch(ctx, p.plan, say)
+}
+
+func (p prepared[P, C]) MakeImages(ctx context.Context, say Progress) error {
+	return p.driver.MakeImages(ctx, p.plan, say)
 }
 
 type preparedCleanup[P Plan, C CleanupPlan] struct {

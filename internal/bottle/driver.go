@@ -35,6 +35,8 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// Launch brings the bottle up with its agent running and hands it over. The
 	// caller closes the Bottle.
 	Launch(context.Context, P, Progress) (Bottle, error)
+	// MakeImages makes the images that Launch would, and nothing else of the bottle.
+	MakeImages(context.Context, P, Progress) error
 	// Open finds a running bottle. The error is ErrNotRunning when there is none.
 	Open(ctx context.Context, identity string) (Bottle, error)
 	// Audit reads what the bottle's last run wrote to its audit log, from the run's

@@ -44,7 +44,10 @@ type Resolved struct {
 }
 
 // Skill is a directory under ~/.claude/skills.
-type Skill struct{ Name, Dir string }
+type Skill struct {
+	Name, Dir string
+	Target    string // where it goes in the bottle; a driver's plan says
+}
 
 // SecretResolver fetches a secret from where the manifest says it is.
 type SecretResolver func(context.Context, manifest.SecretSource) (secret.Value, error)

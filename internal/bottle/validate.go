@@ -70,7 +70,7 @@ func findSkills(names []string, problems *Problems) []Skill {
 		} else if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 			problems.add("skill %q: there is no directory %s", name, dir)
 		} else {
-			found = append(found, Skill{name, dir})
+			found = append(found, Skill{Name: name, Dir: dir})
 		}
 	}
 	return found

@@ -14,6 +14,7 @@ type job struct {
 	context   io.Reader         // a tar archive
 	arguments map[string]string // besides the host's
 	untrusted bool              // an agent wrote what is run
+	offline   bool              // its steps have no network
 }
 
 // build builds one image with the classic builder.
@@ -47,6 +48,14 @@ func (b Builder) labels() (map[string]string, error) {
 	owner, err := b.Owner()
 	labels[LabelOwner] = owner
 	return labels, err
+}
+
+// network is the engine's name of what a build's steps have.
+func (j job) network() string {
+	if j.offline {
+		return "none"
+	}
+	return "" // the engine's default
 }
 
 // tidy removes the stages that the classic builder leaves behind. One that has a name is

@@ -16,8 +16,9 @@ const maxContext = 256 << 20
 // buildContext collects what a build may see. Nothing in it depends on the time or on
 // the host's users, so equal content makes equal bytes.
 type buildContext struct {
-	data bytes.Buffer
-	tar  *tar.Writer
+	data   bytes.Buffer
+	tar    *tar.Writer
+	secret func([]byte) bool // nil: nothing is
 }
 
 func newContext() *buildContext {
@@ -44,8 +45,8 @@ func (c *buildContext) bytes() ([]byte, error) {
 }
 
 // addTree adds the regular files of a directory but its Dockerfile, and returns the
-// names of those that it left out because they look like credentials. Links are left
-// out as well: they could lead anywhere on the host.
+// names of those that it left out because they are, or look like, credentials. Links are
+// left out as well: they could lead anywhere on the host.
 func (c *buildContext) addTree(dir fs.FS) (left []string, err error) {
 	var total int64
 	err = fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
@@ -72,6 +73,10 @@ func (c *buildContext) addTree(dir fs.FS) (left []string, err error) {
 		data, err := fs.ReadFile(dir, name)
 		if err != nil {
 			return err
+		}
+		if c.secret != nil && c.secret(data) {
+			left = append(left, name)
+			return nil
 		}
 		return c.addMode(name, data, int64(info.Mode().Perm()))
 	})

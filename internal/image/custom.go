@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -14,19 +15,34 @@ const customName = "bot-bottle/custom"
 // baseArgument is the build argument that names the template's image.
 const baseArgument = "BOT_BOTTLE_BASE"
 
-// EnsureCustom builds the operator's own Dockerfile, whose directory is the context. A
-// Dockerfile without FROM builds on the named image of ours; one with it finds that
-// image's reference in the build argument BOT_BOTTLE_BASE. The tag is a hash of
-// everything in the context.
+// Custom is an image that is not ours alone.
+type Custom struct {
+	Base       string // the image of ours that a Dockerfile without FROM builds on
+	Dockerfile string // of the operator's, absolute
+	Image      string // instead of a Dockerfile: one that is run as it is, NAME@sha256:…
+	Program    string // what it must have to run the agent; "" for what it says itself
+	Offline    bool   // the Dockerfile's steps have no network
+
+	// Secret reports whether data holds a secret, which no build may see; nil for none.
+	Secret func(data []byte) bool
+}
+
+// EnsureCustom builds the operator's own Dockerfile, whose directory is the context, or takes
+// an image as it is, and checks that it fits a bottle. A Dockerfile without FROM builds on the
+// named image of ours; one with it finds that image's reference in the build argument
+// BOT_BOTTLE_BASE. The tag is a hash of everything in the context.
 //
 // The directory may be a repository, so its content is hostile: no link leads out of it,
-// and files that look like credentials stay behind.
-func (b Builder) EnsureCustom(ctx context.Context, base, file string, say func(string)) (Image, error) {
-	on, err := b.Ensure(ctx, base, say)
+// and files that hold a secret, or look like credentials, stay behind.
+func (b Builder) EnsureCustom(ctx context.Context, c Custom, say func(string)) (Image, error) {
+	if c.Image != "" {
+		return b.ensureForeign(ctx, c, say)
+	}
+	on, err := b.Ensure(ctx, c.Base, say)
 	if err != nil {
 		return Image{}, err
 	}
-	sent, left, err := customContext(file, on.Ref)
+	sent, left, err := customContext(c, on.Ref)
 	if err != nil {
 		return Image{}, err
 	}
@@ -36,16 +52,36 @@ func (b Builder) EnsureCustom(ctx context.Context, base, file string, say func(s
 		if len(left) > 0 {
 			say("left out of the build, since they may hold credentials: " + summary(left))
 		}
-		return job{context: bytes.NewReader(sent), arguments: map[string]string{baseArgument: on.Ref}}, nil
+		return job{context: bytes.NewReader(sent), arguments: map[string]string{baseArgument: on.Ref}, offline: c.Offline}, nil
 	})
 }
+
+// ensureForeign checks an image of somebody's once; the tag that it is then given says so.
+func (b Builder) ensureForeign(ctx context.Context, c Custom, say func(string)) (Image, error) {
+	file := foreignFile(c)
+	return b.ensure(ctx, foreignRef(file), say, func() (job, error) {
+		files := newContext()
+		if err := files.add("Dockerfile", file); err != nil {
+			return job{}, err
+		}
+		sent, err := files.bytes()
+		return job{context: bytes.NewReader(sent), offline: true}, err
+	})
+}
+
+func foreignFile(c Custom) []byte { return []byte("FROM " + c.Image + "\n" + contract(c.Program)) }
+
+func foreignRef(file []byte) string { return customName + ":" + hash(file) }
 
 func customRef(on Image, sent []byte) string { return customName + ":" + hash([]byte(on.ID), sent) }
 
 // CustomRef names the image that EnsureCustom would build now, "" while the base is
 // missing. It builds nothing.
-func (b Builder) CustomRef(ctx context.Context, base, file string) (string, error) {
-	ref, err := b.Ref(base)
+func (b Builder) CustomRef(ctx context.Context, c Custom) (string, error) {
+	if c.Image != "" {
+		return foreignRef(foreignFile(c)), nil
+	}
+	ref, err := b.Ref(c.Base)
 	if err != nil {
 		return "", err
 	}
@@ -53,7 +89,7 @@ func (b Builder) CustomRef(ctx context.Context, base, file string) (string, erro
 	if err != nil || on.ID == "" {
 		return "", err
 	}
-	sent, _, err := customContext(file, on.Ref)
+	sent, _, err := customContext(c, on.Ref)
 	if err != nil {
 		return "", err
 	}
@@ -62,7 +98,8 @@ func (b Builder) CustomRef(ctx context.Context, base, file string) (string, erro
 
 // customContext returns what a build of the Dockerfile sees, and the names of the files
 // that stayed behind.
-func customContext(file, base string) (sent []byte, left []string, err error) {
+func customContext(custom Custom, base string) (sent []byte, left []string, err error) {
+	file := custom.Dockerfile
 	dir, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the directory of %s: %w", file, err)
@@ -72,11 +109,15 @@ func customContext(file, base string) (sent []byte, left []string, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the bottle's Dockerfile: %w", err)
 	}
+	if custom.Secret != nil && custom.Secret(content) {
+		return nil, nil, fmt.Errorf("%s holds a secret of the bottle's: a build must not see one, since it would stay in the image", file)
+	}
 	c := newContext()
+	c.secret = custom.Secret
 	if left, err = c.addTree(dir.FS()); err != nil {
 		return nil, nil, fmt.Errorf("cannot read the directory of %s: %w", file, err)
 	}
-	if err := c.add("Dockerfile", onBase(content, base)); err != nil {
+	if err := c.add("Dockerfile", slices.Concat(onBase(content, base), []byte("\n"+contract(custom.Program)))); err != nil {
 		return nil, nil, err
 	}
 	sent, err = c.bytes()

@@ -62,22 +62,22 @@ func TestCustomContext(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"agent.Dockerfile": "RUN true\n", "Dockerfile": "FROM elsewhere\n", "bin/tool": "#!/bin/sh\n", ".git/config": "[core]\n",
 	})
-	sent, left, err := customContext(filepath.Join(dir, "agent.Dockerfile"), "base:1")
+	sent, left, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
 	if err != nil || len(left) > 0 {
 		t.Fatal(left, err)
 	}
-	want := map[string]string{"Dockerfile": "FROM base:1\nRUN true\n", "agent.Dockerfile": "RUN true\n", "bin/tool": "#!/bin/sh\n"}
+	want := map[string]string{"Dockerfile": "FROM base:1\nRUN true\n\n" + contract(""), "agent.Dockerfile": "RUN true\n", "bin/tool": "#!/bin/sh\n"}
 	if diff := cmp.Diff(want, entries(t, sent)); diff != "" {
 		t.Error(diff)
 	}
-	again, _, err := customContext(filepath.Join(dir, "agent.Dockerfile"), "base:1")
+	again, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
 	if err != nil || !bytes.Equal(sent, again) {
 		t.Errorf("the same directory makes another context, %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "bin/tool"), []byte("#!/bin/bash\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if changed, _, err := customContext(filepath.Join(dir, "agent.Dockerfile"), "base:1"); err != nil || bytes.Equal(sent, changed) {
+	if changed, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1"); err != nil || bytes.Equal(sent, changed) {
 		t.Errorf("a changed file makes the same context, %v", err)
 	}
 }
@@ -91,7 +91,7 @@ func TestAttackD8_CredentialsAreNotSentToTheBuild(t *testing.T) {
 		".env": "KEY=s3cret", "api/.ENV.local": "KEY=s3cret", "tls/server.PEM": "s3cret", "server.key": "s3cret", ".ssh/config": "s3cret",
 		"deploy/id_ed25519": "s3cret", ".npmrc": "s3cret", ".aws/credentials": "s3cret", ".git/config": "url = https://s3cret@host",
 	})
-	sent, left, err := customContext(filepath.Join(dir, "Dockerfile"), "base:1")
+	sent, left, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile")}, "base:1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,11 +116,11 @@ func TestAttackD3_LinksLeadNowhere(t *testing.T) {
 		"agent.Dockerfile": "COPY . /all\n", "file": "-> " + filepath.Join(outside, "passwd"), "dir": "-> " + outside, "up": "-> ../../..",
 		"Dockerfile.evil": "-> " + filepath.Join(outside, "passwd"),
 	})
-	sent, _, err := customContext(filepath.Join(dir, "agent.Dockerfile"), "base:1")
+	sent, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
 	if err != nil || bytes.Contains(sent, []byte("s3cret")) || len(entries(t, sent)) != 2 {
 		t.Errorf("got %v, %v", entries(t, sent), err)
 	}
-	if _, _, err := customContext(filepath.Join(dir, "Dockerfile.evil"), "base:1"); err == nil {
+	if _, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile.evil")}, "base:1"); err == nil {
 		t.Error("a Dockerfile that is a link out of its directory is read")
 	}
 }
@@ -130,7 +130,7 @@ func TestCustomContextHasALimit(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "huge"), maxContext+1); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := customContext(filepath.Join(dir, "Dockerfile"), "base:1")
+	_, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile")}, "base:1")
 	if err == nil || !strings.Contains(err.Error(), "larger than 256 MiB; give the Dockerfile a directory of its own") {
 		t.Errorf("got %v", err)
 	}
@@ -151,16 +151,16 @@ func TestHasFrom(t *testing.T) {
 func TestEnsureCustom(t *testing.T) {
 	b := builder(t, nil)
 	for name, dockerfile := range map[string]string{
-		"without FROM":               "USER root\nCOPY tool /usr/local/bin/tool\n",
-		"with FROM":                  "FROM ${BOT_BOTTLE_BASE}\nUSER root\nCOPY tool /usr/local/bin/tool\n",
-		"with FROM and the argument": "ARG BOT_BOTTLE_BASE\nFROM ${BOT_BOTTLE_BASE}\nUSER root\nCOPY tool /usr/local/bin/tool\n",
-		"with a default of its own":  "ARG BOT_BOTTLE_BASE=nothing.invalid/x\nFROM ${BOT_BOTTLE_BASE}\nUSER root\nCOPY tool /usr/local/bin/tool\n",
+		"without FROM":               "USER root\nCOPY tool /usr/local/bin/tool\nRUN chmod 755 /usr/local/bin/tool\n",
+		"with FROM":                  "FROM ${BOT_BOTTLE_BASE}\nUSER root\nCOPY tool /usr/local/bin/tool\nRUN chmod 755 /usr/local/bin/tool\n",
+		"with FROM and the argument": "ARG BOT_BOTTLE_BASE\nFROM ${BOT_BOTTLE_BASE}\nUSER root\nCOPY tool /usr/local/bin/tool\nRUN chmod 755 /usr/local/bin/tool\n",
+		"with a default of its own":  "ARG BOT_BOTTLE_BASE=nothing.invalid/x\nFROM ${BOT_BOTTLE_BASE}\nUSER root\nCOPY tool /usr/local/bin/tool\nRUN chmod 755 /usr/local/bin/tool\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			word := unique()
 			dir := tree(t, map[string]string{"agent.Dockerfile": dockerfile, "tool": "#!/bin/sh\necho " + word + "\n"})
 			file := filepath.Join(dir, "agent.Dockerfile")
-			got, err := b.EnsureCustom(t.Context(), "sidecar", file, func(string) {})
+			got, err := b.EnsureCustom(t.Context(), Custom{Base: "custom", Dockerfile: file}, func(string) {})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -168,7 +168,7 @@ func TestEnsureCustom(t *testing.T) {
 			if out := runIn(t, b.Client, got.ID, "sh /usr/local/bin/tool; git --version"); !strings.HasPrefix(out, word+"\ngit version") {
 				t.Errorf("got %q", out)
 			}
-			if again, err := b.EnsureCustom(t.Context(), "sidecar", file, func(s string) { t.Error(s) }); err != nil || again != got {
+			if again, err := b.EnsureCustom(t.Context(), Custom{Base: "custom", Dockerfile: file}, func(s string) { t.Error(s) }); err != nil || again != got {
 				t.Errorf("got %v, %v", again, err)
 			}
 		})
@@ -180,7 +180,7 @@ func TestEnsureCustom(t *testing.T) {
 func TestEnsureCustomFails(t *testing.T) {
 	b := builder(t, nil)
 	dir := tree(t, map[string]string{"Dockerfile": "RUN echo out; echo the cause >&2; exit 7\n"})
-	_, err := b.EnsureCustom(t.Context(), "sidecar", filepath.Join(dir, "Dockerfile"), func(string) {})
+	_, err := b.EnsureCustom(t.Context(), Custom{Base: "custom", Dockerfile: filepath.Join(dir, "Dockerfile")}, func(string) {})
 	var failed *BuildError
 	if !errors.As(err, &failed) {
 		t.Fatalf("got %v", err)
@@ -212,7 +212,7 @@ func TestAttackJ5_TidyingUpSparesTheOperatorsImages(t *testing.T) {
 	id := strings.TrimPrefix(found.ID, "sha256:")[:12]
 	dir := tree(t, map[string]string{"Dockerfile": fmt.Sprintf(
 		"FROM %s AS mine\nFROM ${BOT_BOTTLE_BASE}\nUSER root\nCOPY --from=mine /mine /mine\nRUN echo ' ---> %s'; echo 'Step 9/9 : FROM x'; echo %s\n", mine, id, unique())})
-	got, err := b.EnsureCustom(t.Context(), "sidecar", filepath.Join(dir, "Dockerfile"), func(string) {})
+	got, err := b.EnsureCustom(t.Context(), Custom{Base: "custom", Dockerfile: filepath.Join(dir, "Dockerfile")}, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,8 @@ func (e *BuildError) Hint() string {
 		return "what was downloaded is not what is pinned: check npm's registry and the proxies on the way to it"
 	case strings.HasPrefix(e.Ref, layerName+":"):
 		return "what was asked for cannot be built as it is: reject it with what you see here as the reason, or change it with --edit"
+	case strings.Contains(e.Step, contractMark):
+		return "docs/providers.md says what an image must have to be a bottle's"
 	case strings.HasPrefix(e.Ref, customName+":"):
 		return "a step of the bottle's own Dockerfile failed: correct it, then try again"
 	}
@@ -43,6 +45,9 @@ var exitLine = regexp.MustCompile(`returned a non-zero code: (\d+)`)
 // reason fits the engine's message on a line: for a command that failed it repeats all
 // of the command first.
 func reason(step, message string) string {
+	if strings.Contains(step, contractMark) && strings.Contains(message, "returned a non-zero code") {
+		return "it does not fit a bottle"
+	}
 	if match := exitLine.FindStringSubmatch(message); match != nil {
 		return fmt.Sprintf("a step exited with %s: %s", match[1], short(step))
 	}

@@ -47,6 +47,10 @@ type Builder struct {
 	Lock   func(ctx context.Context, name string) (release func(), err error)
 	Getenv func(string) string    // proxies, registries and certificates of the host
 	Owner  func() (string, error) // whose images they are; nil for nobody's
+
+	Again   bool // build also what the engine has already
+	NoCache bool // and every step of it
+	Pull    bool // and look for a newer base image first
 }
 
 // Ref names an image of ours. It touches nothing.
@@ -111,7 +115,7 @@ func (b Builder) job(file []byte) (job, error) {
 
 // ensure looks for an image, and has one process at a time build what is missing.
 func (b Builder) ensure(ctx context.Context, ref string, say func(string), prepare func() (job, error)) (Image, error) {
-	if found, err := b.find(ctx, ref); err != nil || found.ID != "" {
+	if found, err := b.find(ctx, ref); err != nil || found.ID != "" && !b.Again {
 		return found, err
 	}
 	unlock, err := b.Lock(ctx, "build-"+hash([]byte(ref)))
@@ -119,7 +123,7 @@ func (b Builder) ensure(ctx context.Context, ref string, say func(string), prepa
 		return Image{}, err
 	}
 	defer unlock()
-	if found, err := b.find(ctx, ref); err != nil || found.ID != "" {
+	if found, err := b.find(ctx, ref); err != nil || found.ID != "" && !b.Again {
 		return found, err
 	}
 	if err := b.build(ctx, ref, say, prepare); err != nil {

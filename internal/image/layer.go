@@ -69,6 +69,7 @@ func (l Layer) Lines() string {
 func (b Builder) options(ref string, j job) client.ImageBuildOptions {
 	o := client.ImageBuildOptions{
 		Tags: []string{ref}, Remove: true, ForceRemove: true, BuildArgs: b.arguments(j.arguments),
+		NetworkMode: j.network(), NoCache: b.NoCache, PullParent: b.Pull && !strings.HasPrefix(ref, customName+":") && !strings.HasPrefix(ref, layerName+":"),
 	}
 	if j.untrusted {
 		o.BuildArgs = withoutCredentials(o.BuildArgs)

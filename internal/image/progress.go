@@ -74,8 +74,16 @@ func (p *progress) begin(number, step string) {
 	}
 	p.step, p.recent = step, nil
 	if slices.Contains([]string{"FROM", "RUN", "COPY", "ADD"}, word(step)) { // the others take no time
-		p.say("  " + number + "  " + short(step))
+		p.say("  " + number + "  " + shown(step))
 	}
+}
+
+// shown is a step as people read it.
+func shown(step string) string {
+	if strings.Contains(step, contractMark) {
+		return "check that it fits a bottle"
+	}
+	return short(step)
 }
 
 func word(step string) string {

@@ -90,7 +90,7 @@ func (l *loader) bottle(d document, root *value) {
 	provider, resources := root.get("agent_provider"), root.get("resources")
 	b := Bottle{
 		Name: d.name, File: d.file, Notes: d.body,
-		Provider:  Provider{Template: text(provider.get("template")), Dockerfile: l.expand(text(provider.get("dockerfile")))},
+		Provider:  l.provider(d.file, provider),
 		Runtime:   Runtime(text(root.get("runtime"))),
 		Resources: l.resources(resources),
 		Env:       l.env(d.file, root.get("env"), root.get("secrets")),
@@ -103,9 +103,6 @@ func (l *loader) bottle(d document, root *value) {
 		Git:       l.git(root.get("git"), root.get("secrets")),
 		Supervise: truth(root.get("supervise")),
 		Pipelock:  truth(root.get("pipelock")),
-	}
-	if b.Provider.Template == "" {
-		b.Provider.Template = "claude"
 	}
 	if b.Runtime == "" {
 		b.Runtime = RuntimeAuto

@@ -64,6 +64,8 @@ type Bottle struct {
 type Provider struct {
 	Template   string // "claude" by default
 	Dockerfile string // optional
+	Image      string // optional: one that is run as it is, by its digest
+	Offline    bool   // the Dockerfile's steps have no network
 }
 
 // Runtime is the container runtime asked for.

@@ -6,7 +6,7 @@ import (
 )
 
 // all are the providers that there are.
-func all() []Provider { return []Provider{claude()} }
+func all() []Provider { return []Provider{claude(), codex(), gemini(), opencode(), custom()} }
 
 // For returns the provider of a template.
 func For(template string) (Provider, error) {
@@ -17,5 +17,5 @@ func For(template string) (Provider, error) {
 		}
 		known = append(known, p.Template)
 	}
-	return Provider{}, fmt.Errorf("agent_provider.template %s is not supported yet (supported: %s)", template, strings.Join(known, ", "))
+	return Provider{}, fmt.Errorf("agent_provider.template %s is not known (known: %s)", template, strings.Join(known, ", "))
 }

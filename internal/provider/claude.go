@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"encoding/json"
 	"slices"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -16,19 +15,29 @@ const (
 // claude is Claude Code. A subscription's token comes before an API key: with both,
 // the key would silently move the agent off its subscription (ATTACKS C12).
 func claude() Provider {
-	route := func(auth policy.Auth) policy.Route {
-		return policy.Route{Host: "api.anthropic.com", Auth: &auth, Deny: []policy.Deny{{Paths: []string{"/v1/files", "/v1/files/**"}}}} // a store for anybody's files (ATTACKS I1); a route of one's own may allow it
-	}
 	return Provider{
 		Template: "claude",
 		Image:    "claude",
+		Program:  "claude",
 		Credentials: []Credential{
-			{claudeOAuth, route(policy.Auth{Scheme: policy.Bearer, Secret: claudeOAuth})},
-			{anthropicKey, route(policy.Auth{Scheme: policy.Header, Header: "x-api-key", Secret: anthropicKey})},
+			{claudeOAuth, anthropicRoute(policy.Auth{Scheme: policy.Bearer, Secret: claudeOAuth})},
+			{anthropicKey, anthropicKeyRoute()},
 		},
 		Placeholder: claudePlaceholder,
+		Skills:      Home + "/.claude/skills",
+		Busy:        "esc to interrupt",
 		Setup:       claudeSetup,
 	}
+}
+
+// anthropicRoute reaches all of Anthropic's API but its files, a store for anybody's data
+// (ATTACKS I1); a route of one's own may allow it.
+func anthropicRoute(auth policy.Auth) policy.Route {
+	return policy.Route{Host: "api.anthropic.com", Auth: &auth, Deny: []policy.Deny{{Paths: []string{"/v1/files", "/v1/files/**"}}}}
+}
+
+func anthropicKeyRoute() policy.Route {
+	return anthropicRoute(policy.Auth{Scheme: policy.Header, Header: "x-api-key", Secret: anthropicKey})
 }
 
 func claudePlaceholder(name string) string {
@@ -42,14 +51,14 @@ func claudePlaceholder(name string) string {
 }
 
 func claudeSetup(in Input) Setup {
-	argv, files := claudeCommand(in.Continue), []File{{Path: Home + "/.claude.json", Mode: 0o600, UID: UID, Data: claudeState(in.Placeholders)}}
+	argv, files := claudeCommand(in.Continue), []File{owned(Home+"/.claude.json", claudeState(in.Placeholders))}
 	if in.Supervise { // its flag takes all the words up to the next flag
 		argv = append(argv, "--mcp-config", claudeMCP)
-		files = append(files, File{Path: claudeMCP, Mode: 0o644, Data: []byte(`{"mcpServers": {"operator": {"type": "http", "url": "` + SuperviseURL + `", "alwaysLoad": true}}}` + "\n")})
+		files = append(files, rooted(claudeMCP, []byte(`{"mcpServers": {"operator": {"type": "http", "url": "`+SuperviseURL+`", "alwaysLoad": true}}}`+"\n")))
 	}
 	argv = append(argv, "--dangerously-skip-permissions")
-	if in.PromptFile != "" {
-		argv = append(argv, "--append-system-prompt-file", in.PromptFile)
+	if in.Prompt != "" {
+		argv = append(argv, "--append-system-prompt-file", PromptFile)
 	}
 	if in.RemoteControl {
 		argv = append(argv, "--remote-control")
@@ -93,9 +102,5 @@ func claudeState(placeholders map[string]string) []byte {
 	if key := placeholders[anthropicKey]; len(key) >= 20 {
 		state["customApiKeyResponses"] = map[string]any{"approved": []string{key[len(key)-20:]}, "rejected": []string{}}
 	}
-	data, err := json.MarshalIndent(state, "", "  ")
-	if err != nil {
-		panic(err) // built of strings, maps and slices
-	}
-	return append(data, '\n')
+	return document(state)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -16,7 +15,7 @@ func TestClaude(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := p.Placeholder("ANTHROPIC_API_KEY")
-	setup := p.Setup(Input{Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, PromptFile: "/etc/bot-bottle/prompt.md", RemoteControl: true, Args: []string{"--model", "opus"}})
+	setup := p.Setup(Input{Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, Prompt: "You are X.", RemoteControl: true, Args: []string{"--model", "opus"}})
 	want := []string{"claude", "--dangerously-skip-permissions", "--append-system-prompt-file", "/etc/bot-bottle/prompt.md", "--remote-control", "--model", "opus"}
 	if !slices.Equal(setup.Argv, want) || setup.Env["DISABLE_AUTOUPDATER"] != "1" {
 		t.Errorf("got %v, %v", setup.Argv, setup.Env)
@@ -76,11 +75,5 @@ func TestPlaceholders(t *testing.T) {
 		if !regexp.MustCompile(shape).MatchString(one) || one == two {
 			t.Errorf("%s: got %s and %s", name, one, two)
 		}
-	}
-}
-
-func TestUnknownTemplate(t *testing.T) {
-	if _, err := For("codex"); err == nil || !strings.Contains(err.Error(), "supported: claude") {
-		t.Errorf("got %v", err)
 	}
 }

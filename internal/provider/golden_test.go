@@ -15,55 +15,55 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// What Claude Code is started with, down to the byte: it asks a question on the terminal as
-// soon as something of it is missing, and a headless agent then hangs.
-func TestClaudeGolden(t *testing.T) {
-	p, err := For("claude")
+// What each agent is started with, down to the byte: a command line asks a question on the
+// terminal as soon as something of it is missing, and a headless agent then hangs.
+func TestGolden(t *testing.T) {
+	for _, p := range all() {
+		credential, placeholders := "", map[string]string{}
+		if len(p.Credentials) > 0 {
+			credential = p.Credentials[0].Name
+			placeholders[credential] = "sk-" + strings.Repeat("k", 80) + "0123456789abcdefghAA"
+		}
+		for name, in := range map[string]Input{
+			"fresh":    {Prompt: "You are \"X\".\nAnswer <briefly>.\x7f", Interactive: true},
+			"headless": {Args: []string{"-x", "two words"}},
+			"resumed":  {Continue: true, Supervise: true, Interactive: true, Args: []string{"two words"}},
+			"goes-on":  {Continue: true, Prompt: "You are X.", RemoteControl: true, Args: []string{"two words"}},
+		} {
+			in.Credential, in.Placeholders = credential, placeholders
+			golden(t, "testdata/"+p.Template+"-"+name+".txt", p.Setup(in))
+		}
+	}
+	claude, err := For("claude")
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, token := "sk-ant-api03-"+strings.Repeat("k", 80)+"0123456789abcdefghAA", "sk-ant-oat01-"+strings.Repeat("t", 93)+"AA"
-	for name, in := range map[string]Input{
-		"key":     {Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, PromptFile: "/etc/bot-bottle/prompt.md", Interactive: true, Args: []string{"--model", "opus", "-p", "two words"}},
-		"token":   {Placeholders: map[string]string{"CLAUDE_CODE_OAUTH_TOKEN": token, "GH_TOKEN": "ghp_x"}, RemoteControl: true},
-		"nothing": {},
-		"resumed": {Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, Continue: true, Supervise: true, Args: []string{"-p", "two words"}},
-	} {
-		var out strings.Builder
-		setup := p.Setup(in)
-		fmt.Fprintf(&out, "argv %q\n", setup.Argv)
-		for _, name := range slices.Sorted(maps.Keys(setup.Env)) {
-			fmt.Fprintf(&out, "env %s=%s\n", name, setup.Env[name])
-		}
-		for _, f := range setup.Files {
-			fmt.Fprintf(&out, "file %s mode %o uid %d\n%s", f.Path, f.Mode, f.UID, f.Data)
-		}
-		golden := "testdata/claude-" + name + ".txt"
-		if *update {
-			if err := os.WriteFile(golden, []byte(out.String()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), out.String()); diff != "" {
-			t.Errorf("%s: %s", name, diff)
-		}
-	}
+	key := "sk-ant-api03-" + strings.Repeat("k", 80) + "0123456789abcdefghAA"
+	golden(t, "testdata/claude-key.txt", claude.Setup(Input{Credential: anthropicKey, Placeholders: map[string]string{anthropicKey: key}, Supervise: true, Args: []string{"--model", "opus", "-p", "two words"}}))
+	golden(t, "testdata/claude-nothing.txt", claude.Setup(Input{}))
 }
 
-// The arguments of one bottle are not written over those of the next.
-func TestSetupSharesNothing(t *testing.T) {
-	p, _ := For("claude")
-	args := make([]string, 1, 10)
-	args[0] = "-p"
-	one, two := p.Setup(Input{Args: args}), p.Setup(Input{Args: append(args, "x")})
-	one.Argv[len(one.Argv)-1] = "changed"
-	one.Env["DISABLE_AUTOUPDATER"] = "0"
-	if args[0] != "-p" || two.Argv[len(two.Argv)-2] != "-p" || two.Env["DISABLE_AUTOUPDATER"] != "1" {
-		t.Errorf("got %v, %v", args, two)
+func golden(t *testing.T, file string, setup Setup) {
+	t.Helper()
+	var out strings.Builder
+	fmt.Fprintf(&out, "argv %q\n", setup.Argv)
+	for _, name := range slices.Sorted(maps.Keys(setup.Env)) {
+		fmt.Fprintf(&out, "env %s=%s\n", name, setup.Env[name])
+	}
+	for _, f := range setup.Files {
+		fmt.Fprintf(&out, "file %s mode %o uid %d keep %t\n%s", f.Path, f.Mode, f.UID, f.Keep, f.Data)
+	}
+	if *update {
+		if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), out.String()); diff != "" {
+		t.Errorf("%s: %s", file, diff)
 	}
 }
 
@@ -121,21 +121,6 @@ func TestRandomUsesTheWholeAlphabet(t *testing.T) {
 	for _, c := range alphabet {
 		if !strings.ContainsRune(seen, c) {
 			t.Errorf("%c is never drawn", c)
-		}
-	}
-}
-
-// Each provider is complete: a missing function would be a panic at the first start.
-func TestEveryProviderIsComplete(t *testing.T) {
-	for _, p := range all() {
-		if p.Template == "" || p.Image == "" || p.Placeholder == nil || p.Setup == nil || len(p.Credentials) == 0 {
-			t.Errorf("got %+v", p)
-		}
-		if found, err := For(p.Template); err != nil || found.Template != p.Template {
-			t.Errorf("%s: got %v, %v", p.Template, found.Template, err)
-		}
-		if setup := p.Setup(Input{}); len(setup.Argv) == 0 {
-			t.Errorf("%s runs nothing", p.Template)
 		}
 	}
 }

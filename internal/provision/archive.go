@@ -92,9 +92,11 @@ func (a *Archive) directories() []string {
 	})
 }
 
-// private reports whether dir is ours to make: below the agent's home or in /etc/bot-bottle.
+// private reports whether dir is ours to make: below the agent's home, /etc/bot-bottle, or a
+// command line's own directory of /etc. An engine would make one that is missing writable for
+// everybody.
 func private(dir string) bool {
-	return strings.HasPrefix(dir, provider.Home+"/") || dir == etc || strings.HasPrefix(dir, etc+"/")
+	return strings.HasPrefix(dir, provider.Home+"/") || strings.HasPrefix(dir, "/etc/") && !strings.HasPrefix(dir, "/etc/ssl")
 }
 
 // owner is who a made directory belongs to.

@@ -122,7 +122,7 @@ func skill(t *testing.T) (string, []bottle.Skill) {
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "SKILL.md"), []byte("skill"), 0o640)); err != nil {
 		t.Fatal(err)
 	}
-	return dir, []bottle.Skill{{Name: "s", Dir: dir}}
+	return dir, []bottle.Skill{{Name: "s", Dir: dir, Target: "/home/node/.claude/skills/s"}}
 }
 
 // Attack D4: a skill from elsewhere holds a pipe that never ends, a socket, a link to a
@@ -174,6 +174,26 @@ func TestAttackD3_ASkillLinksToTheOperatorsEnvironment(t *testing.T) {
 	}
 }
 
+// Attack D3: a skill from elsewhere links to the operator's files, which the agent would then
+// read: a key by its absolute path, by a path that climbs, or through a directory.
+func TestAttackD3_ASkillLinksOutOfItself(t *testing.T) {
+	for name, target := range map[string]string{"absolute": "KEY", "climbing": "../id_ed25519", "through itself": "../s/../id_ed25519", "directory": ".."} {
+		dir, skills := skill(t)
+		key := filepath.Join(filepath.Dir(dir), "id_ed25519")
+		if target == "KEY" {
+			target = key
+		}
+		if err := errors.Join(os.WriteFile(key, []byte("the key"), 0o600), os.Symlink(target, filepath.Join(dir, "x"))); err != nil {
+			t.Fatal(err)
+		}
+		a := &Archive{}
+		if err := Skills(a, skills); err == nil {
+			_, contents := unpack(t, a)
+			t.Errorf("%s: copied %q", name, contents["home/node/.claude/skills/s/x"])
+		}
+	}
+}
+
 // A skill's directory may itself be a link: dotfiles are often kept so. Its files are the
 // agent's, which can read all and write all, and nothing of setuid is left.
 func TestSkillsAreTheAgents(t *testing.T) {
@@ -185,7 +205,7 @@ func TestSkillsAreTheAgents(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &Archive{}
-	if err := Skills(a, []bottle.Skill{{Name: "named", Dir: link}}); err != nil {
+	if err := Skills(a, []bottle.Skill{{Name: "named", Dir: link, Target: "/home/node/.claude/skills/named"}}); err != nil {
 		t.Fatal(err)
 	}
 	headers, _ := unpack(t, a)

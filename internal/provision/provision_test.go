@@ -48,8 +48,8 @@ func TestArchive(t *testing.T) {
 	a := &Archive{}
 	a.Add(provider.File{Path: "/home/node/.config/x/file", Mode: 0o600, UID: provider.UID, Data: []byte("first")})
 	a.Add(provider.File{Path: "/home/node/.config/x/file", Mode: 0o600, UID: provider.UID, Data: []byte("last")})
-	Prompt(a, "/etc/bot-bottle/prompt.md", "prompt")
-	Prompt(a, "", "not written")
+	Prompt(a, "prompt")
+	Prompt(a, "")
 	headers, contents := unpack(t, a)
 	for name, want := range map[string]struct {
 		mode int64
@@ -101,18 +101,18 @@ func TestCA(t *testing.T) {
 }
 
 func TestSkills(t *testing.T) {
-	dir, outside := t.TempDir(), t.TempDir()
+	dir := t.TempDir()
 	if err := errors.Join(
 		os.MkdirAll(filepath.Join(dir, "tdd/scripts"), 0o755),
 		os.WriteFile(filepath.Join(dir, "tdd/SKILL.md"), []byte("skill"), 0o644),
 		os.WriteFile(filepath.Join(dir, "tdd/scripts/run.sh"), []byte("#!/bin/sh"), 0o755),
-		os.WriteFile(filepath.Join(outside, "shared.md"), []byte("shared"), 0o644),
-		os.Symlink(filepath.Join(outside, "shared.md"), filepath.Join(dir, "tdd/linked.md")),
+		os.WriteFile(filepath.Join(dir, "tdd/scripts/shared.md"), []byte("shared"), 0o644),
+		os.Symlink("scripts/shared.md", filepath.Join(dir, "tdd/linked.md")),
 	); err != nil {
 		t.Fatal(err)
 	}
 	a := &Archive{}
-	if err := Skills(a, []bottle.Skill{{Name: "tdd", Dir: filepath.Join(dir, "tdd")}}); err != nil {
+	if err := Skills(a, []bottle.Skill{{Name: "tdd", Dir: filepath.Join(dir, "tdd"), Target: "/home/node/.claude/skills/tdd"}}); err != nil {
 		t.Fatal(err)
 	}
 	headers, contents := unpack(t, a)

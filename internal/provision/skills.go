@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -15,8 +14,9 @@ import (
 // maxSkill bounds what one skill may bring along, in bytes.
 const maxSkill = 64 << 20
 
-// Skills copies each skill's directory into the agent's home. A symbolic link to a
-// file is copied as that file; one to a directory is refused rather than followed.
+// Skills copies each skill's directory to where its provider looks. A symbolic link to a file
+// of the skill is copied as that file; one to a directory, or to what is not the skill's, is
+// refused rather than followed.
 func Skills(a *Archive, skills []bottle.Skill) error {
 	for _, skill := range skills {
 		if err := copySkill(a, skill); err != nil {
@@ -27,16 +27,17 @@ func Skills(a *Archive, skills []bottle.Skill) error {
 }
 
 func copySkill(a *Archive, skill bottle.Skill) error {
-	root, err := filepath.EvalSymlinks(skill.Dir)
+	root, err := os.OpenRoot(skill.Dir)
 	if err != nil {
 		return err
 	}
+	defer func() { _ = root.Close() }()
 	var total int64
-	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		info, err := os.Stat(name)
+		info, err := root.Stat(name)
 		if err != nil {
 			return err
 		}
@@ -46,26 +47,21 @@ func copySkill(a *Archive, skill bottle.Skill) error {
 		if total += info.Size(); total > maxSkill {
 			return fmt.Errorf("it is larger than %d MiB", maxSkill>>20)
 		}
-		data, err := readExactly(name, info.Size())
-		if err != nil {
-			return err
-		}
-		relative, err := filepath.Rel(root, name)
+		data, err := readExactly(root, name, info.Size())
 		if err != nil {
 			return err
 		}
 		a.Add(provider.File{
-			Path: path.Join(provider.Home, ".claude", "skills", skill.Name, filepath.ToSlash(relative)),
+			Path: path.Join(skill.Target, name),
 			Mode: int64(info.Mode().Perm() | 0o600), UID: provider.UID, Data: data,
 		})
 		return nil
 	})
 }
 
-// readExactly refuses a file that holds more than its size says: one that grows, or one of
-// /proc, where a link to self/environ would carry the operator's keys into the bottle.
-func readExactly(name string, size int64) ([]byte, error) {
-	f, err := os.Open(name)
+// readExactly refuses a file that holds more than its size says: one that grows.
+func readExactly(root *os.Root, name string, size int64) ([]byte, error) {
+	f, err := root.Open(name)
 	if err != nil {
 		return nil, err
 	}

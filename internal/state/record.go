@@ -23,6 +23,7 @@ type Metadata struct {
 	Version   int               `json:"version"`
 	Identity  string            `json:"identity"`
 	Agent     string            `json:"agent"`
+	Provider  string            `json:"provider,omitempty"` // template of the agent's provider; "" is claude
 	Bottle    string            `json:"bottle"`
 	Backend   string            `json:"backend"`
 	Place     string            `json:"place,omitempty"` // where the backend has it: an engine's id; "" is unknown

@@ -26,7 +26,7 @@ func TestBadInput(t *testing.T) {
 		"failing/Dockerfile":    "RUN echo it is broken here; exit 3\n",
 		"agents/failing.md":     "---\nbottle: failing\n---\n",
 		"bottles/unreadable.md": "---\nruntime: runsc-not\n---\n",
-		"bottles/codex.md":      "---\nagent_provider: {template: codex}\n---\n",
+		"bottles/codex.md":      "---\nagent_provider: {image: debian:bookworm-slim}\n---\n",
 		"agents/codex.md":       "---\nbottle: codex\n---\n",
 	} {
 		if err := h.Write(name, content); err != nil {
@@ -53,7 +53,7 @@ func TestBadInput(t *testing.T) {
 		"unknown key":      {1, []string{"start", "-y", "badkey"}, []string{`badkey.md:2: unknown key runtme (did you mean "runtime"?)`, `badkey.md:6: unknown key egress.routes.method (did you mean "methods"?)`}},
 		"unknown bottle":   {1, []string{"start", "-y", "nobottle"}, []string{`nobottle.md:2: there is no bottle "dve" (did you mean "dev"?)`}},
 		"failed build":     {125, []string{"start", "-y", "failing"}, []string{"cannot build image bot-bottle/custom:", "it is broken here"}},
-		"not yet there":    {1, []string{"start", "-y", "codex"}, []string{"codex is not supported yet (supported: claude)"}},
+		"image by a tag":   {1, []string{"start", "-y", "codex"}, []string{"an image is named by its digest"}},
 		"validate":         {1, []string{"validate"}, []string{"badkey.md:2:", "unreadable.md:2: runtime must be one of auto, runc, runsc", "nobottle.md:2:"}},
 		"stop what is not": {1, []string{"stop", "claude-aaaaaa"}, []string{"claude-aaaaaa: no such bottle is running", "bot-bottle list"}},
 	} {

@@ -60,6 +60,7 @@ func (h house) terminal(args ...string) *screen {
 			if err != nil {
 				return
 			}
+			s.reply(buffer[:n])
 		}
 	}()
 	h.t.Cleanup(func() { _ = slave.Close(); _ = master.Close(); <-s.read })

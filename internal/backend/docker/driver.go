@@ -37,12 +37,12 @@ type Images interface {
 	Ref(name string) (string, error)
 	// Ensure builds the image if the engine does not have it.
 	Ensure(ctx context.Context, name string, say func(string)) (image.Image, error)
-	// EnsureCustom builds a user's Dockerfile on top of a named image.
-	EnsureCustom(ctx context.Context, base, dockerfile string, say func(string)) (image.Image, error)
+	// EnsureCustom makes an image that is not ours alone.
+	EnsureCustom(ctx context.Context, c image.Custom, say func(string)) (image.Image, error)
 	// EnsureLayer builds a layer that an operator approved on an image.
 	EnsureLayer(ctx context.Context, on image.Image, l image.Layer, say func(string)) (image.Image, error)
-	// CustomRef names the image that EnsureCustom would build, "" while its base is missing.
-	CustomRef(ctx context.Context, base, dockerfile string) (string, error)
+	// CustomRef names the image that EnsureCustom would make, "" while its base is missing.
+	CustomRef(ctx context.Context, c image.Custom) (string, error)
 }
 
 var _ bottle.Driver[Plan, CleanupPlan] = (*Driver)(nil)

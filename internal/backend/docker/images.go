@@ -3,7 +3,6 @@ package docker
 import (
 	"cmp"
 	"context"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -69,11 +68,8 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 		if err := use(d.Images.Ref(cli.Image)); err != nil {
 			return nil, err
 		}
-		if file := b.Provider.Dockerfile; file != "" {
-			if !filepath.IsAbs(file) {
-				file = filepath.Join(o.Cwd, file)
-			}
-			if ref, err := d.Images.CustomRef(ctx, cli.Image, file); err == nil { // else there is no such file here
+		if custom, ok := customOf(b, cli, o.Cwd); ok {
+			if ref, err := d.Images.CustomRef(ctx, custom); err == nil { // else there is no such file here
 				used[ref] = true
 			}
 		}

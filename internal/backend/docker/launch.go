@@ -96,7 +96,7 @@ func (d *Driver) metadata(p Plan, log control.Log, runs int) state.Metadata {
 		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: p.Backend, Place: p.Engine,
 		Image: p.Image, Runtime: cmp.Or(p.Runtime, p.DefaultRuntime), Remove: p.Remove, Runs: runs, StartedAt: d.Now().UTC(),
 		Versions: p.Versions, Manifest: p.Manifest,
-		Placeholders: p.Placeholders, Preflight: p.summary(),
+		Placeholders: p.Placeholders, Preflight: p.summary(), Provider: p.CLI,
 	}
 	if log.After.Lines > 0 {
 		m.Audit = &log.After
@@ -151,8 +151,8 @@ func (d *Driver) agentImage(ctx context.Context, p Plan, say bottle.Progress) (i
 }
 
 func (d *Driver) manifestImage(ctx context.Context, p Plan, say bottle.Progress) (image.Image, error) {
-	if p.Dockerfile != "" {
-		return d.Images.EnsureCustom(ctx, p.Template, p.Dockerfile, say.Say)
+	if p.Dockerfile != "" || p.Foreign != "" {
+		return d.Images.EnsureCustom(ctx, p.custom(), say.Say)
 	}
 	return d.Images.Ensure(ctx, p.Template, say.Say)
 }
@@ -202,7 +202,7 @@ func (p Plan) provision(needs supplies) (*provision.Archive, error) {
 	if err := provision.CA(a, needs.ca.CertPEM, needs.roots); err != nil {
 		return nil, err
 	}
-	provision.Prompt(a, p.PromptFile, p.Prompt)
+	provision.Prompt(a, p.Prompt)
 	if err := provision.Skills(a, p.Skills); err != nil {
 		return nil, err
 	}

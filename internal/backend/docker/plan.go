@@ -28,8 +28,12 @@ type Plan struct {
 
 	Template   string // image name, "claude"
 	Dockerfile string // absolute; "" without one of the operator's
+	Foreign    string // image of somebody's, by its digest; "" without one
+	Program    string // which the agent's image must have
+	Offline    bool   // the Dockerfile's steps have no network
 	Image      string // reference that the agent runs, when known without building
 	Build      bool   // the image is missing and will be built
+	CLI        string // the agent's provider
 	Provider   provider.Setup
 
 	Runtime        string // engine's name of the runtime; "" is the engine's default
@@ -44,7 +48,6 @@ type Plan struct {
 
 	Env          map[string]string // the manifest's
 	Prompt       string
-	PromptFile   string
 	Skills       []bottle.Skill
 	GitIdentity  manifest.GitIdentity
 	Git          []bottle.Repository
@@ -56,12 +59,13 @@ type Plan struct {
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
 	Supervise    bool     // the agent may ask the operator for more
+	Credential   string   // the provider's own, "" for none
 	Withheld     []string // the provider's other credentials, which the agent does not see
 	Wanted       []string // credentials of which the agent needs one and has none
 
 	Resume bool   // home and workspace are there, as the bottle left them
 	Before string // the preflight of its last run
-	Settle bool   // of a resumed one: its credential is another one, so what the provider keeps at home is written anew
+	Settle bool   // of a resumed one: its provider or its credential is another one, so what the provider keeps at home is written anew
 
 	TTY, Stdin, Remove bool
 	Term               string

@@ -62,9 +62,9 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 func (d *Driver) describe(s bottle.Spec, owner, engine string) Plan {
 	b := s.Resolved.Bottle
 	p := Plan{
-		Identity: s.Identity, Agent: s.Agent, Bottle: b.Name, Owner: owner, Backend: d.Name(), Engine: engine,
+		Identity: s.Identity, Agent: s.Agent, Bottle: b.Name, Owner: owner, Backend: d.Name(), Engine: engine, CLI: b.Provider.Template,
 		CPUs: b.Resources.CPUs, Memory: b.Resources.Memory, PIDs: b.Resources.PIDs,
-		Env: b.Env, Skills: s.Resolved.Skills, GitIdentity: s.Resolved.Agent.GitIdentity, Git: s.Resolved.Repositories,
+		Env: b.Env, Skills: slices.Clone(s.Resolved.Skills), GitIdentity: s.Resolved.Agent.GitIdentity, Git: s.Resolved.Repositories,
 		Prompt: s.Resolved.Agent.Prompt, Secrets: s.Resolved.Secrets, Manifest: s.Resolved.Digest(),
 		Supervise: b.Supervise,
 		TTY:       s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term, Size: s.Size, Detached: s.Detached,
@@ -136,7 +136,7 @@ func (p *Plan) resolveRoutes(r bottle.Resolved, cli provider.Provider) error {
 	if ok && !slices.ContainsFunc(routes, sameHost(cred.Route)) {
 		routes = append(routes, cred.Route)
 	}
-	p.Withheld = others(cli.Credentials, cred)
+	p.Credential, p.Withheld = cred.Name, others(cli.Credentials, cred)
 	if !ok {
 		p.Wanted = p.Withheld
 	}
@@ -216,24 +216,23 @@ func sameHost(r policy.Route) func(policy.Route) bool {
 	return func(other policy.Route) bool { return strings.EqualFold(other.Host, r.Host) }
 }
 
-// promptFile is where the agent finds its prompt: readable, and not in its home, so
-// that it is not its to change.
-const promptFile = "/etc/bot-bottle/prompt.md"
-
 // resolveAgent asks the provider for the agent's command line, environment and files.
 func (p *Plan) resolveAgent(s bottle.Spec, cli provider.Provider) {
+	notes := []string{p.Prompt}
 	if p.Supervise {
-		p.Prompt = strings.TrimSpace(p.Prompt + "\n\n" + provision.SuperviseNote)
+		notes = append(notes, provision.SuperviseNote)
 	}
-	if note := provision.GitNote(p.Git); note != "" {
-		p.Prompt = strings.TrimSpace(p.Prompt + "\n\n" + note)
+	var skills []string
+	for i, skill := range p.Skills {
+		p.Skills[i].Target = cli.SkillDir(skill.Name)
+		skills = append(skills, skill.Name)
 	}
-	if strings.TrimSpace(p.Prompt) != "" {
-		p.PromptFile = promptFile
-	}
+	notes = append(notes, provision.GitNote(p.Git), cli.SkillsNote(skills))
+	p.Prompt = paragraphs(notes)
 	p.Provider = cli.Setup(provider.Input{
+		Credential:    p.Credential,
 		Placeholders:  p.Placeholders,
-		PromptFile:    p.PromptFile,
+		Prompt:        p.Prompt,
 		RemoteControl: s.RemoteControl,
 		Supervise:     p.Supervise,
 		Continue:      p.Resume,
@@ -242,13 +241,29 @@ func (p *Plan) resolveAgent(s bottle.Spec, cli provider.Provider) {
 	})
 }
 
+// paragraphs are those texts that hold something, a line between each.
+func paragraphs(texts []string) string {
+	var all []string
+	for _, text := range texts {
+		if text = strings.TrimSpace(text); text != "" {
+			all = append(all, text)
+		}
+	}
+	return strings.Join(all, "\n\n")
+}
+
 // resolveImage finds out what the agent will run and whether it must be built first.
 func (d *Driver) resolveImage(ctx context.Context, p *Plan, cli provider.Provider, s bottle.Spec) error {
 	ref, err := d.Images.Ref(cli.Image)
 	if err != nil {
 		return err
 	}
-	p.Template, p.Image = cli.Image, ref
+	p.Template, p.Image, p.Program = cli.Image, ref, cli.Program
+	p.Offline = s.Resolved.Bottle.Provider.Offline
+	if p.Foreign = s.Resolved.Bottle.Provider.Image; p.Foreign != "" {
+		p.Image = p.Foreign
+		return nil
+	}
 	if file := s.Resolved.Bottle.Provider.Dockerfile; file != "" {
 		p.Dockerfile = file
 		if !filepath.IsAbs(file) {

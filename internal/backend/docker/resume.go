@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
-	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
@@ -36,6 +34,7 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 		}
 	}
 	p.Resume, p.Remove, p.Before = true, record.Remove, record.Preflight
+	p.Settle = record.Provider != p.CLI
 	for name := range p.Placeholders {
 		if known := record.Placeholders[name]; known != "" {
 			p.Placeholders[name] = known
@@ -46,10 +45,11 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// addProviderFiles gives a bottle what its agent needs; a resumed one has what is at home.
+// addProviderFiles gives a bottle what its agent needs; a resumed one has what its agent
+// goes on writing to.
 func (p Plan) addProviderFiles(a *provision.Archive) {
 	for _, file := range p.Provider.Files {
-		if !p.Resume || p.Settle || !strings.HasPrefix(file.Path, provider.Home+"/") {
+		if !p.Resume || p.Settle || !file.Keep {
 			a.Add(file)
 		}
 	}

@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/test/lab"
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// vendor is an agent's command line with the API that it talks to.
+type vendor struct {
+	template, host, secret string
+	auth                   string   // how its key travels, in a manifest
+	headless               []string // what goes before a question without a terminal
+	ready, leave           string   // on a terminal: shown when it takes a question; typed to end it
+}
+
+func vendors() map[string]vendor {
+	return map[string]vendor{
+		"codex":    {"codex", standin.OpenAIHost, "OPENAI_API_KEY", "scheme: bearer", nil, "Ask Codex", "/quit"},
+		"gemini":   {"gemini", standin.GeminiHost, "GEMINI_API_KEY", "scheme: header, header: x-goog-api-key", []string{"-p"}, "Type your message", "/quit"},
+		"opencode": {"opencode", standin.Host, "ANTHROPIC_API_KEY", "scheme: header, header: x-api-key", nil, "Ask anything", "/exit"},
+	}
+}
+
+// hire writes a bottle and an agent of a vendor's name, whose API the stand-in is. more
+// goes into the bottle's front matter.
+func (h house) hire(v vendor, more string) {
+	h.t.Helper()
+	_, port, err := net.SplitHostPort(h.Standin.Address)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"bottles/" + v.template + ".md": `---
+agent_provider: {template: ` + v.template + `}
+secrets: {` + v.secret + `: {env: ANTHROPIC_API_KEY}}
+egress:
+  routes:
+    - host: ` + v.host + `
+      auth: {` + v.auth + `, secret: ` + v.secret + `}
+      ca: ../standin.pem
+      address: host.docker.internal:` + port + `
+      private: true
+` + more + `---
+`,
+		"agents/" + v.template + ".md": "---\nbottle: " + v.template + "\n---\nYou answer in one line.\n",
+	} {
+		if err := h.Write(name, content); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// Every command line answers headless: standard output is the answer and nothing else, the
+// upstream gets the real key and the agent's prompt.
+func TestEveryAgentAnswersHeadless(t *testing.T) {
+	t.Parallel()
+	for name, v := range vendors() {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, standin.Options{Answer: "forty-two"})
+			h.hire(v, "")
+			r := h.run(0, "", append(append([]string{"start", "-y", "--rm", v.template, "--"}, v.headless...), "what is the answer?")...)
+			if strings.TrimSpace(r.Stdout) != "forty-two" {
+				t.Errorf("got standard output %q", r.Stdout)
+			}
+			h.heard(v, "what is the answer?", "You answer in one line.")
+		})
+	}
+}
+
+// heard wants a request with all words, and the real key on every one.
+func (h house) heard(v vendor, words ...string) {
+	h.t.Helper()
+	asked := false
+	for _, request := range h.Standin.Requests() {
+		if !strings.Contains(strings.Join([]string{request.Header.Get("X-Api-Key"), request.Header.Get("X-Goog-Api-Key"), request.Header.Get("Authorization")}, " "), h.Key) {
+			h.t.Errorf("%s %s came without our key", request.Method, request.Path)
+		}
+		all := true
+		for _, word := range words {
+			all = all && strings.Contains(request.Body, word)
+		}
+		asked = asked || all
+	}
+	if !asked {
+		h.t.Errorf("no request held %q", words)
+	}
+}
+
+// Every command line answers on a terminal, without a question before it.
+func TestEveryAgentAnswersOnATerminal(t *testing.T) {
+	t.Parallel()
+	for name, v := range vendors() {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, standin.Options{Answer: "PINEAPPLE-7731"})
+			h.hire(v, "")
+			s := h.terminal("start", "-y", "--rm", v.template)
+			s.wait(v.ready)
+			s.enter("which fruit")
+			s.wait("PINEAPPLE-7731")
+			s.enter(v.leave)
+			if code := s.end(); code != 0 {
+				t.Errorf("got status %d", code)
+			}
+			s.cooked()
+		})
+	}
+}
+
+// with runs the program with more in its environment.
+func (h house) with(env string, args ...string) lab.Result {
+	h.t.Helper()
+	var stdout, stderr bytes.Buffer
+	c := h.Command(h.t.Context(), args...)
+	c.Env, c.Stdout, c.Stderr = append(c.Env, env), &stdout, &stderr
+	if err := c.Run(); err != nil {
+		h.t.Fatalf("%v: %v\nstdout: %s\nstderr: %s", args, err, &stdout, &stderr)
+	}
+	return lab.Result{Stdout: stdout.String(), Stderr: stderr.String()}
+}
+
+// skilled gives an agent a skill, and returns the home in which the operator keeps it.
+func (h house) skilled(agent string) string {
+	h.t.Helper()
+	home := h.t.TempDir()
+	skill := filepath.Join(home, ".claude", "skills", "bottling")
+	if err := errors.Join(
+		os.MkdirAll(skill, 0o755),
+		os.WriteFile(filepath.Join(skill, "SKILL.md"), []byte("---\nname: bottling\ndescription: How to fill a KUMQUAT-4411 bottle.\n---\nFill it.\n"), 0o644),
+		os.WriteFile(filepath.Join(skill, "fill.sh"), []byte("#!/bin/sh\necho filled with kumquats\n"), 0o755),
+		h.Write("agents/"+agent+".md", "---\nbottle: "+agent+"\nskills: [bottling]\n---\nYou answer in one line.\n"),
+	); err != nil {
+		h.t.Fatal(err)
+	}
+	return home
+}
+
+// Every command line works: a tool of its own runs in the bottle without a question, and so
+// does a skill's script; it knows the skill and its operator's tools; resumed, it goes on with
+// the conversation; and it never asks a host that it has no need of for long.
+func TestEveryAgentWorksAndGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, v := range vendors() {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, standin.Options{Answer: "noted", Tool: "id -un; find ~ -name fill.sh -exec {} ';'; echo kept > /workspace/proof"})
+			h.hire(v, "supervise: true\n")
+			env := "HOME=" + h.skilled(v.template)
+			ask := func(verb, question string) string {
+				r := h.with(env, slices.Concat([]string{verb[:strings.IndexByte(verb, ' ')], "-y", verb[strings.IndexByte(verb, ' ')+1:], "--"}, v.headless, []string{question})...)
+				if strings.TrimSpace(r.Stdout) != "noted" {
+					t.Errorf("got %q, %s", r.Stdout, r.Stderr)
+				}
+				return r.Stderr
+			}
+			identity := identityOf(t, ask("start "+v.template, "remember papaya"))
+			h.removeAtEnd(identity)
+			h.heard(v, "remember papaya", "KUMQUAT-4411", "request_egress")
+			h.heard(v, "filled with kumquats", "node")
+			ask("resume "+identity, "which fruit")
+			h.heard(v, "papaya", "which fruit")
+			for _, line := range strings.Split(h.run(0, "", "logs", identity, "--service", "egress").Stdout, "\n") {
+				if strings.Contains(line, "deny") {
+					t.Log(line)
+				}
+			}
+		})
+	}
+}
+
+// Another provider takes over a bottle: its workspace stays, and nothing of the one before
+// is in its way.
+func TestSwitchingTheProviderKeepsTheWorkspace(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "noted", Tool: "cat /workspace/proof || echo made by the first | tr a-z A-Z > /workspace/proof"})
+	first, second := vendors()["codex"], vendors()["gemini"]
+	h.hire(first, "")
+	identity := identityOf(t, h.run(0, "", "start", "-y", "codex", "--", "begin").Stderr)
+	h.removeAtEnd(identity)
+	h.hire(second, "")
+	if err := h.Write("bottles/codex.md", h.read("bottles/gemini.md")); err != nil {
+		t.Fatal(err)
+	}
+	before := len(h.Standin.Requests())
+	if r := h.run(0, "", "resume", "-y", identity, "--", "-p", "go on"); strings.TrimSpace(r.Stdout) != "noted" {
+		t.Errorf("got %q, %s", r.Stdout, r.Stderr)
+	}
+	for _, request := range h.Standin.Requests()[before:] {
+		if strings.Contains(request.Body, "MADE BY THE FIRST") {
+			return
+		}
+	}
+	t.Error("the second agent did not find what the first had written")
+}
