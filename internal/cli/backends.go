@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/moby/client"
+
 	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/image"
@@ -28,7 +30,7 @@ func (a *App) backends() ([]bottle.Backend, error) {
 }
 
 func (a *App) docker() (*docker.Driver, error) {
-	client, err := docker.Connect(a.Getenv, a.userHome)
+	engine, err := docker.Connect(a.Getenv, a.userHome)
 	if err != nil {
 		return nil, fmt.Errorf("cannot use docker: %w", err)
 	}
@@ -36,11 +38,13 @@ func (a *App) docker() (*docker.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	store := a.store()
 	return &docker.Driver{
-		Client: client, State: store, Binary: binary, Version: currentVersion().Version, Roots: a.roots, Log: a.log, Now: a.Now,
-		Images: image.Builder{Client: client, Lock: store.CacheLock, Getenv: a.Getenv, Owner: store.Owner},
+		Client: engine, State: a.store(), Binary: binary, Version: currentVersion().Version, Roots: a.roots, Log: a.log, Now: a.Now, Images: a.images(engine),
 	}, nil
+}
+
+func (a *App) images(engine *client.Client) image.Builder {
+	return image.Builder{Client: engine, Lock: a.store().CacheLock, Getenv: a.Getenv, Owner: a.store().Owner}
 }
 
 func (a *App) store() state.Store { return state.Open(a.home) }

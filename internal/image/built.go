@@ -1,0 +1,63 @@
+package image
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/moby/moby/client"
+)
+
+// Built is an image that was built for bottles, whoever's they are on this engine.
+type Built struct {
+	Ref        string `json:"image"`
+	Size       int64  `json:"size"`       // bytes, of which others may share some
+	Containers int    `json:"containers"` // that run it or are made of it
+	Current    bool   `json:"current"`    // this version builds it from what it holds
+}
+
+// Unused reports whether nothing is lost without it but the time to build it again.
+func (b Built) Unused() bool { return b.Containers == 0 && !b.Current }
+
+// Built lists the images that were built for bottles, in order of name.
+func (b Builder) Built(ctx context.Context) ([]Built, error) {
+	images, err := b.Client.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("label", "bot-bottle.role=image")})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the engine's images: %w", err)
+	}
+	containers, err := b.Client.ContainerList(ctx, client.ContainerListOptions{All: true})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the engine's containers: %w", err)
+	}
+	uses := map[string]int{}
+	for _, c := range containers.Items {
+		uses[c.ImageID]++
+	}
+	built := []Built{}
+	for _, found := range images.Items {
+		for _, ref := range found.RepoTags {
+			if strings.HasPrefix(ref, "bot-bottle/") {
+				built = append(built, Built{ref, found.Size, uses[found.ID], b.current(ref)})
+			}
+		}
+	}
+	slices.SortFunc(built, func(x, y Built) int { return cmp.Compare(x.Ref, y.Ref) })
+	return built, nil
+}
+
+// current reports whether a reference is that of an image of ours as it is now.
+func (b Builder) current(ref string) bool {
+	name, _, _ := strings.Cut(strings.TrimPrefix(ref, "bot-bottle/"), ":")
+	now, err := b.Ref(name)
+	return err == nil && now == ref
+}
+
+// Remove removes one by its name; the engine refuses if a container is made of it after all.
+func (b Builder) Remove(ctx context.Context, built Built) error {
+	if _, err := b.Client.ImageRemove(ctx, built.Ref, client.ImageRemoveOptions{}); err != nil {
+		return fmt.Errorf("cannot remove image %s: %w", built.Ref, err)
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package image
+
+import (
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// What is listed says what may go: an image of an older version, or of a Dockerfile that
+// nothing runs, and never one that this version takes.
+func TestBuilt(t *testing.T) {
+	b := builder(t, nil)
+	dir := tree(t, map[string]string{"Dockerfile": "USER root\nRUN echo " + unique() + " >/mine\n"})
+	mine, err := b.EnsureCustom(t.Context(), Custom{Base: "custom", Dockerfile: filepath.Join(dir, "Dockerfile")}, func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := b.Ref("custom")
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func(ref string) (Built, bool) {
+		all, err := b.Built(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(all, func(b Built) bool { return b.Ref == ref })
+		if i < 0 {
+			return Built{}, false
+		}
+		return all[i], true
+	}
+	if got, ok := find(ours); !ok || !got.Current || got.Unused() || got.Size == 0 {
+		t.Errorf("got %+v", got)
+	}
+	got, ok := find(mine.Ref)
+	if !ok || got.Current || !got.Unused() {
+		t.Fatalf("got %+v", got)
+	}
+	if err := b.Remove(t.Context(), got); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := find(mine.Ref); ok {
+		t.Error("it is still there")
+	}
+}
