@@ -1,10 +1,15 @@
 package e2e
 
 import (
+	"context"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/test/lab"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -17,7 +22,7 @@ func TestCustomAgent(t *testing.T) {
 	own := filepath.Join(h.Home, "own")
 	for name, content := range map[string]string{
 		"own/Dockerfile": "USER root\nCOPY . /context/\nRUN install -m 755 /context/answer /usr/local/bin/answer && chmod -R a+rX /context\n",
-		"own/answer":     "#!/bin/sh\necho \"$@\"; cat \"$BOT_BOTTLE_PROMPT_FILE\"; ls /context\ncurl -sS -H \"x-api-key: $ANTHROPIC_API_KEY\" https://api.anthropic.com/api/hello\n",
+		"own/answer":     "#!/bin/sh\n# " + lab.NewKey() + "\necho \"$@\"; cat \"$BOT_BOTTLE_PROMPT_FILE\"; ls /context\ncurl -sS -H \"x-api-key: $ANTHROPIC_API_KEY\" https://api.anthropic.com/api/hello\n",
 		"own/notes.txt":  "the key is " + h.Key + "\n",
 		"bottles/own.md": "---\nextends: dev\nagent_provider:\n  template: custom\n  dockerfile: " + own + "/Dockerfile\n  build: {network: none}\n---\n",
 		"agents/own.md":  "---\nbottle: own\nargs: [answer, --loud]\n---\nYou are your own.\n",
@@ -27,6 +32,10 @@ func TestCustomAgent(t *testing.T) {
 		}
 	}
 	built := h.run(0, "", "build", "own")
+	t.Cleanup(func() {
+		ref := regexp.MustCompile(`bot-bottle/custom:[0-9a-f]+`).FindString(built.Stderr)
+		_, _ = h.Engine.ImageRemove(context.WithoutCancel(t.Context()), ref, client.ImageRemoveOptions{})
+	})
 	for _, want := range []string{"check that it fits a bottle", "left out of the build, since they may hold credentials: notes.txt", "own has its images"} {
 		if !strings.Contains(built.Stderr, want) {
 			t.Errorf("want %q in %s", want, built.Stderr)
