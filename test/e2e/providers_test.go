@@ -19,14 +19,15 @@ type vendor struct {
 	template, host, secret string
 	auth                   string   // how its key travels, in a manifest
 	headless               []string // what goes before a question without a terminal
+	policy                 string   // its name of the operator's tool list_policy
 	ready, leave           string   // on a terminal: shown when it takes a question; typed to end it
 }
 
 func vendors() map[string]vendor {
 	return map[string]vendor{
-		"codex":    {"codex", standin.OpenAIHost, "OPENAI_API_KEY", "scheme: bearer", nil, "Ask Codex", "/quit"},
-		"gemini":   {"gemini", standin.GeminiHost, "GEMINI_API_KEY", "scheme: header, header: x-goog-api-key", []string{"-p"}, "Type your message", "/quit"},
-		"opencode": {"opencode", standin.Host, "ANTHROPIC_API_KEY", "scheme: header, header: x-api-key", nil, "Ask anything", "/exit"},
+		"codex":    {"codex", standin.OpenAIHost, "OPENAI_API_KEY", "scheme: bearer", nil, "mcp__operator__list_policy", "Ask Codex", "/quit"},
+		"gemini":   {"gemini", standin.GeminiHost, "GEMINI_API_KEY", "scheme: header, header: x-goog-api-key", []string{"-p"}, "mcp_operator_list_policy", "Type your message", "/quit"},
+		"opencode": {"opencode", standin.Host, "ANTHROPIC_API_KEY", "scheme: header, header: x-api-key", nil, "operator_list_policy", "Ask anything", "/exit"},
 	}
 }
 
@@ -56,23 +57,6 @@ egress:
 		if err := h.Write(name, content); err != nil {
 			h.t.Fatal(err)
 		}
-	}
-}
-
-// Every command line answers headless: standard output is the answer and nothing else, the
-// upstream gets the real key and the agent's prompt.
-func TestEveryAgentAnswersHeadless(t *testing.T) {
-	t.Parallel()
-	for name, v := range vendors() {
-		t.Run(name, func(t *testing.T) {
-			h := open(t, standin.Options{Answer: "forty-two"})
-			h.hire(v, "")
-			r := h.run(0, "", append(append([]string{"start", "-y", "--rm", v.template, "--"}, v.headless...), "what is the answer?")...)
-			if strings.TrimSpace(r.Stdout) != "forty-two" {
-				t.Errorf("got standard output %q", r.Stdout)
-			}
-			h.heard(v, "what is the answer?", "You answer in one line.")
-		})
 	}
 }
 
@@ -143,15 +127,15 @@ func (h house) skilled(agent string) string {
 	return home
 }
 
-// Every command line works: a tool of its own runs in the bottle without a question, and so
-// does a skill's script; it knows the skill and its operator's tools; resumed, it goes on with
-// the conversation; and it never asks a host that it has no need of for long.
+// Every command line works without a terminal: standard output is the answer and nothing
+// else, the upstream gets the real key and the prompt. A tool of its own runs in the bottle without a
+// question, and so does a skill's script; and resumed, it goes on with the conversation.
 func TestEveryAgentWorksAndGoesOn(t *testing.T) {
 	t.Parallel()
 	for name, v := range vendors() {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, standin.Options{Answer: "noted", Tool: "id -un; find ~ -name fill.sh -exec {} ';'; echo kept > /workspace/proof"})
-			h.hire(v, "supervise: true\n")
+			h.hire(v, "")
 			env := "HOME=" + h.skilled(v.template)
 			ask := func(verb, question string) string {
 				r := h.with(env, slices.Concat([]string{verb[:strings.IndexByte(verb, ' ')], "-y", verb[strings.IndexByte(verb, ' ')+1:], "--"}, v.headless, []string{question})...)
@@ -162,15 +146,10 @@ func TestEveryAgentWorksAndGoesOn(t *testing.T) {
 			}
 			identity := identityOf(t, ask("start "+v.template, "remember papaya"))
 			h.removeAtEnd(identity)
-			h.heard(v, "remember papaya", "KUMQUAT-4411", "request_egress")
+			h.heard(v, "remember papaya", "You answer in one line.", "KUMQUAT-4411")
 			h.heard(v, "filled with kumquats", "node")
 			ask("resume "+identity, "which fruit")
 			h.heard(v, "papaya", "which fruit")
-			for _, line := range strings.Split(h.run(0, "", "logs", identity, "--service", "egress").Stdout, "\n") {
-				if strings.Contains(line, "deny") {
-					t.Log(line)
-				}
-			}
 		})
 	}
 }
@@ -198,4 +177,32 @@ func TestSwitchingTheProviderKeepsTheWorkspace(t *testing.T) {
 		}
 	}
 	t.Error("the second agent did not find what the first had written")
+}
+
+// Every command line calls its operator's tools, without a question.
+func TestEveryAgentAsksItsOperator(t *testing.T) {
+	t.Parallel()
+	for name, v := range vendors() {
+		t.Run(name, func(t *testing.T) {
+			h := open(t, standin.Options{Answer: "asked", Call: func(conversation string) (string, map[string]any) {
+				if strings.Contains(conversation, `_call_output"`) || strings.Contains(conversation, `"functionResponse"`) || strings.Contains(conversation, `"tool_result"`) {
+					return "", nil
+				}
+				return v.policy, map[string]any{}
+			}})
+			h.hire(v, "supervise: true\n")
+			r := h.run(0, "", slices.Concat([]string{"start", "-y", "--rm", v.template, "--"}, v.headless, []string{"what is allowed"})...)
+			if strings.TrimSpace(r.Stdout) != "asked" {
+				t.Errorf("got %q, %s", r.Stdout, r.Stderr)
+			}
+			for _, request := range h.Standin.Requests() {
+				for _, mark := range []string{`_call_output"`, `"functionResponse"`, `"tool_result"`} {
+					if _, result, ok := strings.Cut(request.Body, mark); ok && strings.Contains(result, v.host) {
+						return
+					}
+				}
+			}
+			t.Error("what the tool says did not come back to the model")
+		})
+	}
 }

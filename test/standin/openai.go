@@ -89,23 +89,25 @@ func (s *Server) openAIItem(conversation string, outputs int) map[string]any {
 	tools := strings.Contains(conversation, `"tools":[{`)
 	if s.options.Tool != "" && tools && outputs == 0 {
 		if strings.Contains(conversation, "tools.exec_command") {
-			return codeCall(s.options.Tool)
+			return codeCall("exec_command", map[string]any{"cmd": s.options.Tool})
 		}
 		return call("bash", map[string]any{"command": s.options.Tool, "description": "Run it"})
 	}
 	if s.options.Call != nil && tools {
-		if name, input := s.options.Call(conversation); name != "" {
+		if name, input := s.options.Call(conversation); name != "" && strings.Contains(conversation, "tools.exec_command") {
+			return codeCall(name, input)
+		} else if name != "" {
 			return call(name, input)
 		}
 	}
 	return map[string]any{"id": "msg_01", "type": "message", "role": "assistant", "status": "completed", "content": []any{}, "text": s.options.Answer}
 }
 
-// codeCall runs a command as Codex has its models do it: with a line of JavaScript.
-func codeCall(command string) map[string]any {
-	arguments, _ := json.Marshal(map[string]any{"cmd": command})
+// codeCall calls a tool as Codex has its models do it: with a line of JavaScript.
+func codeCall(name string, input map[string]any) map[string]any {
+	arguments, _ := json.Marshal(input)
 	return map[string]any{
 		"id": "ctc_01", "type": "custom_tool_call", "call_id": "call_01", "namespace": "functions", "name": "exec", "status": "completed",
-		"input": "text(await tools.exec_command(" + string(arguments) + "))",
+		"input": "text(await tools." + name + "(" + string(arguments) + "))",
 	}
 }
