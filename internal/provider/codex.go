@@ -47,6 +47,9 @@ func codexPlaceholder(name string) string {
 }
 
 func codexSetup(in Input) Setup {
+	if len(in.Args) > 0 && (in.Args[0] == "exec" || in.Args[0] == "e") {
+		in.Args, in.Interactive = in.Args[1:], false // it is what a run without a terminal is
+	}
 	files := []File{rooted("/etc/codex/config.toml", codexConfig(in))}
 	if key := in.Placeholders[in.Credential]; key != "" {
 		files = append(files, owned(Home+"/.codex/auth.json", document(map[string]any{"auth_mode": "apikey", openAIKey: key})))
@@ -73,7 +76,7 @@ func codexCommand(in Input) []string {
 }
 
 // codexCommands are the words that are no prompt as the first argument.
-var codexCommands = []string{"exec", "e", "review", "login", "logout", "mcp", "plugin", "completion", "sandbox", "debug", "doctor", "apply", "a", "resume", "fork", "features", "help", "--help", "--version"}
+var codexCommands = []string{"review", "login", "logout", "mcp", "plugin", "completion", "sandbox", "debug", "doctor", "apply", "a", "resume", "fork", "features", "help", "--help", "--version"}
 
 // codexConfig is the system's configuration, which is root's; the agent's own, at home, adds
 // to it. Its sandbox and its questions are off, since the bottle is one; so is what would

@@ -38,8 +38,13 @@ func geminiSetup(in Input) Setup {
 		files = append(files, File{Path: Home + "/.gemini/GEMINI.md", Mode: 0o644, UID: UID, Data: []byte(in.Prompt + "\n")})
 	}
 	return Setup{
-		Argv:  slices.Concat(geminiCommand(in.Continue), in.Args),
-		Env:   map[string]string{"TERM": "xterm-256color", "COLORTERM": "truecolor"}, // it warns of a terminal with few colours, also where there is none
+		Argv: slices.Concat(geminiCommand(in.Continue), in.Args),
+		Env: map[string]string{
+			"TERM": "xterm-256color", "COLORTERM": "truecolor", // it warns of a terminal with few colours, also where there is none
+			// It takes git's files away from the commands that it runs, and with them the way to
+			// the gate; what stands in the environment it leaves.
+			"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "include.path", "GIT_CONFIG_VALUE_0": "/etc/gitconfig",
+		},
 		Files: files,
 	}
 }

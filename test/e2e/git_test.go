@@ -19,6 +19,7 @@ type gitHouse struct {
 	house
 	upstream string
 	ssh      *sshd.Server
+	declared string // the repository, in a bottle's front matter
 }
 
 const gatewayName = "host.docker.internal"
@@ -50,10 +51,10 @@ func openGit(t *testing.T, o standin.Options, push string) gitHouse {
 	if err := os.WriteFile(known, []byte(h.ssh.KnownHosts(gatewayName)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	bottle := fmt.Sprintf("---\nextends: sleeper\nsupervise: true\ngit:\n  - name: widget\n    upstream: %s\n    identity_file: %s\n    known_hosts: %s\n    push: {%s}\n---\n",
+	h.declared = fmt.Sprintf("git:\n  - name: widget\n    upstream: %s\n    identity_file: %s\n    known_hosts: %s\n    push: {%s}\n",
 		h.ssh.URL(gatewayName, h.upstream), h.ssh.KeyFile, known, push)
 	for name, content := range map[string]string{
-		"bottles/git.md":      bottle,
+		"bottles/git.md":      "---\nextends: sleeper\nsupervise: true\n" + h.declared + "---\n",
 		"agents/committer.md": "---\nbottle: git\ngit_identity: {name: Committer, email: committer@acme.example}\n---\n",
 	} {
 		if err := h.Write(name, content); err != nil {

@@ -206,3 +206,48 @@ func TestEveryAgentAsksItsOperator(t *testing.T) {
 		})
 	}
 }
+
+// Every command line clones, edits, commits and pushes through the gate, as its prompt's
+// author would.
+func TestEveryAgentPushesThroughTheGate(t *testing.T) {
+	t.Parallel()
+	for name, v := range vendors() {
+		t.Run(name, func(t *testing.T) {
+			work := `git clone -q "$UPSTREAM" w && cd w && git checkout -q -b agent/fix && echo hi > hi && git add hi && git commit -q -m hi && git push -q origin agent/fix`
+			h := openGit(t, standin.Options{Answer: "pushed", Tool: work}, `refs: ["refs/heads/agent/**"]`)
+			h.hire(v, "env: {UPSTREAM: '"+h.ssh.URL(gatewayName, h.upstream)+"'}\n"+h.declared)
+			if err := h.Write("agents/"+v.template+".md", "---\nbottle: "+v.template+"\ngit_identity: {name: Agent, email: agent@acme.example}\n---\n"); err != nil {
+				t.Fatal(err)
+			}
+			r := h.run(0, "", slices.Concat([]string{"start", "-y", "--rm", v.template, "--"}, v.headless, []string{"fix it"})...)
+			if strings.TrimSpace(r.Stdout) != "pushed" || h.theirs("refs/heads/agent/fix") == "" {
+				t.Errorf("got %q, upstream has %q: %s", r.Stdout, h.theirs("refs/heads/agent/fix"), r.Stderr)
+			}
+		})
+	}
+}
+
+// Codex speaks over its WebSocket from the first try: one that were refused would cost its
+// five retries before every answer.
+func TestCodexSpeaksOverItsWebSocket(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "forty-two"})
+	v := vendors()["codex"]
+	h.hire(v, "")
+	identity := identityOf(t, h.run(0, "", "start", "-y", "codex", "--", "exec", "what is the answer").Stderr)
+	h.removeAtEnd(identity)
+	spoken := 0
+	for _, request := range h.Standin.Requests() {
+		if request.Method == "WEBSOCKET" && request.Header.Get("Authorization") == "Bearer "+h.Key {
+			spoken++
+		} else if request.Method == "POST" {
+			t.Errorf("it fell back to %s", request.Path)
+		}
+	}
+	if spoken == 0 {
+		t.Error("nothing was said over a WebSocket with our key")
+	}
+	if log := h.run(0, "", "logs", identity, "--json").Stdout; strings.Contains(log, `"decision":"deny"`) {
+		t.Errorf("it asks for what it does not need: %s", log)
+	}
+}
