@@ -103,6 +103,7 @@ func at(t *testing.T, script string, env ...string) (*exec.Cmd, *desk) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = c.Process.Kill() }) // it has the ports that the next test's needs
 	return c, sit(t, socket)
 }
 
@@ -157,7 +158,7 @@ func (d *desk) wait(want string) {
 // With a terminal the agent is its foreground: it can read, ctrl-C is its own, and it is told
 // its size.
 func TestAgentOwnsTheTerminal(t *testing.T) {
-	c, d := at(t, `trap 'echo interrupted; exit 5' INT; trap 'stty size' WINCH; stty size; read line; echo "read $line"; while :; do sleep 0.05; done`)
+	c, d := at(t, `trap 'echo interrupted; exit 5' INT; trap 'stty size' WINCH; stty size; until read line; do :; done; echo "read $line"; while :; do sleep 0.05; done`)
 	d.wait("30 90") // from the one who looks
 	_, _ = d.keys.Write([]byte("words\n"))
 	d.wait("read words")
@@ -192,6 +193,7 @@ func TestViewersGoAndTheTerminalHangsUp(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = c.Process.Kill() })
 	for range 3 {
 		conn, err := net.Dial("unix", socket)
 		for ; err != nil; conn, err = net.Dial("unix", socket) {

@@ -32,7 +32,7 @@ func TestAChangeOfTheImageIsAskedForAndBuilt(t *testing.T) {
 	}
 	identity := strings.TrimSpace(string(out))
 	h.removeAtEnd(identity)
-	defer h.run(0, "", "rm", identity)
+	defer h.run(0, "", "rm", "-y", identity)
 	defer h.run(0, "", "stop", identity)
 	h.run(0, "", "exec", identity, "--", "sh", "-c", "echo kept > /workspace/kept; echo kept > ~/kept")
 
