@@ -203,3 +203,21 @@ func TestAttackA1_SecretsInAllowedNames(t *testing.T) {
 		}
 	}
 }
+
+// Attack B5: a header that Connection takes off on the way, after all was decided by it: a
+// form that names another method, or a key of the agent's own, goes in as JSON and arrives
+// without a type, which some servers read as a form.
+func TestAttackB5_AHeaderThatConnectionTakesOff(t *testing.T) {
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("arrived: %v", r.Header) })
+	l := newLab(t, up.route("api.example", keyAuth()))
+	for _, body := range []string{"_method=DELETE", "access_token=evil"} {
+		for _, options := range []string{"Content-Type", "close, content-type", "x,, CONTENT-TYPE ,y"} {
+			r := request(t, "POST", "https://api.example/", strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Connection", options)
+			if response, why := get(t, l.client(t, false), r); response.StatusCode != 403 {
+				t.Errorf("%s, Connection: %s: got %d %s", body, options, response.StatusCode, why)
+			}
+		}
+	}
+}

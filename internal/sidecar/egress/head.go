@@ -12,6 +12,26 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
+// withoutOptions is a head without what Connection takes off on the way (RFC 9110 §7.6.1):
+// what is decided on is what is sent. Those about an upgrade stay, to be judged.
+func withoutOptions(h http.Header) http.Header {
+	taken := http.Header{}
+	for option := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {
+		name := http.CanonicalHeaderKey(strings.TrimSpace(option))
+		if _, ok := h[name]; ok && name != "Upgrade" && name != "Http2-Settings" && name != "Te" && name != "Connection" {
+			taken[name] = nil
+		}
+	}
+	if len(taken) == 0 {
+		return h
+	}
+	rest := h.Clone()
+	for name := range taken {
+		delete(rest, name)
+	}
+	return rest
+}
+
 // errUnreplaced says that the route's own placeholder stands where injection does not
 // replace it: sent like that the request could only fail, and nobody would know why
 // (ATTACKS C6).

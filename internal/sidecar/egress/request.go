@@ -57,6 +57,7 @@ func defaultPort(p policy.Protocol) int {
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy.Protocol, host string, port int) {
 	x := &exchange{refusal: refusal{protocol: protocol, host: host, port: port}, rules: s.rules.Load(), path: r.URL.EscapedPath(), started: time.Now()}
 	r = r.WithContext(r.Context()) // a copy: the HTTP server looks at what became of its own body
+	r.Header = withoutOptions(r.Header)
 	done, err := s.inspect(r, x)
 	defer done()
 	if err == nil {
