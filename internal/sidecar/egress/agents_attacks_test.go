@@ -25,7 +25,7 @@ func TestAttackC1_AKeyInAnOddPlace(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 	})
 	l := newLab(t, up.route("api.example", keyAuth()))
-	r := request(t, "GET", "https://api.example/?access.token=evil&access_token[]=evil&client_secret=evil&job_token=evil&AWSAccessKeyId=evil&subscription-key=evil&kept=1&page_token=kept", nil)
+	r := request(t, "GET", "https://api.example/?access.token=evil&access_token[]=evil&access[token=evil&client_secret=evil&job_token=evil&AWSAccessKeyId=evil&subscription-key=evil&kept=1&page_token=kept", nil)
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", "websocket")
 	r.Header["Sec-Websocket-Protocol"] = []string{"realtime, openai-insecure-api-key.evil", "base64url.bearer.authorization.k8s.io.evil, graphql-ws"}
@@ -210,7 +210,7 @@ func TestAttackA1_SecretsInAllowedNames(t *testing.T) {
 func TestAttackB5_AHeaderThatConnectionTakesOff(t *testing.T) {
 	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("arrived: %v", r.Header) })
 	l := newLab(t, up.route("api.example", keyAuth()))
-	for _, body := range []string{"_method=DELETE", "access_token=evil"} {
+	for _, body := range []string{"_method=DELETE", "[method=DELETE", "access_token=evil", "api[key=evil"} {
 		for _, options := range []string{"Content-Type", "close, content-type", "x,, CONTENT-TYPE ,y"} {
 			r := request(t, "POST", "https://api.example/", strings.NewReader(body))
 			r.Header.Set("Content-Type", "application/json")
@@ -218,6 +218,33 @@ func TestAttackB5_AHeaderThatConnectionTakesOff(t *testing.T) {
 			if response, why := get(t, l.client(t, false), r); response.StatusCode != 403 {
 				t.Errorf("%s, Connection: %s: got %d %s", body, options, response.StatusCode, why)
 			}
+		}
+	}
+}
+
+// Attack C1: the agent's own key beside ours, in another spelling of the very header or
+// parameter that the route uses, where its name is on no list.
+func TestAttackC1_AnotherSpellingOfTheRoutesOwn(t *testing.T) {
+	arrived := make(chan *http.Request, 1)
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { arrived <- r })
+	l := newLab(t, up.route("head.example", &policy.Auth{Scheme: policy.Header, Header: "X-Acme-Account", Secret: "KEY"}),
+		up.route("query.example", &policy.Auth{Scheme: policy.Query, Parameter: "app_id", Secret: "KEY"}))
+	for _, host := range []string{"head.example", "query.example"} {
+		r := request(t, "GET", "https://"+host+"/?app.id=evil&app-id=evil&app+id=evil&APP_ID[]=evil&app_id%00x=evil&app[id=evil&x=1", nil)
+		if host == "head.example" {
+			r.URL.RawQuery = "x=1"
+		}
+		for _, name := range []string{"X_Acme_Account", "X-Acme_Account", "x_acme-account"} {
+			if host == "head.example" {
+				r.Header[name] = []string{"evil"}
+			}
+		}
+		_, _ = get(t, l.client(t, false), r)
+		got := <-arrived
+		var all bytes.Buffer
+		_ = got.Header.Write(&all)
+		if seen := got.RequestURI + "\n" + all.String(); strings.Contains(seen, "evil") || !strings.Contains(seen, realKey) || !strings.Contains(seen, "x=1") {
+			t.Errorf("%s: arrived: %s", host, seen)
 		}
 	}
 }

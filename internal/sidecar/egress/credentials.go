@@ -111,6 +111,13 @@ func plainName(name string) string {
 	return strings.Map(plainRune, name)
 }
 
+// oneOf reports whether servers may read a name as one of a list: to some of them a bracket
+// that is not closed is one more "_".
+func oneOf(list []string, name string) bool {
+	open := strings.Contains(name, "[") && !strings.Contains(name, "]")
+	return slices.Contains(list, plainName(name)) || open && slices.Contains(list, plainName(strings.Replace(name, "[", "_", 1)))
+}
+
 func plainRune(r rune) rune {
 	switch {
 	case r == '-' || r == '.' || r == ' ':
@@ -121,7 +128,7 @@ func plainRune(r rune) rune {
 	return unicode.ToLower(r)
 }
 
-func namesCredential(name string) bool { return slices.Contains(credentialFields, plainName(name)) }
+func namesCredential(name string) bool { return oneOf(credentialFields, name) }
 
 // stripProtocols takes off the subprotocols of a WebSocket that hold a credential: browsers
 // can send none elsewhere (ATTACKS C1).
@@ -146,11 +153,10 @@ func stripProtocols(h http.Header) {
 // strip takes every credential of the bottle's off a request.
 func strip(r *http.Request, auth *policy.Auth) {
 	for name := range r.Header {
-		if credentialHeader(name) {
+		if credentialHeader(name) || auth.Header != "" && plainName(name) == plainName(auth.Header) {
 			delete(r.Header, name)
 		}
 	}
-	r.Header.Del(auth.Header)
 	r.URL.User = nil
 	r.URL.RawQuery = stripQuery(r.URL.RawQuery, auth.Parameter)
 }
@@ -174,7 +180,7 @@ func stripQuery(raw, own string) string {
 func credentialPart(part, own string) bool {
 	name, _, _ := strings.Cut(part, "=")
 	plain, err := url.QueryUnescape(name)
-	return err != nil || slices.Contains(credentialParameters, plainName(plain)) || own != "" && strings.EqualFold(strings.TrimSpace(plain), own)
+	return err != nil || oneOf(credentialParameters, plain) || own != "" && oneOf([]string{plainName(own)}, plain)
 }
 
 // inject puts a credential on.

@@ -16,7 +16,7 @@ const otherMethod = " that names another method is not carried"
 // namesMethod reports whether a name is one of those, as servers read it: without regard
 // to case, to what is written for "_", to an index behind it.
 func namesMethod(name string) bool {
-	return slices.Contains([]string{"_method", "x_http_method_override", "x_http_method", "x_method_override"}, plainName(name))
+	return oneOf([]string{"_method", "x_http_method_override", "x_http_method", "x_method_override"}, name)
 }
 
 // otherTargetIn is a header that names another path or host than the request line, which
