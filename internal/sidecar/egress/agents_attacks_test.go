@@ -248,3 +248,22 @@ func TestAttackC1_AnotherSpellingOfTheRoutesOwn(t *testing.T) {
 		}
 	}
 }
+
+// Attack B5: a form in a charset that has other bytes for the letters of a name; servlet
+// containers and others go by it.
+func TestAttackB5_AFormInAnotherCharset(t *testing.T) {
+	l := newLab(t, unreachable(t).route("api.example", keyAuth()))
+	ebcdic := "\x6d\x94\x85\xa3\x88\x96\x84\x7e\xc4\xc5\xd3\xc5\xe3\xc5" // _method=DELETE
+	wide := strings.ReplaceAll("_method=DELETE", "", "\x00")
+	for kind, body := range map[string]string{
+		"application/x-www-form-urlencoded; charset=ibm037": ebcdic, "application/x-www-form-urlencoded;charset=\"UTF-16\"": wide,
+		"multipart/form-data; boundary=b; charset=utf-7": "--b\r\nContent-Disposition: form-data; name=\"+AF8-method\"\r\n\r\nDELETE\r\n--b--\r\n",
+		"application/x-www-form-urlencoded; charset=utf-8; charset=ibm037": ebcdic,
+	} {
+		r := request(t, "POST", "https://api.example/", strings.NewReader(body))
+		r.Header.Set("Content-Type", kind)
+		if response, why := get(t, l.client(t, false), r); response.StatusCode != 403 {
+			t.Errorf("%s: got %d %s", kind, response.StatusCode, why)
+		}
+	}
+}

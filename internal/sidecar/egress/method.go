@@ -99,6 +99,25 @@ func formFields(h http.Header, not []sought) (all forms) {
 // forms are looks at the same form.
 type forms []*fields
 
+// otherCharset is a charset of a form in which a name may have other bytes than the ones that
+// are looked for, "" if there is none. Some servers go by it.
+func otherCharset(h http.Header) string {
+	kind := strings.ToLower(strings.Join(h["Content-Type"], ","))
+	if !strings.Contains(kind, "multipart/") && !strings.Contains(kind, "x-www-form-urlencoded") {
+		return ""
+	}
+	for _, after := range strings.Split(kind, "charset")[1:] {
+		value, _, _ := strings.Cut(after, ";")
+		value, _, _ = strings.Cut(value, ",")
+		switch strings.Trim(value, "= \t\"'") {
+		case "utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252":
+		default:
+			return "charset" + strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
 // look is an error once a field names what it must not; p must not go out then.
 func (f forms) look(p []byte) error {
 	for _, one := range f {

@@ -142,6 +142,8 @@ func unfit(r *http.Request) string {
 		return otherMethodIn(r) + otherMethod
 	case otherTargetIn(r.Header) != "":
 		return "header " + otherTargetIn(r.Header) + " is not carried: it may name another target, or another body, than the request does"
+	case otherCharset(r.Header) != "":
+		return "a form is carried in UTF-8, not with " + otherCharset(r.Header)
 	case r.Header.Get("Http2-Settings") != "":
 		return "an upgrade to h2c is not carried"
 	case !strings.HasPrefix(r.URL.EscapedPath(), "/") && r.URL.EscapedPath() != "":
