@@ -113,6 +113,22 @@ func (s *Set) DeniesHost(host string, port int) string {
 	return ""
 }
 
+// Bound names the rule that binds an allowed request to a part of its host: the route that
+// decided, or a deny rule, by path or query; "" for none. What has the host reach for
+// another of its objects must not go then.
+func (s *Set) Bound(r Request, d Decision) string {
+	if d.Allowed && (len(d.Route.Paths) > 0 || len(d.Route.Query) > 0) {
+		return s.routes[d.Rule].name
+	}
+	for i := range s.denies {
+		deny := &s.denies[i]
+		if (len(deny.paths) > 0 || len(deny.query) > 0) && deny.covers(r.Protocol, d.Host, r.Port).answer == yes {
+			return deny.name
+		}
+	}
+	return ""
+}
+
 // Connect decides whether a connection to a port may be opened. What is then said on
 // it is decided again, request by request, unless the route's protocol is TCP.
 func (s *Set) Connect(name string, port int) Decision { return s.connect(name, port, nil) }

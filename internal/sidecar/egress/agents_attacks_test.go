@@ -257,13 +257,34 @@ func TestAttackB5_AFormInAnotherCharset(t *testing.T) {
 	wide := strings.ReplaceAll("_method=DELETE", "", "\x00")
 	for kind, body := range map[string]string{
 		"application/x-www-form-urlencoded; charset=ibm037": ebcdic, "application/x-www-form-urlencoded;charset=\"UTF-16\"": wide,
-		"multipart/form-data; boundary=b; charset=utf-7": "--b\r\nContent-Disposition: form-data; name=\"+AF8-method\"\r\n\r\nDELETE\r\n--b--\r\n",
+		"multipart/form-data; boundary=b; charset=utf-7":                   "--b\r\nContent-Disposition: form-data; name=\"+AF8-method\"\r\n\r\nDELETE\r\n--b--\r\n",
 		"application/x-www-form-urlencoded; charset=utf-8; charset=ibm037": ebcdic,
 	} {
 		r := request(t, "POST", "https://api.example/", strings.NewReader(body))
 		r.Header.Set("Content-Type", kind)
 		if response, why := get(t, l.client(t, false), r); response.StatusCode != 403 {
 			t.Errorf("%s: got %d %s", kind, response.StatusCode, why)
+		}
+	}
+}
+
+// Attack B5: on a route that is bound to some paths of its host, a header that has the host
+// fetch from, or write to, another path: a copy of somebody else's object into one's own.
+func TestAttackB5_AnObjectOfAnotherPath(t *testing.T) {
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) {})
+	bound, free := up.route("store.example", keyAuth()), up.route("free.example", keyAuth())
+	bound.Paths = []string{"/ours/**"}
+	pinned, denied := up.route("pinned.example", nil), up.route("denied.example", nil)
+	pinned.Query = map[string]string{"bucket": "ours"}
+	denied.Deny = []policy.Deny{{Paths: []string{"/theirs/**"}}}
+	l := newLab(t, bound, free, pinned, denied)
+	for _, name := range []string{"X-Amz-Copy-Source", "X-Goog-Copy-Source", "X-Ms-Copy-Source", "X-Copy-From", "Destination", "x_goog_copy_source", "X-Obs-Copy-Source", "X-Oss-Copy-Source"} {
+		for host, want := range map[string]int{"store.example": 403, "free.example": 200, "pinned.example": 403, "denied.example": 403} {
+			r := request(t, "PUT", "https://"+host+"/ours/a?bucket=ours", nil)
+			r.Header[name] = []string{"/theirs/secret"}
+			if response, why := get(t, l.client(t, false), r); response.StatusCode != want {
+				t.Errorf("%s to %s: got %d %s", name, host, response.StatusCode, why)
+			}
 		}
 	}
 }

@@ -89,7 +89,7 @@ func (s *Server) hint(asked noticeRequest, no refusal) string {
 	case "placeholder_not_replaced":
 		return "Put the placeholder where the credential belongs, as it stands, or leave it out: egress puts the real credential on. Where that goes is set by auth: on the route, in egress.routes of the bottle's manifest."
 	case "not_inspectable":
-		return "Send it in another form, as the reason says: what cannot be searched is refused on every route, so no rule can allow it."
+		return "Send it in another form, as the reason says: what cannot be searched is refused on every route, so no rule can allow it, unless the reason names what the operator can write."
 	case "limit_reached":
 		return "Wait as long as Retry-After says, if it is there, else ask the operator, who sets limits: for the route or for all of egress in the bottle's manifest."
 	case "authority_mismatch":

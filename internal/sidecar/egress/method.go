@@ -18,23 +18,6 @@ func namesMethod(name string) bool {
 	return oneOf([]string{"_method", "x_http_method_override", "x_http_method", "x_method_override"}, name)
 }
 
-// otherTargetIn is a header that names another path or host than the request line, which
-// some servers go by (ATTACKS B5), or that is one of HTTP's own to who reads "_" as "-"; ""
-// if there is none.
-func otherTargetIn(h http.Header) string {
-	for name := range h {
-		switch plain := strings.ReplaceAll(strings.ToLower(name), "_", "-"); plain {
-		case "x-original-url", "x-original-uri", "x-rewrite-url", "x-override-url", "x-http-host-override", "x-original-host", "x-host":
-			return name
-		case "content-length", "transfer-encoding", "content-encoding", "content-type", "host":
-			if strings.Contains(name, "_") {
-				return name
-			}
-		}
-	}
-	return ""
-}
-
 // otherMethodIn says where a request's head names another method, "" if it does not.
 func otherMethodIn(r *http.Request) string {
 	for name := range r.Header {
@@ -98,25 +81,6 @@ func formFields(h http.Header, not []sought) (all forms) {
 
 // forms are looks at the same form.
 type forms []*fields
-
-// otherCharset is a charset of a form in which a name may have other bytes than the ones that
-// are looked for, "" if there is none. Some servers go by it.
-func otherCharset(h http.Header) string {
-	kind := strings.ToLower(strings.Join(h["Content-Type"], ","))
-	if !strings.Contains(kind, "multipart/") && !strings.Contains(kind, "x-www-form-urlencoded") {
-		return ""
-	}
-	for _, after := range strings.Split(kind, "charset")[1:] {
-		value, _, _ := strings.Cut(after, ";")
-		value, _, _ = strings.Cut(value, ",")
-		switch strings.Trim(value, "= \t\"'") {
-		case "utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252":
-		default:
-			return "charset" + strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
 
 // look is an error once a field names what it must not; p must not go out then.
 func (f forms) look(p []byte) error {

@@ -96,6 +96,9 @@ func (s *Server) inspect(r *http.Request, x *exchange) (done func(), err error) 
 	if !x.decision.Allowed {
 		return done, &errDenied{x.decision.Reason}
 	}
+	if why := x.otherObject(r.Header); why != "" {
+		return done, &errUnsearched{reason: why}
+	}
 	x.guarded = x.rules.credentialFor(x.refusal.host)
 	x.search = &search{scanner: x.rules.scanner, host: x.refusal.host, route: x.decision.Route, model: x.model}
 	if err := x.search.head(r.Context(), r, x.rules.secrets); err != nil {
@@ -128,28 +131,6 @@ func (x *exchange) refused(err error) refusal {
 		no.code, no.reason, no.status = "cancelled", "the request was cancelled", http.StatusBadGateway
 	}
 	return no
-}
-
-// unfit names what would make a request escape inspection, "" if nothing does.
-func unfit(r *http.Request) string {
-	upgrade := r.Header.Values("Upgrade")
-	switch {
-	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
-		return "method " + r.Method + " is not carried"
-	case len(upgrade) > 1 || len(upgrade) == 1 && !strings.EqualFold(upgrade[0], "websocket"):
-		return "only an upgrade to websocket is carried" // not h2c (ATTACKS B7)
-	case otherMethodIn(r) != "":
-		return otherMethodIn(r) + otherMethod
-	case otherTargetIn(r.Header) != "":
-		return "header " + otherTargetIn(r.Header) + " is not carried: it may name another target, or another body, than the request does"
-	case otherCharset(r.Header) != "":
-		return "a form is carried in UTF-8, not with " + otherCharset(r.Header)
-	case r.Header.Get("Http2-Settings") != "":
-		return "an upgrade to h2c is not carried"
-	case !strings.HasPrefix(r.URL.EscapedPath(), "/") && r.URL.EscapedPath() != "":
-		return "the request's target is not a path"
-	}
-	return ""
 }
 
 // exchange is one request on its way.

@@ -5,6 +5,7 @@
 // A request goes through these steps, in this order, each in a file of its own:
 //
 //	decide  (package policy)   may it go at all?
+//	          unfit.go           does it say one thing to us and another to the upstream?
 //	search  scan.go            does it carry a secret, or a placeholder where it must not?
 //	          head.go            in its line and headers
 //	          body.go coded.go   in its body
