@@ -193,6 +193,9 @@ func routeText(r policy.Route) (string, error) {
 				auth += ", " + f.name + ": " + plainWord(f.value)
 			}
 		}
+		if len(a.FormFields) > 0 {
+			auth += ", form_fields: " + wordList(a.FormFields)
+		}
 		add("auth", auth+"}")
 	}
 	if r.Address != "" {

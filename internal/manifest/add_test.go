@@ -79,7 +79,7 @@ func TestAddedRoutesReadBack(t *testing.T) {
 	for _, r := range []policy.Route{
 		{Host: "docs.example", Protocol: policy.HTTP, Port: 8080, Methods: []string{"GET", "NO"}, Paths: []string{"/a:b", "/x,y", "/*", "/é"}, Private: true},
 		{Host: "123.example", Query: map[string]string{"q": "a\"b", "x": "yes"}, Body: map[string]string{"a.b": "*"}},
-		{Host: "cafe.example", Auth: &policy.Auth{Scheme: policy.Basic, User: "0x10", Secret: "KEY"}},
+		{Host: "cafe.example", Auth: &policy.Auth{Scheme: policy.Basic, User: "0x10", Secret: "KEY", FormFields: []string{"token", "null"}}},
 		{Host: "e5.example", Auth: &policy.Auth{Scheme: policy.Query, Parameter: "null", Secret: "KEY"}},
 	} {
 		want, err := r.Normalize()

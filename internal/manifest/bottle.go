@@ -340,7 +340,7 @@ func (l *loader) auth(v, secrets *value) *policy.Auth {
 	}
 	a := &policy.Auth{
 		Scheme: policy.Scheme(text(v.get("scheme"))), Header: text(v.get("header")), User: text(v.get("user")),
-		Parameter: text(v.get("parameter")), Secret: text(v.get("secret")),
+		Parameter: text(v.get("parameter")), Secret: text(v.get("secret")), FormFields: texts(v.get("form_fields")),
 	}
 	l.declared(v, secrets)
 	return a

@@ -121,6 +121,7 @@ func routeShape() *shape {
 			one("header", "Header's name, for scheme header.", word),
 			one("user", "User's name, for scheme basic.", word),
 			one("parameter", "Parameter's name, for scheme query.", word),
+			words("form_fields", "Fields of forms that are carried though they are called like credentials: their values are none for this host."),
 			one("secret", "Which of the bottle's secrets.", word).must()),
 		one("ca", "PEM file with certificates to trust for this route as well.", word),
 		one("address", "host:port to dial instead of resolving the host.", word),

@@ -218,6 +218,9 @@ func normalizeAuth(r *Route) error {
 	if given := auth.unused(); given != "" {
 		return fmt.Errorf("auth scheme %s takes no %s", auth.Scheme, given)
 	}
+	if i := slices.IndexFunc(auth.FormFields, func(f string) bool { return checkParameter(f) != nil }); i >= 0 {
+		return fmt.Errorf("auth form_fields: %q is not the name of a field", auth.FormFields[i])
+	}
 	switch auth.Scheme {
 	case Bearer, Placeholder:
 	case Basic:

@@ -81,9 +81,10 @@ const (
 // Auth names the credential that egress puts on a route's requests. It never
 // holds the credential itself.
 type Auth struct {
-	Scheme    Scheme `json:"scheme"`
-	Header    string `json:"header,omitempty"`    // for Header
-	User      string `json:"user,omitempty"`      // for Basic
-	Parameter string `json:"parameter,omitempty"` // for Query
-	Secret    string `json:"secret"`              // a name in the bottle's secrets
+	Scheme     Scheme   `json:"scheme"`
+	Header     string   `json:"header,omitempty"`      // for Header
+	User       string   `json:"user,omitempty"`        // for Basic
+	Parameter  string   `json:"parameter,omitempty"`   // for Query
+	Secret     string   `json:"secret"`                // a name in the bottle's secrets
+	FormFields []string `json:"form_fields,omitempty"` // carried in forms, though they are called like credentials
 }

@@ -3,6 +3,7 @@ package requests
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,7 +181,7 @@ func (r *Request) adopt(base policy.Policy) {
 		if err != nil || have.Auth == nil || !sameHost(have, r.Routes[0]) {
 			continue
 		}
-		if auth != nil && *auth != *have.Auth {
+		if auth != nil && !reflect.DeepEqual(auth, have.Auth) {
 			return
 		}
 		auth = have.Auth

@@ -140,7 +140,8 @@ func TestAttackC3_AnotherRouteOfTheHost(t *testing.T) {
 // Attack C1: the agent's own key as a field of a form, which some servers prefer to a header.
 func TestAttackC1_AKeyInAForm(t *testing.T) {
 	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
-	l := newLab(t, up.route("api.example", keyAuth()), up.route("open.example", nil), up.route("login.example", &policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"}))
+	l := newLab(t, up.route("api.example", keyAuth()), up.route("open.example", nil), up.route("login.example", &policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"}),
+		up.route("revoke.example", &policy.Auth{Scheme: policy.Basic, User: "client", Secret: "KEY", FormFields: []string{"token"}})) // RFC 7009
 	post := func(host, kind, body string) int {
 		r := request(t, "POST", "https://"+host+"/?where="+placeholder, strings.NewReader(body))
 		if host != "login.example" {
@@ -157,6 +158,11 @@ func TestAttackC1_AKeyInAForm(t *testing.T) {
 		}
 		if got := post("open.example", form, "text=hello&"+field+"=mine"); got != 200 {
 			t.Errorf("%s on a route without a credential: got %d", field, got)
+		}
+	}
+	for body, want := range map[string]int{"token=theirs": 200, "TOKEN=theirs&x=1": 200, "token[]=x": 200, "token=theirs&access_token=evil": 403} {
+		if got := post("revoke.example", form, body); got != want {
+			t.Errorf("%s where token is carried: got %d", body, got)
 		}
 	}
 	if got := post("api.example", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"private_token\"\r\n\r\nevil\r\n--b--\r\n"); got != 403 {

@@ -117,7 +117,7 @@ func (s *Server) searchBody(r *http.Request, x *exchange, a ahead) error {
 // whole searches a body and returns what may go: data itself, or another one with what is
 // to be taken out taken out.
 func (q *search) whole(ctx context.Context, h http.Header, data []byte) ([]byte, error) {
-	if err := formFields(h, notInForms(q.route.Auth != nil)).look(data); err != nil {
+	if err := formFields(h, notInForms(q.route.Auth)).look(data); err != nil {
 		return nil, err
 	}
 	in := q.bodyInput(h.Get("Content-Type"))
@@ -233,7 +233,7 @@ func (q *search) stream(ctx context.Context, where part, h http.Header, body io.
 			return notCoded("a body in the content coding %q cannot be looked into", in.ContentEncoding)
 		}, func() error { return nil }, func() {}}
 	}
-	t.Watch(formFields(h, notInForms(q.route.Auth != nil)).look)
+	t.Watch(formFields(h, notInForms(q.route.Auth)).look)
 	end := func() error {
 		if t.End() != nil {
 			return notCoded("the body is not in the content coding that it names")

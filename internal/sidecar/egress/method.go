@@ -5,7 +5,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
 // Servers take a request for one of another method than was decided on, where a header, a
@@ -53,12 +56,18 @@ type sought struct {
 
 // notInForms is what a route's forms must not hold: another method, and where the route has
 // a credential, one of the bottle's own.
-func notInForms(credential bool) []sought {
+func notInForms(auth *policy.Auth) []sought {
 	list := []sought{{namesMethod, mayNameMethod, otherMethod}}
-	if credential {
-		list = append(list, sought{namesCredential, mayNameCredential, " that holds a credential is not carried where the route has its own"})
+	if auth != nil {
+		named := func(name string) bool { return namesCredential(name) && !carried(auth, name) }
+		list = append(list, sought{named, mayNameCredential, " is called like a credential, which is not carried where the route has its own; if it holds something else, the operator can name it in form_fields: of the route's auth:"})
 	}
 	return list
+}
+
+// carried reports whether the operator said that a field is none.
+func carried(auth *policy.Auth, field string) bool {
+	return slices.ContainsFunc(auth.FormFields, func(name string) bool { return plainName(name) == plainName(field) })
 }
 
 // maxPart is how much of a part is kept: its beginning holds the name.

@@ -116,9 +116,9 @@ func FuzzFields(f *testing.F) {
 		if multi {
 			h.Set("Content-Type", "multipart/form-data")
 		}
-		whole := formFields(h, notInForms(false)).look(append(bytes.Clone(body), '&', '\n'))
+		whole := formFields(h, notInForms(nil)).look(append(bytes.Clone(body), '&', '\n'))
 		var found error
-		cut := formFields(h, notInForms(false))
+		cut := formFields(h, notInForms(nil))
 		size = max(1, size%64)
 		for rest := append(bytes.Clone(body), '&', '\n'); len(rest) > 0 && found == nil; {
 			n := min(size, len(rest))
