@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,12 +29,17 @@ func (s *Server) serveTunnel(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	host, port, err := splitAuthority(r.Host, defaultPort(t.protocol))
-	if err != nil || host != t.host || port != t.port || r.URL.IsAbs() && r.ProtoMajor == 1 {
-		reason := fmt.Sprintf("the request names %q, the connection is to %s:%d", r.Host, t.host, t.port)
+	if err != nil || host != t.host || port != t.port || r.URL.IsAbs() || !sameHost(r) {
+		reason := fmt.Sprintf("the request names %q, or another host beside it, and the connection is to %s:%d", r.Host, t.host, t.port)
 		s.refuse(w, r, refusal{code: "authority_mismatch", reason: reason, protocol: t.protocol, host: t.host, port: t.port, status: http.StatusMisdirectedRequest})
 		return
 	}
 	s.forward(w, r, t.protocol, t.host, t.port)
+}
+
+// sameHost reports whether a Host beside HTTP/2's :authority says the same (RFC 9113 §8.3.1).
+func sameHost(r *http.Request) bool {
+	return !slices.ContainsFunc(r.Header["Host"], func(host string) bool { return host != r.Host })
 }
 
 // serveAbsolute takes plain HTTP in absolute form. It is decided like all else.
