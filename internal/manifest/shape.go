@@ -142,7 +142,7 @@ func denyShape(where ...property) *shape {
 func limitsShape(doc string) property {
 	return group("limits", doc,
 		one("requests", "How many requests.", whole),
-		one("bytes_up", "Bytes from the bottle, such as 10MiB.", size),
+		one("bytes_up", "Bytes from the bottle, such as 10MiB; heads of requests count.", size),
 		one("bytes_down", "Bytes to the bottle.", size),
 		one("window", "In any stretch of time as long as this, such as 1h or 7d; in all by default.", span))
 }

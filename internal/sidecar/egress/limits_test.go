@@ -62,6 +62,22 @@ func TestAttackI6_LimitsHold(t *testing.T) {
 			}
 			event(t, l, "bytes up")
 		})
+		t.Run("up in heads", func(t *testing.T) {
+			l := newLab(t, limited(policy.Limits{BytesUp: 100_000}))
+			client, carried := l.client(t, h2), 0
+			for i := range 20 {
+				r := request(t, "GET", "https://api.example/"+strings.Repeat("p", 5000), nil)
+				r.Header.Set("X-Data", strings.Repeat("h", 5000))
+				if response, _ := get(t, client, r); response.StatusCode == 200 {
+					carried += 10_000
+				} else if response.StatusCode != 429 {
+					t.Errorf("request %d: got %d", i, response.StatusCode)
+				}
+			}
+			if carried == 0 || carried > 100_000-10_000 {
+				t.Errorf("%d bytes went out in heads, beside what else was in them", carried)
+			}
+		})
 		t.Run("down", func(t *testing.T) {
 			l := newLab(t, limited(policy.Limits{BytesDown: 500_000}))
 			response, err := l.client(t, h2).Do(request(t, "GET", "https://api.example/?"+strings.Repeat("q", 1000), nil))

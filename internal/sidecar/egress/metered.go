@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -33,6 +34,22 @@ func (s *Server) take(used *rules, route int, use policy.Usage) error {
 		return nil
 	}
 	return &errLimit{cmp.Or(v.Reason(), "its limit is used up"), v.Until}
+}
+
+// request is what a request takes before its body: itself and, since an address or a header
+// can be full of data as well, the bytes of its head.
+func (r *rules) request(route int, of *http.Request) policy.Usage {
+	use := policy.Usage{Requests: 1}
+	if !r.limits(route) {
+		return use
+	}
+	use.BytesUp = int64(len(of.Method) + len(of.URL.RequestURI()))
+	for name, values := range of.Header {
+		for _, value := range values {
+			use.BytesUp += int64(len(name) + len(value))
+		}
+	}
+	return use
 }
 
 // metered counts the bytes that are read through it, each part before it goes on.

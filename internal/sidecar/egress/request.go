@@ -67,7 +67,7 @@ func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy
 	done, err := s.inspect(r, x)
 	defer done()
 	if err == nil {
-		err = s.take(x.rules, x.decision.Rule, policy.Usage{Requests: 1})
+		err = s.take(x.rules, x.decision.Rule, x.rules.request(x.decision.Rule, r))
 	}
 	if err != nil {
 		s.refuse(w, r, x.refused(err))
