@@ -2,10 +2,12 @@ package egress
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf16"
 )
 
 // minNeedle is the shortest value that is looked for: shorter ones occur by chance.
@@ -26,6 +28,7 @@ func newNeedle(name, value string, real bool) needle {
 		return n
 	}
 	n.forms = append(n.forms, n.plain, []byte(hex.EncodeToString(n.plain)), []byte(strings.ToUpper(hex.EncodeToString(n.plain))))
+	n.forms = append(n.forms, wide(value, binary.LittleEndian), wide(value, binary.BigEndian))
 	for shift := range 3 {
 		n.forms = append(n.forms, shifted(base64.RawStdEncoding, n.plain, shift), shifted(base64.RawURLEncoding, n.plain, shift))
 	}
@@ -35,6 +38,14 @@ func newNeedle(name, value string, real bool) needle {
 		}
 	}
 	return n
+}
+
+// wide is a value in UTF-16.
+func wide(value string, order binary.AppendByteOrder) (form []byte) {
+	for _, unit := range utf16.Encode([]rune(value)) {
+		form = order.AppendUint16(form, unit)
+	}
+	return form
 }
 
 // shifted is the middle of value's base64 form when shift bytes stand before it: the

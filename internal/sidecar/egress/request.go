@@ -228,9 +228,10 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 		}
 	}
 	if x.guarded {
-		out.Header.Set("Accept-Encoding", "identity") // or our secret could come back unseen
-		out.Header.Del("Range")                       // nor in pieces, each too short to know
-		out.Header.Del("If-Range")
+		out.Header.Set("Accept-Encoding", "identity")                                       // or our secret could come back unseen
+		for _, name := range []string{"Range", "If-Range", "Request-Range", "X-Ms-Range"} { // nor in pieces, each too short to know
+			out.Header.Del(name)
+		}
 	}
 	if out.Body != nil && out.Body != http.NoBody {
 		x.out.ReadCloser = out.Body
