@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
@@ -31,7 +32,7 @@ func otherMethodIn(r *http.Request) string {
 	between := func(c rune) bool { return c == '&' || c == ';' }
 	for part := range strings.FieldsFuncSeq(r.URL.RawQuery, between) {
 		escaped, _, _ := strings.Cut(part, "=")
-		if name, err := url.QueryUnescape(escaped); err == nil && namesMethod(name) {
+		if namesMethod(readName(escaped)) {
 			return "a parameter"
 		}
 	}
@@ -127,8 +128,31 @@ func (s sought) judgePair(pair string, ended, long bool) bool {
 	if long && strings.Trim(strings.ReplaceAll(escaped, "%20", " "), " +%2") == "" {
 		return true
 	}
-	name, err := url.QueryUnescape(escaped)
-	return (whole || ended) && err == nil && s.named(name)
+	return (whole || ended) && s.named(readName(escaped))
+}
+
+// readName undoes what escapes there are, "%u005f" (of IIS) among them, and leaves the rest
+// as it stands: a bad one is no error to most servers.
+func readName(escaped string) string {
+	if plain, err := url.QueryUnescape(escaped); err == nil {
+		return plain
+	}
+	var plain []byte
+	for i := 0; i < len(escaped); i++ {
+		c := escaped[i]
+		if c == '+' {
+			c = ' '
+		} else if n, digits := number([]byte(escaped[min(i+1, len(escaped)):]), 2, 16); c == '%' && digits == 2 {
+			c, i = byte(n), i+2
+		} else if c == '%' && i+1 < len(escaped) && escaped[i+1]|0x20 == 'u' {
+			if n, digits := number([]byte(escaped[i+2:]), 4, 16); digits == 4 {
+				plain, i = utf8.AppendRune(plain, rune(n)), i+5
+				continue
+			}
+		}
+		plain = append(plain, c)
+	}
+	return string(plain)
 }
 
 // multipartLines are those of a multipart body (RFC 7578 §4.2). What cannot be read as it
@@ -157,7 +181,14 @@ func (m *multipartLines) judge(line string, ended, long bool) bool {
 		return false
 	}
 	_, parameters, err := mime.ParseMediaType(value)
-	return err != nil && m.names.maybe(line) || m.names.named(strings.ReplaceAll(parameters["name"], `\`, ""))
+	return err != nil && m.names.maybe(line) || m.names.namedInPart(strings.ReplaceAll(parameters["name"], `\`, ""))
+}
+
+// namedInPart looks at the name of a part, which some servers unescape, or decode as mail does
+// (RFC 2047). In a charset that is not known here it may be any.
+func (s sought) namedInPart(name string) bool {
+	decoded, err := new(mime.WordDecoder).DecodeHeader(name)
+	return err != nil || s.named(decoded) || s.named(readName(name))
 }
 
 func mayNameMethod(line string) bool { return strings.Contains(loosely(line), "_method") }

@@ -35,7 +35,7 @@ func TestAttackB5_AMethodInAFormOrAQuery(t *testing.T) {
 			*to = append(*to, struct{ query, kind, body string }{"", kind, body})
 		}
 	}
-	for _, query := range []string{"_method=DELETE", "a=b&_method=DELETE", "a=b;_method=DELETE", "%5Fmethod=DELETE", "_METHOD=x", "_method", "+_method=x", ".method=x", "_method%00=x", "_method[]=x", "X-HTTP-Method-Override=x"} {
+	for _, query := range []string{"_method=DELETE", "a=b&_method=DELETE", "a=b;_method=DELETE", "%5Fmethod=DELETE", "_METHOD=x", "_method", "+_method=x", ".method=x", "_method%00=x", "_method[]=x", "X-HTTP-Method-Override=x", "%u005fmethod=x", "X-HTTP-Method%U002dOverride=x", "%5fmethod[%zz]=x"} {
 		refused = append(refused, struct{ query, kind, body string }{query, "", ""})
 		if strings.Contains(query, "=") {
 			add(&refused, urlencoded, query, "title=x&"+query, "title="+long+"&"+query)
@@ -46,7 +46,7 @@ func TestAttackB5_AMethodInAFormOrAQuery(t *testing.T) {
 	add(&refused, urlencoded, strings.Repeat("+", 2*maxPart)+"_method=DELETE", strings.Repeat("%20", 2*maxPart)+"_method=DELETE")
 	for _, disposition := range []string{
 		`form-data; name="_method"`, `form-data; name=_method`, `form-data; name="\_meth\od"`, `form-data; name*=UTF-8''%5Fmethod`, `form-data; name="a"; name="_method"`,
-		"form-data;\r\n name=\"_method\"", "form-data;\n\tname=\"_method\"", `form-data; filename="` + long + `"; name="_method"`, `form-data; name="_METHOD"`, `form-data; name=" _method"`,
+		"form-data;\r\n name=\"_method\"", "form-data;\n\tname=\"_method\"", `form-data; filename="` + long + `"; name="_method"`, `form-data; name="_METHOD"`, `form-data; name=" _method"`, `form-data; name="=?utf-8?q?=5Fmethod?="`, `form-data; name="=?utf-7?q?+AF8-method?="`, `form-data; name="%u005fmethod"`,
 	} {
 		add(&refused, multi, parts("Content-Disposition: "+disposition, code), parts("content-disposition : "+disposition, long), parts("X-Y: z\nCONTENT-DISPOSITION:"+disposition, ""))
 	}
