@@ -133,7 +133,7 @@ func TestAttackI1_DenyRulesWin(t *testing.T) {
 			{Host: "b.example", Methods: []string{"POST"}, Paths: []string{"/graphql"}, Body: map[string]string{"query": "*mutation*"}}, {Host: "db.example", Port: 5433},
 		},
 		Routes: []Route{
-			{Host: "api.example", Paths: []string{"/**", "/**/*%2F*", "/*%2F*/**", "/*%2F*"}, Deny: []Deny{{Paths: []string{"/v1/files/**", "/admin"}}}},
+			{Host: "api.example", Paths: []string{"/**", "/**/*%2F*", "/*%2F*/**", "/*%2F*"}, Deny: []Deny{{Paths: []string{"/v1/files/**", "/admin", "/v2/*"}}}},
 			{Host: "gist.example"}, {Host: "q.example"}, {Host: "b.example"}, {Host: "corp.example"}, {Host: "**.corp.example"}, {Host: "api.example"}, {Host: "db.example", Protocol: TCP, Port: 5433}, {Host: "db.example", Protocol: TCP, Port: 5432},
 		},
 	})
@@ -145,7 +145,7 @@ func TestAttackI1_DenyRulesWin(t *testing.T) {
 		{"another case", "GET", "https://api.example", "/V1/Files/x", false}, {"slash behind", "GET", "https://api.example", "/v1/files/", false}, {"escaped letters", "GET", "https://api.example", "/v1/%66iles", false},
 		{"escaped slash", "GET", "https://api.example", "/v1%2ffiles", false}, {"escaped slash below", "GET", "https://api.example", "/v1/files%2fx", false}, {"two escaped slashes", "GET", "https://api.example", "/v1%2f%2Ffiles", false},
 		{"escaped slash behind", "GET", "https://api.example", "/admin%2F", false}, {"dot behind", "GET", "https://api.example", "/admin.", false}, {"space behind", "GET", "https://api.example", "/admin%20", false},
-		{"kelvin sign", "GET", "https://api.example", "/v1/file%C5%BF", false}, {"parameter", "GET", "https://api.example", "/admin;x", false}, {"longer", "GET", "https://api.example", "/admins", true},
+		{"kelvin sign", "GET", "https://api.example", "/v1/file%C5%BF", false}, {"parameter", "GET", "https://api.example", "/admin;x", false}, {"longer", "GET", "https://api.example", "/admins", true}, {"nothing below", "GET", "https://api.example", "/v2/", false},
 		{"a later route does not help", "GET", "https://api.example", "/admin", false}, {"whole host", "GET", "https://gist.example", "/", false}, {"method", "DELETE", "https://x.corp.example", "/", false},
 		{"method of another case", "delete", "https://x.corp.example", "/", false}, {"another method", "GET", "https://x.corp.example", "/", true}, {"apex is not meant", "DELETE", "https://corp.example", "/", true},
 		{"no parameter", "GET", "https://q.example", "/?a=b", true}, {"parameter", "GET", "https://q.example", "/?action=delete", false}, {"glob", "GET", "https://q.example", "/?action=delete_all", false},
@@ -256,4 +256,22 @@ func FuzzBodyCondition(f *testing.F) {
 			t.Fatalf("%q: but not as %q, %v", data, again, err)
 		}
 	})
+}
+
+// A rule binds a request to a part of its host by path or query; one by method or body does not,
+// nor one about another host.
+func TestBound(t *testing.T) {
+	set := newSet(t, Policy{
+		Deny: []Deny{{Host: "denied.example", Query: map[string]string{"a": "b"}}, {Host: "methods.example", Methods: []string{"DELETE"}}},
+		Routes: []Route{
+			{Host: "paths.example", Paths: []string{"/ours/**"}}, {Host: "query.example", Query: map[string]string{"bucket": "ours"}}, {Host: "free.example"}, {Host: "denied.example"},
+			{Host: "methods.example", Methods: []string{"GET"}}, {Host: "inner.example", Deny: []Deny{{Paths: []string{"/theirs/**"}}}},
+		},
+	})
+	for host, want := range map[string]string{"paths": "route 1", "query": "route 2", "free": "", "denied": "deny 1", "methods": "", "inner": "deny 1 of route 6"} {
+		r := Request{Protocol: HTTPS, Host: host + ".example", Port: 443, Method: "GET", Target: "/ours/a?bucket=ours"}
+		if d := set.Request(r); !d.Allowed || set.Bound(r, d) != want {
+			t.Errorf("%s: got %q, %+v", host, set.Bound(r, d), d)
+		}
+	}
 }

@@ -167,6 +167,7 @@ func TestNormalizeRefuses(t *testing.T) {
 		"query name":         {Host: "a.example", Query: map[string]string{"a=b": "c"}},
 		"body field":         {Host: "a.example", Body: map[string]string{".a": "c"}},
 		"control in value":   {Host: "a.example", Query: map[string]string{"a": "b\n"}},
+		"no field":           {Host: "a.example", Auth: &Auth{Scheme: Bearer, Secret: "X", FormFields: []string{"a", "b=c"}}},
 		"no parameter":       {Host: "a.example", Auth: &Auth{Scheme: Query, Secret: "X"}},
 		"parameter twice":    {Host: "a.example", Query: map[string]string{"Key": "b"}, Auth: &Auth{Scheme: Query, Parameter: "key", Secret: "X"}},
 		"useless header":     {Host: "a.example", Auth: &Auth{Scheme: Placeholder, Header: "x", Secret: "X"}},
