@@ -7,6 +7,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -291,6 +292,41 @@ func TestAttackB5_AnObjectOfAnotherPath(t *testing.T) {
 			if response, why := get(t, l.client(t, false), r); response.StatusCode != want {
 				t.Errorf("%s to %s: got %d %s", name, host, response.StatusCode, why)
 			}
+		}
+	}
+}
+
+// Attack C7: a secret as a trailer, whose name is told before the body and whose value comes
+// after all that was searched.
+func TestAttackC7_TrailersDoNotLeave(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprintf(w, "trailers: %v %v", r.Trailer, r.Header["Trailer"])
+	})
+	l := newLab(t, up.route("api.example", keyAuth()))
+	for _, h2 := range []bool{false, true} {
+		r := request(t, "POST", "https://api.example/", io.NopCloser(strings.NewReader("data")))
+		r.ContentLength = -1
+		r.Trailer = http.Header{"X-" + otherReal: {"1"}, "X-Value": {otherReal}, "X-Api-Token": {"evil"}}
+		if response, body := get(t, l.client(t, h2), r); response.StatusCode != 200 || body != "trailers: map[] []" {
+			t.Errorf("h2=%t: got %d %s", h2, response.StatusCode, body)
+		}
+	}
+}
+
+// Attack B7, C3: the upstream invites the bottle to come by HTTP/3, around egress; the bottle
+// asks for an answer in a coding that nobody here undoes.
+func TestAttackB7_NoOtherWay(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Alt-Svc", `h3=":443"; ma=86400`)
+		_, _ = io.WriteString(w, r.Header.Get("Accept-Encoding"))
+	})
+	l := newLab(t, up.route("api.example", keyAuth()), up.route("open.example", nil))
+	for host, want := range map[string]string{"api.example": "identity", "open.example": "br, zstd"} {
+		r := request(t, "GET", "https://"+host+"/", nil)
+		r.Header.Set("Accept-Encoding", "br, zstd")
+		if response, body := get(t, l.client(t, true), r); body != want || response.Header.Get("Alt-Svc") != "" {
+			t.Errorf("%s: asked for %q, answered %v", host, body, response.Header)
 		}
 	}
 }
