@@ -330,3 +330,23 @@ func TestAttackB7_NoOtherWay(t *testing.T) {
 		}
 	}
 }
+
+// Attack C3: TRACE, whose answer is the request with our credential; and an echo from a host
+// that a wildcard's credential goes to.
+func TestAttackC3_TraceAndWildcards(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "TRACE" {
+			t.Error("TRACE arrived")
+		}
+		_, _ = io.WriteString(w, "key: "+r.Header.Get("X-Api-Key"))
+	})
+	l := newLab(t, up.route("*.one.example", keyAuth()), up.route("**.any.example", keyAuth()))
+	for _, host := range []string{"a.one.example", "a.b.any.example"} {
+		if response, body := get(t, l.client(t, true), request(t, "GET", "https://"+host+"/", nil)); response.StatusCode != 200 || strings.Contains(body, realKey[:12]) {
+			t.Errorf("%s: got %d %s", host, response.StatusCode, body)
+		}
+		if response, _ := get(t, l.client(t, false), request(t, "TRACE", "https://"+host+"/", nil)); response.StatusCode != 403 {
+			t.Errorf("TRACE %s: got %d", host, response.StatusCode)
+		}
+	}
+}
