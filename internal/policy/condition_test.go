@@ -16,7 +16,12 @@ func jsonBody(data string) *Body {
 // or bucket: the parameter that pins it is doubled, spelt otherwise, escaped, made a list,
 // or hidden where only the server looks.
 func TestAttackI4_QueryConditions(t *testing.T) {
-	set := newSet(t, Policy{Routes: []Route{{Host: "api.example", Query: map[string]string{"org": "acme"}}, {Host: "glob.example", Query: map[string]string{"path": "acme/*", "q": "repo:acme/*"}}}})
+	set := newSet(t, Policy{Routes: []Route{{Host: "api.example", Query: map[string]string{"org": "acme"}}, {Host: "glob.example", Query: map[string]string{"path": "acme/*", "q": "repo:acme/*"}}, {Host: "plus.example", Query: map[string]string{"name": "a b"}}}})
+	for target, want := range map[string]bool{"/?name=a%20b": true, "/?name=a+b": false, "/?name=a%2bb": false} { // "+" may be a space or itself
+		if got := ask(set, "GET", "https://plus.example", target); got.Allowed != want {
+			t.Errorf("%s: got %v (%s)", target, got.Allowed, got.Reason)
+		}
+	}
 	for _, c := range []struct {
 		name, target string
 		want         bool

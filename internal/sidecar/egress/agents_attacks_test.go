@@ -26,7 +26,7 @@ func TestAttackC1_AKeyInAnOddPlace(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 	})
 	l := newLab(t, up.route("api.example", keyAuth()))
-	r := request(t, "GET", "https://api.example/?access.token=evil&access_token[]=evil&access[token=evil&client_secret=evil&job_token=evil&AWSAccessKeyId=evil&subscription-key=evil&kept=1&page_token=kept", nil)
+	r := request(t, "GET", "https://api.example/?access.token=evil&access_token[]=evil&access[token=evil&%u0061ccess_token=evil&client_secret=evil&job_token=evil&AWSAccessKeyId=evil&subscription-key=evil&kept=1&page_token=kept", nil)
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", "websocket")
 	r.Header["Sec-Websocket-Protocol"] = []string{"realtime, openai-insecure-api-key.evil", "base64url.bearer.authorization.k8s.io.evil, graphql-ws"}
