@@ -37,6 +37,9 @@ type Written struct {
 // interpreted. The fetch runs in a repository of its own that shares the objects, so that no
 // configuration of the one at hand takes part in it.
 func Pull(ctx context.Context, dir, identity string, transport, env []string) (pulled []Pulled, err error) {
+	if err := readable(ctx, dir); err != nil {
+		return nil, err
+	}
 	out, err := git(ctx, dir, "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format")
 	if err != nil {
 		return nil, fmt.Errorf("pull needs a git repository at hand: %w", err)

@@ -30,6 +30,9 @@ type Source struct {
 // FindRepository looks at the repository that dir is in. It reads, and runs nothing that
 // the repository names.
 func FindRepository(ctx context.Context, dir string, dirty bool) (Source, error) {
+	if err := readable(ctx, dir); err != nil {
+		return Source{}, fmt.Errorf("--cwd: %w", err)
+	}
 	out, err := git(ctx, dir, "rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir", "--show-object-format")
 	if err != nil {
 		return Source{}, fmt.Errorf("--cwd needs a git repository at hand: %w", err)
@@ -137,6 +140,8 @@ const maxGitOutput = 256 << 20
 // defaults and the repository's. That is hostile (ATTACKS E1): none of these commands runs a
 // hook, and what could still run a program of its choosing is switched off by name.
 func git(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, gitPatience)
+	defer cancel()
 	argv := slices.Concat([]string{"git", "-C", dir}, harmless(), args)
 	return hostcmd.Command{Env: gitEnv(), Argv: argv, Most: maxGitOutput}.Output(ctx)
 }
