@@ -60,10 +60,11 @@ func OutputWith(ctx context.Context, env, argv []string) ([]byte, error) {
 // Command is one with more to say than its arguments.
 type Command struct {
 	Argv  []string
-	Dir   string    // "" for the working directory
-	Env   []string  // nil for ours
-	Stdin io.Reader // nil for none
-	Most  int       // bytes of output that are an error if there are more; 0 for the usual
+	Dir   string        // "" for the working directory
+	Env   []string      // nil for ours
+	Stdin io.Reader     // nil for none
+	Most  int           // bytes of output that are an error if there are more; 0 for the usual
+	Grace time.Duration // to clean up after itself when ctx ends; 0 for none
 }
 
 // Output runs the command, as the function Output does.
@@ -75,11 +76,14 @@ func (c Command) Output(ctx context.Context) ([]byte, error) {
 	command := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	command.Dir, command.Env, command.Stdin = c.Dir, c.Env, c.Stdin
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
-	command.WaitDelay = time.Second
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, c.ending()) }
+	command.WaitDelay = cmp.Or(c.Grace, time.Second)
 	stdout, stderr := &bounded{most: cmp.Or(c.Most, maxOutput)}, &bounded{most: maxOutput}
 	command.Stdout, command.Stderr = stdout, stderr
 	err := command.Run()
+	if c.Grace > 0 && ctx.Err() != nil && command.Process != nil {
+		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // whoever did not heed it
+	}
 	if err == nil && stdout.over {
 		err = fmt.Errorf("it wrote more than %d bytes", stdout.most)
 	}
@@ -90,6 +94,14 @@ func (c Command) Output(ctx context.Context) ([]byte, error) {
 		return nil, &RunError{argv, command.ProcessState.ExitCode(), lastLine(stderr.kept.String()), allLines(stderr.kept.String()), plain(err)}
 	}
 	return stdout.kept.Bytes(), nil
+}
+
+// ending is how a command is told to end.
+func (c Command) ending() syscall.Signal {
+	if c.Grace > 0 {
+		return syscall.SIGTERM
+	}
+	return syscall.SIGKILL
 }
 
 // plain says in words what exec says in its own.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/hostcmd"
 )
@@ -75,8 +76,12 @@ type pull struct {
 func (p *pull) git(ctx context.Context, more, args []string) ([]byte, error) {
 	env := append(gitEnv(), "GIT_DIR="+p.scratch, "GIT_OBJECT_DIRECTORY="+filepath.Join(p.common, "objects"))
 	argv := slices.Concat([]string{"git"}, harmless(), more, args)
-	return hostcmd.Command{Env: append(env, p.env...), Argv: argv, Dir: p.scratch, Most: maxGitOutput}.Output(ctx)
+	return hostcmd.Command{Env: append(env, p.env...), Argv: argv, Dir: p.scratch, Most: maxGitOutput, Grace: pullGrace}.Output(ctx)
 }
+
+// pullGrace is for git to take its unfinished packs away, which are among the objects at hand,
+// and for the transport to take the bottle's side away, when the operator gives up.
+const pullGrace = 20 * time.Second
 
 // prepare makes the scratch repository know the refs at hand: what they have is not
 // fetched again.

@@ -54,10 +54,26 @@ func (d *Driver) UploadPack(ctx context.Context, identity, repository string, st
 		attached.Close()
 		return 0, explain(err)
 	}
-	if err := pump(ctx, attached.HijackedResponse, streams, nil); err != nil {
+	patience := bottle.Patience{Silence: uploadSilence, Whole: uploadLimit}
+	if err := relay(ctx, attached.HijackedResponse, streams, patience); err != nil {
 		return 0, err
 	}
 	return exitOf(ctx, exit)
+}
+
+// Limits of what is sent. A git writes something every few seconds, also while it thinks
+// (git-config(1), uploadpack.keepAlive).
+const (
+	uploadSilence = 2 * time.Minute
+	uploadLimit   = time.Hour
+)
+
+// relay is pump for a bottle that is not waited for without end.
+func relay(ctx context.Context, conn client.HijackedResponse, streams bottle.IO, patience bottle.Patience) error {
+	ctx, out, stop := patience.Watch(ctx, streams.Stdout)
+	defer stop()
+	streams.Stdout = out
+	return pump(ctx, conn, streams, nil)
 }
 
 // exitOf is a container's exit status, which the engine may take a moment to tell.
