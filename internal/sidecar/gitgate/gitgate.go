@@ -54,6 +54,7 @@ type Server struct {
 	hooks   *hooks
 	slots   chan struct{}
 	parked  chan *held
+	volume  *volume
 
 	patience time.Duration // with a client that neither sends nor reads
 }
@@ -72,7 +73,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout}
+	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}}
 	for _, v := range config.Known {
 		s.hide(v.Value)
 	}

@@ -114,6 +114,12 @@ func (p *push) decide(q question, say func(string)) bool {
 		p.record(&verdict{}, audit.Deny, err.Error())
 		return false
 	}
+	size := sizeOf(q.Quarantine)
+	if err := p.server.volume.room(size); err != nil {
+		say("REFUSED: " + err.Error())
+		p.record(&verdict{}, audit.Deny, err.Error())
+		return false
+	}
 	if err := p.mirror.look(ctx); err != nil { // another push may have changed refs since
 		const why = "the gate cannot read its refs"
 		say("REFUSED: " + why)
@@ -139,7 +145,19 @@ func (p *push) decide(q question, say func(string)) bool {
 	case len(v.held) > 0:
 		return p.hold(ctx, g, v, say)
 	}
-	return p.forward(g, v, say)
+	if err := p.server.volume.add(size); err != nil {
+		p.server.Log.Error("a push could not be counted", "repository", p.mirror.Name, "err", err)
+		say("REFUSED: the gate cannot write to its volume")
+		p.record(v, audit.Deny, "the gate cannot write to its volume")
+		return false
+	}
+	if p.forward(g, v, say) {
+		return true
+	}
+	if err := p.server.volume.add(-size); err != nil { // nothing of it stays
+		p.server.Log.Error("a push stays counted that did not go upstream", "repository", p.mirror.Name, "err", err)
+	}
+	return false
 }
 
 // spoken puts our name before what the client shows after "remote: ".
