@@ -13,6 +13,7 @@ func complaints() [][2]string {
 		redirect   = "answers with a redirect, which is not followed: the operator has to declare where it leads"
 		hostKey    = "shows another host key than the operator has pinned, so nothing was sent: tell the operator"
 		missing    = "has no such repository, or not for the gate's credential: tell the operator"
+		format     = "has object ids of SHA-256, which the gate does not speak: ask the operator for a copy with SHA-1"
 	)
 	return [][2]string{
 		{"Authentication failed", credential}, {"could not read Username", credential}, {"could not read Password", credential},
@@ -20,6 +21,7 @@ func complaints() [][2]string {
 		{"returned error: 30", redirect}, {"HTTP 30", redirect}, {"unable to update url base from redirection", redirect},
 		{"Host key verification failed", hostKey}, {"HOST IDENTIFICATION HAS CHANGED", hostKey}, {"host key is known for", hostKey},
 		{"returned error: 404", missing}, {"does not appear to be a git repository", missing}, {"not found", missing},
+		{"repository's object format", format}, {"mismatched object format", format}, {"mismatched algorithms", format},
 	}
 }
 
