@@ -66,6 +66,7 @@ func cleaned(lines []string, most int) []string {
 // showPush says what the upstream's refs would become.
 func (s *Shown) showPush() {
 	p := s.Push
+	s.Delta = append(s.Delta, p.Repository+" is "+p.Upstream)
 	for _, u := range p.Updates {
 		line := fmt.Sprintf("%s: %s", p.Repository, u.Ref)
 		switch {
@@ -76,11 +77,18 @@ func (s *Shown) showPush() {
 		default:
 			line = fmt.Sprintf("+ %s from %.12s to %.12s", line, u.Old, u.New)
 		}
-		s.Delta = append(s.Delta, line)
+		s.Delta, s.SoFar = append(s.Delta, line), append(s.SoFar, refNow(u))
 		if u.Forced {
 			s.Risks = append(s.Risks, "rewrites the history of "+u.Ref)
 		}
 	}
 	s.Risks = append(s.Risks, p.Reasons...)
-	s.SoFar = []string{p.Upstream}
+}
+
+// refNow says what an upstream's ref is before the push.
+func refNow(u policy.RefUpdate) string {
+	if u.Old == "" {
+		return u.Ref + " is not there"
+	}
+	return fmt.Sprintf("%s is at %.12s", u.Ref, u.Old)
 }
