@@ -54,7 +54,7 @@ func (n *announcer) hear(ctx context.Context, bottle string, all []requests.Show
 		}
 	}
 	fresh := slices.DeleteFunc(slices.Clone(news), func(s requests.Shown) bool { return s.State != requests.Pending })
-	n.onScreen(bottle, waiting, len(fresh) > 0)
+	_ = unlessEnded(ctx, func() error { n.onScreen(bottle, waiting, len(fresh) > 0); return nil })
 	for _, s := range fresh {
 		_, number, _ := strings.Cut(s.ID, "-")
 		k, err := strconv.Atoi(number)

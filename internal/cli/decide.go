@@ -77,6 +77,9 @@ func (a *App) runApprove(ctx context.Context, id string, flags approval) error {
 		return &usageError{what: "a grant cannot end before it begins", hint: "see bot-bottle approve --help"}
 	}
 	return a.onDesk(ctx, id, func(desk control.Client, s requests.Shown) error {
+		if s.State != requests.Pending {
+			return fmt.Errorf("cannot approve %s: it is %s already", id, s.State)
+		}
 		if s.Kind == requests.Question {
 			return &usageError{what: id + " is a question", hint: "bot-bottle answer " + id + " TEXT"}
 		}

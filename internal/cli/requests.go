@@ -173,7 +173,7 @@ func (a *App) followRequests(ctx context.Context, asJSON bool) error {
 		for waiting := true; waiting; {
 			select {
 			case s := <-news:
-				if err := a.printNews(s, asJSON); err != nil {
+				if err := unlessEnded(ctx, func() error { return a.printNews(s, asJSON) }); err != nil || ctx.Err() != nil {
 					return err
 				}
 			case <-look.C:
@@ -182,6 +182,19 @@ func (a *App) followRequests(ctx context.Context, asJSON bool) error {
 				return nil
 			}
 		}
+	}
+}
+
+// unlessEnded does something that may hang, as writing to a pipe that nobody reads does. When
+// ctx ends first, it is left behind: the process is about to end.
+func unlessEnded(ctx context.Context, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return nil
 	}
 }
 
