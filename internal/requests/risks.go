@@ -92,21 +92,24 @@ func writing(methods []string) string {
 	return strings.Join(writes, ", ") + " can change things"
 }
 
-// openHost says why a host is anybody's, "" if it is not known to be.
+// openHost says why a host, or one that a wildcard covers, is anybody's, "" if it is not
+// known to be.
 func openHost(host string) string {
 	name := "." + strings.TrimLeft(host, "*.")
 	for _, known := range [...]struct{ suffix, what string }{
 		{".gist.github.com", "snippets"}, {".gist.githubusercontent.com", "snippets"}, {".raw.githubusercontent.com", "files of any repository"}, {".github.io", "pages of any user"},
-		{".objects.githubusercontent.com", "files of any repository"}, {".gitlab.io", "pages of any user"}, {".bitbucket.io", "pages of any user"},
+		{".objects.githubusercontent.com", "files of any repository"}, {".codeload.github.com", "files of any repository"}, {".cdn.jsdelivr.net", "files of any repository"}, {".raw.githack.com", "files of any repository"}, {".gitlab.io", "pages of any user"}, {".bitbucket.io", "pages of any user"},
 		{".pastebin.com", "a pastebin"}, {".paste.ee", "a pastebin"}, {".hastebin.com", "a pastebin"}, {".ghostbin.com", "a pastebin"}, {".dpaste.com", "a pastebin"}, {".dpaste.org", "a pastebin"}, {".termbin.com", "a pastebin"}, {".ix.io", "a pastebin"}, {".0x0.st", "a file drop"}, {".rentry.co", "a pastebin"},
+		{".paste.rs", "a pastebin"}, {".sprunge.us", "a pastebin"}, {".bpa.st", "a pastebin"}, {".privatebin.net", "a pastebin"}, {".controlc.com", "a pastebin"}, {".justpaste.it", "a pastebin"}, {".telegra.ph", "pages of any user"}, {".tmpfiles.org", "a file drop"}, {".temp.sh", "a file drop"},
+		{".nip.io", "a name for any address"}, {".sslip.io", "a name for any address"}, {".xip.io", "a name for any address"}, {".localtest.me", "a name for this machine"}, {".lvh.me", "a name for this machine"},
 		{".transfer.sh", "a file drop"}, {".file.io", "a file drop"}, {".gofile.io", "a file drop"}, {".catbox.moe", "a file drop"}, {".wetransfer.com", "a file drop"},
 		{".amazonaws.com", "anybody's buckets and functions"}, {".storage.googleapis.com", "anybody's buckets"}, {".blob.core.windows.net", "anybody's buckets"}, {".r2.dev", "anybody's buckets"}, {".digitaloceanspaces.com", "anybody's buckets"}, {".backblazeb2.com", "anybody's buckets"},
-		{".workers.dev", "anybody's programs"}, {".pages.dev", "anybody's pages"}, {".vercel.app", "anybody's programs"}, {".netlify.app", "anybody's pages"}, {".herokuapp.com", "anybody's programs"}, {".run.app", "anybody's programs"}, {".azurewebsites.net", "anybody's programs"}, {".cloudfunctions.net", "anybody's programs"}, {".fly.dev", "anybody's programs"}, {".onrender.com", "anybody's programs"},
+		{".workers.dev", "anybody's programs"}, {".pages.dev", "anybody's pages"}, {".vercel.app", "anybody's programs"}, {".netlify.app", "anybody's pages"}, {".herokuapp.com", "anybody's programs"}, {".run.app", "anybody's programs"}, {".azurewebsites.net", "anybody's programs"}, {".cloudfunctions.net", "anybody's programs"}, {".firebaseio.com", "anybody's data"}, {".firebaseapp.com", "anybody's pages"}, {".web.app", "anybody's pages"}, {".supabase.co", "anybody's data"}, {".deno.dev", "anybody's programs"}, {".glitch.me", "anybody's programs"}, {".script.google.com", "anybody's programs"}, {".fly.dev", "anybody's programs"}, {".onrender.com", "anybody's programs"},
 		{".ngrok.io", "anybody's machine"}, {".ngrok.app", "anybody's machine"}, {".ngrok-free.app", "anybody's machine"}, {".trycloudflare.com", "anybody's machine"}, {".loca.lt", "anybody's machine"}, {".serveo.net", "anybody's machine"},
-		{".webhook.site", "a request catcher"}, {".requestbin.com", "a request catcher"}, {".pipedream.net", "a request catcher"}, {".beeceptor.com", "a request catcher"}, {".oast.fun", "a request catcher"}, {".oast.pro", "a request catcher"}, {".interact.sh", "a request catcher"},
-		{".discord.com", "chat"}, {".hooks.slack.com", "chat"}, {".api.telegram.org", "chat"}, {".docs.google.com", "anybody's documents"}, {".drive.google.com", "anybody's files"}, {".dropboxapi.com", "anybody's files"}, {".dropbox.com", "anybody's files"}, {".httpbin.org", "it answers what it is sent"},
+		{".webhook.site", "a request catcher"}, {".requestbin.com", "a request catcher"}, {".pipedream.net", "a request catcher"}, {".beeceptor.com", "a request catcher"}, {".requestcatcher.com", "a request catcher"}, {".oastify.com", "a request catcher"}, {".oast.fun", "a request catcher"}, {".oast.pro", "a request catcher"}, {".interact.sh", "a request catcher"},
+		{".discord.com", "chat"}, {".cdn.discordapp.com", "anybody's files"}, {".hooks.slack.com", "chat"}, {".api.telegram.org", "chat"}, {".docs.google.com", "anybody's documents"}, {".drive.google.com", "anybody's files"}, {".dropboxapi.com", "anybody's files"}, {".dropbox.com", "anybody's files"}, {".httpbin.org", "it answers what it is sent"},
 	} {
-		if strings.HasSuffix(name, known.suffix) {
+		if strings.HasSuffix(name, known.suffix) || host[0] == '*' && strings.HasSuffix(known.suffix, name) {
 			return known.what
 		}
 	}
