@@ -66,7 +66,6 @@ func cleaned(lines []string, most int) []string {
 // showPush says what the upstream's refs would become.
 func (s *Shown) showPush() {
 	p := s.Push
-	s.Delta = append(s.Delta, p.Repository+" is "+p.Upstream)
 	for _, u := range p.Updates {
 		line := fmt.Sprintf("%s: %s", p.Repository, u.Ref)
 		switch {
@@ -82,6 +81,7 @@ func (s *Shown) showPush() {
 			s.Risks = append(s.Risks, "rewrites the history of "+u.Ref)
 		}
 	}
+	s.Delta = append(s.Delta, "  "+p.Repository+" is "+p.Upstream)
 	s.Risks = append(s.Risks, p.Reasons...)
 }
 

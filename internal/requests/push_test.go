@@ -25,10 +25,10 @@ func TestAPushShowsWhatTheRefsAreNow(t *testing.T) {
 		t.Errorf("so far: got %q", s.SoFar)
 	}
 	if want := []string{
-		"widget is https://github.com/acme/widget",
 		"+ widget: refs/heads/agent/new at 222222222222",
 		"+ widget: refs/heads/agent/old from 111111111111 to 222222222222",
 		"- widget: refs/heads/agent/gone, was at 111111111111",
+		"  widget is https://github.com/acme/widget",
 	}; !slices.Equal(s.Delta, want) {
 		t.Errorf("wants: got %q", s.Delta)
 	}

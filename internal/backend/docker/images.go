@@ -50,7 +50,7 @@ func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOpt
 
 // usedImages names the images that are in use, by reference or id: of the manifest's bottles
 // as it is now, of containers, and of kept bottles whose Dockerfile may be one that only
-// another directory has.
+// another directory has, or who were granted a change.
 func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptions) (map[string]bool, error) {
 	used := map[string]bool{}
 	use := func(ref string, err error) error {
@@ -78,7 +78,7 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 		used[found.Image], used[found.ImageID] = true, true
 	}
 	for _, r := range c.records {
-		if !r.Remove && strings.HasPrefix(r.Image, "bot-bottle/custom:") {
+		if !r.Remove && (strings.HasPrefix(r.Image, "bot-bottle/custom:") || strings.HasPrefix(r.Image, "bot-bottle/layer:")) {
 			used[r.Image], used[r.ImageID] = true, true
 		}
 	}
