@@ -268,7 +268,7 @@ func TestAttackF10_CredentialsAreNotRepeated(t *testing.T) {
 		}
 	}
 	said = l.send(wantsAll, p, command(noID, head, "refs/heads/agent/x"))
-	if strings.Contains(said, "ok refs/") || !strings.Contains(said, "Permission denied") || strings.Contains(said, filepath.Join(l.dir, "keys")) {
+	if strings.Contains(said, "ok refs/") || !strings.Contains(said, "does not take the gate's credential") || strings.Contains(said, filepath.Join(l.dir, "keys")) {
 		t.Errorf("it says %s", said)
 	}
 	for _, secret := range []string{deploy, pat} {
