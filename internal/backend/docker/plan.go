@@ -114,7 +114,9 @@ func changes(before, now string) string {
 			if !strings.HasPrefix(line, "   ") && len(words) > 0 {
 				group, words = words[0], words[1:] // the first of a group carries its name, wherever it stands
 			}
-			all = append(all, group+" "+strings.Join(words, " "))
+			if group != "cwd" && group != "volumes" { // what only a start brings, and a resume keeps
+				all = append(all, group+" "+strings.Join(words, " "))
+			}
 		}
 		return all
 	}

@@ -271,6 +271,7 @@ func count(n int, what string) string {
 func (p *push) unchecked(v *verdict, err error) {
 	if much := (*errTooMuch)(nil); errors.As(err, &much) {
 		v.refuse("%s", much.what)
+		v.advise("What the gate does not take, the operator can look at and push: tell them of the branch, which bot-bottle pull fetches.")
 		return
 	}
 	p.server.Log.Info("a push could not be checked", "repository", p.mirror.Name, "err", err)
