@@ -47,7 +47,7 @@ func TestAttackH1_NotificationsHoldNoWordOfTheAgents(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(home, "state", "dev-k7x2m4"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("notify: {desktop: false, command: [sh, -c, 'env | grep BOT_BOTTLE_ | sort >> \"$0\"', "+told+"]}\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("notify: {desktop: false, command: [sh, -c, 'env | grep BOT_BOTTLE_ | grep -v -e ^BOT_BOTTLE_HOME= -e ^BOT_BOTTLE_REQUIRE= | sort >> \"$0\"', "+told+"]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var screens [2]strings.Builder
@@ -73,7 +73,7 @@ func TestAttackH1_NotificationsHoldNoWordOfTheAgents(t *testing.T) {
 		}
 	}
 	const want = "BOT_BOTTLE_BOTTLE=dev-k7x2m4\nBOT_BOTTLE_KIND=question\nBOT_BOTTLE_MESSAGE=dev-k7x2m4 asks its operator (question k7x2m4-1)\nBOT_BOTTLE_REQUEST=k7x2m4-1\n"
-	if got, err := os.ReadFile(told); err != nil || strings.ReplaceAll(string(got), "BOT_BOTTLE_HOME="+os.Getenv("BOT_BOTTLE_HOME")+"\n", "") != want {
+	if got, err := os.ReadFile(told); err != nil || string(got) != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
 }

@@ -29,7 +29,7 @@ func shownOn(t *testing.T, env []string, end func(tty *os.File, cancel func())) 
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Options{Bottles: f, Desks: f, Logs: f, Screens: f, Terminal: f, Open: OpenPane, Now: time.Now, Getenv: func(string) string { return "" }, Stdin: slave, Stdout: slave, Env: append([]string{"TERM=xterm-256color"}, env...)})
-		_ = slave.Close() // the reader below comes to the end
+		_, _ = slave.WriteString(over) // not closed: whoever reads it for Run may still do
 	}()
 	var all strings.Builder
 	drawn := false
@@ -40,22 +40,25 @@ func shownOn(t *testing.T, env []string, end func(tty *os.File, cancel func())) 
 			drawn = true
 			end(tty, cancel)
 		}
-		if err != nil {
+		if err != nil || strings.HasSuffix(all.String(), over) {
 			break
 		}
 	}
 	if err := <-ended; err != nil || !drawn {
 		t.Errorf("it ended with %v after %q", err, all.String())
 	}
-	return all.String()
+	return strings.TrimSuffix(all.String(), over)
 }
+
+// over is printed when Run has returned.
+const over = "\r\nover"
 
 // It draws, and ends when q is pressed or its context ends; the terminal is left. Without
 // colours there are none.
 func TestRun(t *testing.T) {
 	quit := func(tty *os.File, _ func()) { _, _ = tty.WriteString("q") }
 	asked := func(_ *os.File, cancel func()) { cancel() }
-	colours := regexp.MustCompile(`\x1b\[(?:[0-9;]*;)?(?:[349][0-7]|[34]8[;:])`)
+	colours := regexp.MustCompile(`\x1b\[(?:[0-9;]*;)?(?:[349][0-7]|[34]8[;:])[0-9;:]*m`)
 	for name, c := range map[string]struct {
 		env      []string
 		end      func(*os.File, func())
