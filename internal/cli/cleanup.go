@@ -180,7 +180,7 @@ func (s *space) add(l bottle.Leftover) string {
 }
 
 func (s *space) String() string {
-	sum := fmt.Sprintf("%s, %s", counted(s.things, "thing"), plain.Amount(s.bytes))
+	sum := fmt.Sprintf("%s, %s", plain.Count(s.things, "thing"), plain.Amount(s.bytes))
 	if s.unknown > 0 {
 		sum += fmt.Sprintf(" and %d of unknown size", s.unknown)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -378,7 +379,7 @@ func described(r audit.Report, m state.Metadata) string {
 	if r.Lines == 0 {
 		return "no event is recorded"
 	}
-	what := fmt.Sprintf("%s, %s, head %s", counted(r.Lines, "event"), counted(int64(r.Runs), "run"), r.Hash)
+	what := fmt.Sprintf("%s, %s, head %s", plain.Count(r.Lines, "event"), plain.Count(int64(r.Runs), "run"), r.Hash)
 	switch {
 	case r.Open && m.EndedAt == nil:
 		what += "; open: it goes on, or was killed"
@@ -386,11 +387,4 @@ func described(r audit.Report, m state.Metadata) string {
 		what += "; open: its last run was killed"
 	}
 	return what
-}
-
-func counted(n int64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -76,7 +76,7 @@ func (p *gitPane) row(m *model, one push) row {
 	if one.held != nil {
 		commits, what, refs = one.held.Push.Count, one.held.Push.Repository, heads(one.held.Push.Updates, func(u policy.RefUpdate) string { return u.Ref })
 	}
-	return row{{style, mark}, col(t.dim, one.at.Local().Format(time.TimeOnly), 9), col(style, said(state), 10), col(t.text, plain.CutFront(said(one.identity), 21), 22), right(t.dim, counted(commits, "commit"), 11), {t.text, "  "}, {t.words, "|" + said(strings.TrimSpace(what+"  "+refs))}}
+	return row{{style, mark}, col(t.dim, one.at.Local().Format(time.TimeOnly), 9), col(style, said(state), 10), col(t.text, plain.CutFront(said(one.identity), 21), 22), right(t.dim, plain.Count(commits, "commit"), 11), {t.text, "  "}, {t.words, "|" + said(strings.TrimSpace(what+"  "+refs))}}
 }
 
 // heads are the refs of some updates, branches by their names.

@@ -34,11 +34,3 @@ func ago(since, now time.Time) string {
 		return fmt.Sprintf("%dd", min(999, int(d.Hours()/24)))
 	}
 }
-
-// counted is a number of things.
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

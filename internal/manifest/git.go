@@ -13,14 +13,14 @@ func CheckUpstream(address string) error { return checkUpstream(address) }
 // ends with a slash, however the repository is spelt (git-config(1), url.<base>.insteadOf).
 func (a Address) Rewrite(base string) string {
 	b := &strings.Builder{}
-	b.WriteString("[url " + quotedValue(base+a.Place()) + "]\n")
+	b.WriteString("[url " + QuotedValue(base+a.Place()) + "]\n")
 	for _, spelling := range a.Spellings() {
-		b.WriteString("\tinsteadOf = " + quotedValue(spelling) + "\n")
+		b.WriteString("\tinsteadOf = " + QuotedValue(spelling) + "\n")
 	}
 	return b.String()
 }
 
-// quotedValue is a value of git-config(1).
-func quotedValue(s string) string {
+// QuotedValue is a value of git-config(1).
+func QuotedValue(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(s) + `"`
 }

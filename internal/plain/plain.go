@@ -109,3 +109,11 @@ func Amount(n int64) string {
 	}
 	return "much"
 }
+
+// Count is a number of things, whose word takes an s.
+func Count[N int | int64](n N, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

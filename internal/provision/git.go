@@ -35,22 +35,17 @@ func gitConfig(id manifest.GitIdentity, repositories []bottle.Repository) string
 	section("core", "sshCommand = "+control.Binary+" guest no-ssh")
 	section("ssh", "variant = ssh") // or git would try the command out first
 	if id.Name != "" {
-		section("user", "name = "+quoted(id.Name))
+		section("user", "name = "+manifest.QuotedValue(id.Name))
 	}
 	if id.Email != "" {
-		section("user", "email = "+quoted(id.Email))
+		section("user", "email = "+manifest.QuotedValue(id.Email))
 	}
-	section("url "+quoted(control.GateURL), "insteadOf = git://") // which has no other way out; the gate says how to ask
+	section("url "+manifest.QuotedValue(control.GateURL), "insteadOf = git://") // which has no other way out; the gate says how to ask
 	for _, r := range repositories {
 		b.WriteString(r.Address.Rewrite(control.GateURL))
 	}
 	section("include", "path = "+control.SocketDir+"/"+control.GitRewrites) // those that are granted while it runs
 	return b.String()
-}
-
-// quoted is a value of git-config(1).
-func quoted(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(s) + `"`
 }
 
 // GitNote tells an agent of its repositories; "" if it has none.

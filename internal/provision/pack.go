@@ -221,7 +221,7 @@ func (p *packing) write(refs []ref, remotes []remote, staged, files string) erro
 		config = strings.Replace(config, "= 0", "= 1", 1) + "[extensions]\n\tobjectformat = " + p.Format + "\n"
 	}
 	for _, r := range remotes {
-		config += fmt.Sprintf("[remote %s]\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/%s/*\n", quoted(r.name), quoted(r.url), r.name)
+		config += fmt.Sprintf("[remote %s]\n\turl = %s\n\tfetch = +refs/heads/*:refs/remotes/%s/*\n", manifest.QuotedValue(r.name), manifest.QuotedValue(r.url), r.name)
 	}
 	head := p.Head
 	if p.Branch != "" {

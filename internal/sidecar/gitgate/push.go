@@ -13,6 +13,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -255,16 +256,9 @@ func (p *push) judge(ctx context.Context, g git, lines string, say func(string))
 		v.held = append(v.held, "every push of "+p.mirror.Name+" does")
 	}
 	if n := len(v.seen.commits); len(v.refused) == 0 && n > 0 {
-		say(fmt.Sprintf("checked %s, %s: no secrets", count(n, "commit"), count(v.seen.objects, "object")))
+		say(fmt.Sprintf("checked %s, %s: no secrets", plain.Count(n, "commit"), plain.Count(v.seen.objects, "object")))
 	}
 	return v
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // unchecked refuses what could not be inspected.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -41,7 +42,7 @@ func (p *push) sign(ctx context.Context, g git, v *verdict, say func(string)) er
 		}
 	}
 	if len(v.renamed) > 0 {
-		say(fmt.Sprintf("signed %s with the operator's key: upstream they have other ids", count(len(v.seen.commits), "commit")))
+		say(fmt.Sprintf("signed %s with the operator's key: upstream they have other ids", plain.Count(len(v.seen.commits), "commit")))
 	}
 	return nil
 }
