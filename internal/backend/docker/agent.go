@@ -3,11 +3,8 @@ package docker
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -31,7 +28,7 @@ func (p Plan) agentContainer(image, profile string, env []string, binaries strin
 			Env:         env,
 			WorkingDir:  provider.Workspace,
 			Entrypoint:  p.guest(), // whatever the image's own is
-			Cmd:         p.command(),
+			Cmd:         p.Command(),
 			Labels:      p.agentLabels(),
 			OpenStdin:   p.Stdin && !p.TTY, // a terminal is the guest's own: operators come through another way
 			StdinOnce:   p.Stdin && !p.TTY, // the end of a pipe is the agent's end of file
@@ -87,15 +84,6 @@ func (p Plan) agentLabels() map[string]string {
 	return labels
 }
 
-// command is the agent's own, after the files of a repository that comes along were written:
-// when a bottle is resumed, only if its last run had not come to it.
-func (p Plan) command() []string {
-	if p.Source == nil && !p.Resume {
-		return p.Provider.Argv
-	}
-	return append([]string{control.Binary, "guest", "checkout", "--"}, p.Provider.Argv...)
-}
-
 // volume mounts one of the bottle's own volumes, which the engine creates with the
 // container.
 func (p Plan) volume(r role, target string, readOnly bool) mount.Mount {
@@ -123,30 +111,4 @@ func (p Plan) securityOptions(profile string) []string {
 // read back.
 func boundedLog(size string) container.LogConfig {
 	return container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": size, "max-file": "2"}}
-}
-
-// environment is what every process in the bottle sees: the manifest's own, a
-// placeholder for each secret, what the provider asks for, and then what makes the
-// bottle work, which nobody may override. Of two of a name the later is kept.
-func (p Plan) environment(provisioned []string) []string {
-	env := make(map[string]string)
-	maps.Copy(env, p.Env)
-	for name, value := range p.Placeholders {
-		if !slices.Contains(p.Withheld, name) {
-			env[name] = value
-		}
-	}
-	maps.Copy(env, p.Provider.Env)
-	if p.Term != "" {
-		env["TERM"] = p.Term
-	}
-	for _, variable := range provisioned {
-		name, value, _ := strings.Cut(variable, "=")
-		env[name] = value
-	}
-	list := make([]string, 0, len(env))
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, name+"="+env[name])
-	}
-	return list
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/resolve"
 )
 
 // bundleContainer describes the sidecar bundle: the only container of a bottle with
@@ -26,7 +27,7 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 	pids, memory := int64(256), int64(512<<20) // egress's limits at their worst (egress/busy.go), and as much to let garbage lie
 	tmpfs := map[string]string{path.Dir(control.Socket): "rw,noexec,nosuid,nodev,size=64k,mode=0700"}
 	mounts := []mount.Mount{binaryMount(binaries), p.volume(roleSockets, control.SocketDir, false)}
-	if p.gate() {
+	if p.Gate() {
 		pids, memory = 512, memory+1<<30 // git's limit of one process
 		tmpfs[control.GitKeys] = fmt.Sprintf("rw,noexec,nosuid,nodev,size=4m,mode=0700,uid=%d,gid=%d", control.GitGateUID, control.GitGateUID)
 		mounts = append(mounts, p.gitVolume())
@@ -202,5 +203,5 @@ func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := strings.Split(strings.TrimSpace(string(t.data)), "\n")
-	return printable(lines[len(lines)-1])
+	return resolve.Printable(lines[len(lines)-1])
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/resolve"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
 )
 
@@ -47,9 +48,9 @@ func golden(t *testing.T, name, got string) {
 }
 
 func plan() Plan {
-	return Plan{
+	return Plan{RuntimeNote: "not gVisor: the engine lists no runtime runsc", OwnLoopback: true, Plan: resolve.Plan{
 		Identity: "implementer-k7x2m4", Agent: "implementer", Bottle: "dev", Owner: "0123456789abcdef", Backend: "docker",
-		Image: "bot-bottle/claude:0123456789ab", Build: true, RuntimeNote: "not gVisor: the engine lists no runtime runsc",
+		Image: "bot-bottle/claude:0123456789ab", Build: true,
 		CPUs: 2, Memory: 4 << 30, PIDs: 1024,
 		Routes: []policy.Route{
 			{Host: "api.anthropic.com", Port: 443, Protocol: policy.HTTPS, Auth: &policy.Auth{Scheme: policy.Header, Header: "x-api-key", Secret: "ANTHROPIC_API_KEY"}},
@@ -68,9 +69,8 @@ func plan() Plan {
 		Withheld:     []string{"CLAUDE_CODE_OAUTH_TOKEN"},
 		Env:          map[string]string{"EDITOR": "vi", "HTTP_PROXY": "http://evil.example"},
 		Provider:     provider.Setup{Argv: []string{"claude"}, Env: map[string]string{"DISABLE_AUTOUPDATER": "1"}},
-		OwnLoopback:  true,
 		TTY:          true, Term: "xterm-256color", Source: &provision.Source{Root: "/home/op/src/widget", Common: "/home/op/elsewhere/.git", Branches: 2, Tags: 1, Dirty: true, Notes: []string{"submodules stay empty"}},
-	}
+	}}
 }
 
 func TestPreflight(t *testing.T) {
@@ -84,7 +84,7 @@ func TestPreflight(t *testing.T) {
 // The containers as the engine is asked for them: every wall is in these files.
 func TestContainers(t *testing.T) {
 	p := plan()
-	env := p.environment([]string{"HTTP_PROXY=http://127.0.0.1:3128"})
+	env := p.Environment([]string{"HTTP_PROXY=http://127.0.0.1:3128"})
 	for name, options := range map[string]any{
 		"agent.json":   p.agentContainer("sha256:agent", "PROFILE", env, "bot-bottle-bin-x"),
 		"sidecar.json": p.bundleContainer("sha256:sidecar", "network-id", "bot-bottle-bin-x"),

@@ -8,14 +8,13 @@
 package docker
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
-	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/resolve"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -23,26 +22,12 @@ import (
 type Driver struct {
 	Client  *client.Client
 	State   state.Store
-	Images  Images
+	Images  resolve.Images
 	Binary  string // our own linux executable for the engine's architecture
 	Version string // of this program, for the record
 	Roots   func() (string, error)
 	Log     *slog.Logger
 	Now     func() time.Time
-}
-
-// Images makes the images that bottles and bundles run.
-type Images interface {
-	// Ref names an image; it touches nothing.
-	Ref(name string) (string, error)
-	// Ensure builds the image if the engine does not have it.
-	Ensure(ctx context.Context, name string, say func(string)) (image.Image, error)
-	// EnsureCustom makes an image that is not ours alone.
-	EnsureCustom(ctx context.Context, c image.Custom, say func(string)) (image.Image, error)
-	// EnsureLayer builds a layer that an operator approved on an image.
-	EnsureLayer(ctx context.Context, on image.Image, l image.Layer, say func(string)) (image.Image, error)
-	// CustomRef names the image that EnsureCustom would make, "" while its base is missing.
-	CustomRef(ctx context.Context, c image.Custom) (string, error)
 }
 
 var _ bottle.Driver[Plan, CleanupPlan] = (*Driver)(nil)

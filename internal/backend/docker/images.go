@@ -11,6 +11,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/resolve"
 )
 
 // roleImage is the role of the images that we build.
@@ -68,7 +69,7 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 		if err := use(d.Images.Ref(cli.Image)); err != nil {
 			return nil, err
 		}
-		if custom, ok := customOf(b, cli, o.Cwd); ok {
+		if custom, ok := resolve.CustomOf(b, cli, o.Cwd); ok {
 			if ref, err := d.Images.CustomRef(ctx, custom); err == nil { // else there is no such file here
 				used[ref] = true
 			}

@@ -21,6 +21,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/pki"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/resolve"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -141,26 +142,24 @@ func (d *Driver) supplies(ctx context.Context, p Plan, say bottle.Progress) (s s
 	return s, group.Wait()
 }
 
-// agentImage is what the manifest names, with what was approved for this bottle on top.
+// agentImage is what the manifest names, with what was approved for this bottle on top: its
+// audit log is where that is recorded.
 func (d *Driver) agentImage(ctx context.Context, p Plan, say bottle.Progress) (image.Image, error) {
-	on, err := d.manifestImage(ctx, p, say)
+	on, err := p.MakeImage(ctx, d.Images, say)
 	if err != nil || !p.Resume {
 		return on, err
 	}
-	return d.layered(ctx, p.Identity, on, say)
-}
-
-func (d *Driver) manifestImage(ctx context.Context, p Plan, say bottle.Progress) (image.Image, error) {
-	if p.Dockerfile != "" || p.Foreign != "" {
-		return d.Images.EnsureCustom(ctx, p.custom(), say.Say)
+	asked, err := d.State.Requests(p.Identity)
+	if err != nil {
+		return on, err
 	}
-	return d.Images.Ensure(ctx, p.Template, say.Say)
+	return resolve.Layered(ctx, d.Images, on, asked, say)
 }
 
 // bringUp creates and starts both containers side by side. Neither waits for the
 // other: until egress answers, the guest holds connections back.
 func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, record state.Metadata, log control.Log, say bottle.Progress) (*Bottle, error) {
-	archive, err := p.provision(needs)
+	archive, err := p.Provision(needs.ca, needs.roots)
 	if err != nil {
 		return nil, err
 	}
@@ -195,22 +194,6 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, record sta
 	return b, nil
 }
 
-// provision collects the bottle's files and environment, in the order of DESIGN §6.
-func (p Plan) provision(needs supplies) (*provision.Archive, error) {
-	a := &provision.Archive{}
-	p.addProviderFiles(a)
-	if err := provision.CA(a, needs.ca.CertPEM, needs.roots); err != nil {
-		return nil, err
-	}
-	provision.Prompt(a, p.Prompt)
-	if err := provision.Skills(a, p.Skills); err != nil {
-		return nil, err
-	}
-	provision.Git(a, p.GitIdentity, p.Git)
-	provision.Network(a)
-	return a, nil
-}
-
 // startAgent creates the agent's container, fills it, and starts it with its output
 // already connected, so that no byte is lost. Of a terminal the guest keeps all until its
 // operator has come, whose way in is made while the bundle still starts.
@@ -219,7 +202,7 @@ func (d *Driver) startAgent(ctx context.Context, p Plan, needs supplies, archive
 	if err != nil {
 		return err
 	}
-	a.id, err = d.create(ctx, p.agentContainer(needs.agent.ID, profile, p.environment(archive.Env()), needs.binaries))
+	a.id, err = d.create(ctx, p.agentContainer(needs.agent.ID, profile, p.Environment(archive.Env()), needs.binaries))
 	if err != nil {
 		return err
 	}

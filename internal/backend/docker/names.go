@@ -2,9 +2,6 @@ package docker
 
 import (
 	"strconv"
-	"strings"
-
-	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
 // Labels that every resource of ours carries. Cleanup removes nothing without
@@ -41,21 +38,6 @@ const networkName = "bot-bottle"
 // resource names a bottle's container or volume.
 func resource(identity string, r role) string { return "bot-bottle-" + identity + "-" + string(r) }
 
-// gate reports whether the bottle has a git-gate: it has repositories, or may be given some.
-func (p Plan) gate() bool { return len(p.Git) > 0 || p.Supervise }
-
-// services are those that the bundle runs.
-func (p Plan) services() string {
-	all := []string{string(control.Egress)}
-	if p.gate() {
-		all = append(all, string(control.GitGate))
-	}
-	if p.Supervise {
-		all = append(all, string(control.Supervise))
-	}
-	return strings.Join(all, ",")
-}
-
 // labels for a bottle's own resource. The com.docker.compose ones make `docker
 // compose ls` and `docker ps` show a bottle in the usual way.
 func (p Plan) labels(r role) map[string]string {
@@ -64,7 +46,7 @@ func (p Plan) labels(r role) map[string]string {
 		labelIdentity: p.Identity,
 		labelAgent:    p.Agent,
 		labelRole:     string(r),
-		labelServices: p.services(),
+		labelServices: p.ServiceList(),
 		labelRemove:   strconv.FormatBool(p.Remove),
 
 		"com.docker.compose.project":          "bot-bottle-" + p.Identity,

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,9 +14,8 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
-	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
-	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/resolve"
 )
 
 // Prepare resolves a Spec against this engine. It creates nothing.
@@ -34,19 +32,13 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := d.describe(s, owner, info.Info.ID)
-	p.Versions = map[string]string{"bot-bottle": d.Version, "engine": info.Info.ServerVersion}
-	if s.CopyCwd {
-		source, err := provision.FindRepository(ctx, s.Cwd, s.Dirty)
-		if err != nil {
-			return Plan{}, err
-		}
-		p.Source = &source
-	}
-	if err := p.resolveEngine(info.Info, s.Resolved.Bottle.Runtime); err != nil {
+	shared, err := resolve.For(ctx, s, cli, owner, d.Name())
+	if err != nil {
 		return Plan{}, err
 	}
-	if err := p.resolveRoutes(s.Resolved, cli); err != nil {
+	p := Plan{Plan: shared, Engine: info.Info.ID}
+	p.Versions = map[string]string{"bot-bottle": d.Version, "engine": info.Info.ServerVersion}
+	if err := p.resolveEngine(info.Info, s.Resolved.Bottle.Runtime); err != nil {
 		return Plan{}, err
 	}
 	if s.Resume {
@@ -54,28 +46,8 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 			return Plan{}, err
 		}
 	}
-	p.resolveAgent(s, cli)
+	p.ResolveAgent(s, cli)
 	return p, d.resolveImage(ctx, &p, cli, s)
-}
-
-// describe copies what needs no resolving.
-func (d *Driver) describe(s bottle.Spec, owner, engine string) Plan {
-	b := s.Resolved.Bottle
-	p := Plan{
-		Identity: s.Identity, Agent: s.Agent, Bottle: b.Name, Owner: owner, Backend: d.Name(), Engine: engine, CLI: b.Provider.Template,
-		CPUs: b.Resources.CPUs, Memory: b.Resources.Memory, PIDs: b.Resources.PIDs,
-		Env: b.Env, Skills: slices.Clone(s.Resolved.Skills), GitIdentity: s.Resolved.Agent.GitIdentity, Git: s.Resolved.Repositories,
-		Prompt: s.Resolved.Agent.Prompt, Secrets: s.Resolved.Secrets, Manifest: s.Resolved.Digest(),
-		Supervise: b.Supervise,
-		TTY:       s.TTY, Stdin: s.Stdin, Remove: s.Remove, Term: s.Term, Size: s.Size, Detached: s.Detached,
-	}
-	if p.Memory == 0 {
-		p.Memory = defaultMemory
-	}
-	if p.PIDs == 0 {
-		p.PIDs = defaultPIDs
-	}
-	return p
 }
 
 // resolveEngine chooses the runtime. Sockets are the bottle's only way out, so a
@@ -127,152 +99,12 @@ func usableRunsc(info system.Info) (name, why string) {
 	return "", why
 }
 
-// resolveRoutes normalises the manifest's routes, reads their CAs, and adds the
-// provider's own route when the bottle holds its credential and says nothing else
-// about its host.
-func (p *Plan) resolveRoutes(r bottle.Resolved, cli provider.Provider) error {
-	routes := slices.Clone(r.Bottle.Routes)
-	cred, ok := chosenCredential(r, cli)
-	if ok && !slices.ContainsFunc(routes, sameHost(cred.Route)) {
-		routes = append(routes, cred.Route)
-	}
-	p.Credential, p.Withheld = cred.Name, others(cli.Credentials, cred)
-	if !ok {
-		p.Wanted = p.Withheld
-	}
-	for _, route := range routes {
-		normal, err := route.Normalize()
-		if err != nil {
-			return fmt.Errorf("bottle %s: %w", p.Bottle, err)
-		}
-		if route.CA != "" {
-			pem, err := os.ReadFile(route.CA)
-			if err != nil {
-				return fmt.Errorf("route %s: cannot read its ca: %w", route.Host, err)
-			}
-			normal.CA = string(pem)
-		}
-		p.Routes = append(p.Routes, normal)
-	}
-	p.Deny, p.Limits, p.Scan = r.Bottle.Deny, r.Bottle.Limits, r.Bottle.Scan
-	if err := p.resolveProxy(r.Bottle.Proxy); err != nil {
-		return err
-	}
-	p.Placeholders = make(map[string]string, len(p.Secrets))
-	for name := range p.Secrets {
-		p.Placeholders[name] = cli.Placeholder(name)
-	}
-	return nil
-}
-
-// resolveProxy reads the CA of the operator's proxy.
-func (p *Plan) resolveProxy(proxy *policy.Proxy) error {
-	if proxy == nil {
-		return nil
-	}
-	resolved := *proxy
-	if resolved.CA != "" {
-		pem, err := os.ReadFile(resolved.CA)
-		if err != nil {
-			return fmt.Errorf("upstream_proxy: cannot read its ca: %w", err)
-		}
-		resolved.CA = string(pem)
-	}
-	p.Proxy = &resolved
-	return nil
-}
-
-// chosenCredential is the provider's credential that a manifest's route names, else
-// the first in the provider's order that the bottle holds.
-func chosenCredential(r bottle.Resolved, cli provider.Provider) (provider.Credential, bool) {
-	held := slices.DeleteFunc(slices.Clone(cli.Credentials), func(c provider.Credential) bool {
-		_, ok := r.Secrets[c.Name]
-		return !ok
-	})
-	for _, cred := range held {
-		if slices.ContainsFunc(r.Bottle.Routes, func(route policy.Route) bool { return route.Auth != nil && route.Auth.Secret == cred.Name }) {
-			return cred, true
-		}
-	}
-	if len(held) == 0 {
-		return provider.Credential{}, false
-	}
-	return held[0], true
-}
-
-// others are the provider's credentials that the agent must not see: with two of
-// them, a CLI would choose by itself which one to use (ATTACKS C12).
-func others(all []provider.Credential, chosen provider.Credential) []string {
-	var names []string
-	for _, c := range all {
-		if c.Name != chosen.Name {
-			names = append(names, c.Name)
-		}
-	}
-	return names
-}
-
-func sameHost(r policy.Route) func(policy.Route) bool {
-	return func(other policy.Route) bool { return strings.EqualFold(other.Host, r.Host) }
-}
-
-// resolveAgent asks the provider for the agent's command line, environment and files.
-func (p *Plan) resolveAgent(s bottle.Spec, cli provider.Provider) {
-	notes := []string{p.Prompt}
-	if p.Supervise {
-		notes = append(notes, provision.SuperviseNote)
-	}
-	var skills []string
-	for i, skill := range p.Skills {
-		p.Skills[i].Target = cli.SkillDir(skill.Name)
-		skills = append(skills, skill.Name)
-	}
-	notes = append(notes, provision.GitNote(p.Git), cli.SkillsNote(skills))
-	p.Prompt = paragraphs(notes)
-	p.Provider = cli.Setup(provider.Input{
-		Credential:    p.Credential,
-		Placeholders:  p.Placeholders,
-		Prompt:        p.Prompt,
-		RemoteControl: s.RemoteControl,
-		Supervise:     p.Supervise,
-		Continue:      p.Resume,
-		Interactive:   s.TTY,
-		Args:          slices.Concat(s.Resolved.Agent.Args, s.Args),
-	})
-}
-
-// paragraphs are those texts that hold something, a line between each.
-func paragraphs(texts []string) string {
-	var all []string
-	for _, text := range texts {
-		if text = strings.TrimSpace(text); text != "" {
-			all = append(all, text)
-		}
-	}
-	return strings.Join(all, "\n\n")
-}
-
 // resolveImage finds out what the agent will run and whether it must be built first.
 func (d *Driver) resolveImage(ctx context.Context, p *Plan, cli provider.Provider, s bottle.Spec) error {
-	ref, err := d.Images.Ref(cli.Image)
-	if err != nil {
+	if err := p.ResolveImage(d.Images, cli, s); err != nil || !p.Ours() {
 		return err
 	}
-	p.Template, p.Image, p.Program = cli.Image, ref, cli.Program
-	p.Offline = s.Resolved.Bottle.Provider.Offline
-	if p.Foreign = s.Resolved.Bottle.Provider.Image; p.Foreign != "" {
-		p.Image = p.Foreign
-		return nil
-	}
-	if file := s.Resolved.Bottle.Provider.Dockerfile; file != "" {
-		p.Dockerfile = file
-		if !filepath.IsAbs(file) {
-			p.Dockerfile = filepath.Join(s.Cwd, file)
-		}
-		p.Image = p.Dockerfile + " on " + ref
-		return nil
-	}
-	_, err = d.Client.ImageInspect(ctx, ref)
+	_, err := d.Client.ImageInspect(ctx, p.Image)
 	if errdefs.IsNotFound(err) {
 		p.Build, err = true, nil
 	}

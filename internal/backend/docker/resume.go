@@ -9,7 +9,6 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
-	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -43,16 +42,6 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 		}
 	}
 	return nil
-}
-
-// addProviderFiles gives a bottle what its agent needs; a resumed one has what its agent
-// goes on writing to.
-func (p Plan) addProviderFiles(a *provision.Archive) {
-	for _, file := range p.Provider.Files {
-		if !p.Resume || p.Settle || !file.Keep {
-			a.Add(file)
-		}
-	}
 }
 
 // sweepBefore removes what a crash has left of a bottle's last run, but for its home and
