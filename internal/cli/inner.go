@@ -41,6 +41,16 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 			return exitUsage, err
 		}
 		return s.guest(ctx, s.Args[5:], on)
+	case slices.Equal(s.Args, []string{"guest", "machine"}):
+		return 0, guest.RunMachine(ctx, guest.Options{SocketDir: control.SocketDir, Log: slog.New(slog.DiscardHandler)}, control.SessionSocket)
+	case slices.Equal(s.Args, []string{"guest", "bring"}):
+		return 0, guest.Bring(ctx, control.SessionSocket, control.SocketDir, s.Stdin, s.Stdout)
+	case len(s.Args) == 3 && s.Args[0] == "guest" && s.Args[1] == "talk":
+		return 0, guest.Talk(ctx, control.SessionSocket, s.Args[2], s.Stdin, s.Stdout)
+	case slices.Equal(s.Args, []string{"guest", "transcript"}):
+		return 0, guest.Transcript(s.Stdout)
+	case len(s.Args) > 4 && s.Args[0] == "guest" && s.Args[1] == "within" && s.Args[3] == "--":
+		return guest.Within(s.Args[2], s.Args[4:])
 	case slices.Equal(s.Args, []string{"guest", "attach"}):
 		return 0, guest.Attach(ctx, control.SessionSocket, s.Stdin, s.Stdout)
 	case len(s.Args) > 3 && slices.Equal(s.Args[:3], []string{"guest", "exec", "--"}):
@@ -58,8 +68,14 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return 0, bundle.Connect(ctx, control.Socket, s.Stdin, s.Stdout)
 	case slices.Equal(s.Args, []string{"sidecar", "git-hook"}):
 		return gitgate.Hook(s.Stdin, s.Stderr, os.Getenv), nil
-	case len(s.Args) == 2 && s.Args[0] == "sidecar":
-		err := bundle.ServeChild(ctx, control.Service(s.Args[1]), s.Stdin, s.Stdout, s.Stderr)
+	case len(s.Args) == 6 && s.Args[0] == "sidecar" && s.Args[1] == "host":
+		return 0, bundle.RunOnHost(ctx, bundle.OnHost{Dir: s.Args[2], Audit: s.Args[3], GitDir: s.Args[4], GitKeys: s.Args[5]}, s.Stdin, s.Stdout)
+	case len(s.Args) >= 2 && s.Args[0] == "sidecar":
+		host, err := bundle.HostOf(s.Args[2:])
+		if err != nil {
+			return exitUsage, err
+		}
+		err = bundle.ServeChild(ctx, control.Service(s.Args[1]), host, s.Stdin, s.Stdout, s.Stderr)
 		if errors.Is(err, egress.ErrGuestGone) {
 			return control.ExitGuestGone, err
 		}

@@ -16,6 +16,13 @@ const (
 // write: it leads git in the bottle to the gate for the repositories that are granted now.
 const GitRewrites = "gitconfig"
 
+// RewritesPath is where the gate says what is to be in GitRewrites, where the bottle sees no file
+// of the bundle's. With ?known=ETAG, it waits for another one.
+const RewritesPath = ".bot-bottle/v1/gitconfig"
+
+// AlivePath is what may be asked of any service, to see whether there is one.
+const AlivePath = "/.bot-bottle/v1/alive"
+
 // GateURL is where git finds the gate inside the bottle.
 const GateURL = "http://127.0.0.1:9418/"
 
@@ -29,6 +36,7 @@ type GitConfig struct {
 	Scan         map[string]dlp.Action `json:"scan,omitempty"`       // by rule of the scanner
 	Supervised   bool                  `json:"supervised,omitempty"` // the agent may ask for more: refusals say how
 	Roots        string                `json:"roots,omitempty"`      // PEM, what https upstreams are trusted by: the host's roots
+	Rewrites     string                `json:"rewrites,omitempty"`   // what leads the bottle's git to granted repositories
 }
 
 // GitRepository is one that the bottle may use, and how the gate reaches it.

@@ -30,6 +30,7 @@ type Terminal struct {
 	Awaited bool      // an operator is on the way: at the agent's end, wait for that one
 	Socket  string    // where operators come
 	Record  io.Writer // where the transcript goes; nil for none
+	Term    string    // what kind it is, for the transcript
 }
 
 // Where the guest listens. Ordinary programs find these by their environment.

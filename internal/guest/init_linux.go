@@ -61,14 +61,25 @@ func runOnTerminal(ctx context.Context, o Options, signals <-chan os.Signal) (in
 // startAgent starts the agent: on its terminal, as a session of its own, or on our own
 // standard streams, in a process group of its own.
 func startAgent(o Options, terminal *os.File) (pid, status int, err error) {
+	if terminal == nil {
+		return startAgentOn(o, [3]*os.File{os.Stdin, os.Stdout, os.Stderr})
+	}
+	return startWith(o, [3]*os.File{terminal, terminal, terminal}, &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0})
+}
+
+// startAgentOn starts the agent on streams.
+func startAgentOn(o Options, streams [3]*os.File) (pid, status int, err error) {
+	return startWith(o, streams, &syscall.SysProcAttr{Setpgid: true})
+}
+
+func startWith(o Options, streams [3]*os.File, as *syscall.SysProcAttr) (pid, status int, err error) {
 	path, err := exec.LookPath(o.Argv[0])
 	if err != nil {
 		return 0, unrunnable(err), fmt.Errorf("cannot run the agent: %w", err)
 	}
-	attributes := &syscall.ProcAttr{Dir: o.Dir, Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setpgid: true}}
-	if terminal != nil {
-		fd := terminal.Fd()
-		attributes.Files, attributes.Sys = []uintptr{fd, fd, fd}, &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
+	attributes := &syscall.ProcAttr{Dir: o.Dir, Env: os.Environ(), Sys: as}
+	for _, f := range streams {
+		attributes.Files = append(attributes.Files, f.Fd())
 	}
 	if pid, err = syscall.ForkExec(path, o.Argv, attributes); err != nil {
 		return 0, unrunnable(err), fmt.Errorf("cannot run the agent: %s: %w", path, err)

@@ -20,11 +20,18 @@ type listeners struct {
 	transparent *transparent
 	serving     sync.WaitGroup
 	cancel      context.CancelFunc
+	once        sync.Once
 }
 
 // listen binds everything, or nothing: a bottle whose agent would find a listener
 // missing does not start (ATTACKS A16).
-func listen(ctx context.Context, dir string, log *slog.Logger) (_ *listeners, err error) {
+func listen(ctx context.Context, dir string, log *slog.Logger) (*listeners, error) {
+	return listenFor(ctx, dir, log, func(control.Service) bool { return true })
+}
+
+// listenFor knows which services there are: where all have a socket, one that leads nowhere
+// cannot be told from one whose service is busy.
+func listenFor(ctx context.Context, dir string, log *slog.Logger, serves func(control.Service) bool) (_ *listeners, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ls := &listeners{cancel: cancel}
 	defer func() {
@@ -34,7 +41,7 @@ func listen(ctx context.Context, dir string, log *slog.Logger) (_ *listeners, er
 	}()
 	egress := socket{dir: dir, name: control.Egress, grace: startGrace}
 	for address, service := range relays() {
-		s := socket{dir: dir, name: service}
+		s := socket{dir: dir, name: service, serves: serves}
 		if service == control.Egress {
 			s = egress
 		}
@@ -77,8 +84,10 @@ func (ls *listeners) serveDNS(r *resolver) (err error) {
 	return nil
 }
 
-// close ends everything and waits for it.
-func (ls *listeners) close() {
+// close ends everything and waits for it. It may be repeated.
+func (ls *listeners) close() { ls.once.Do(ls.end) }
+
+func (ls *listeners) end() {
 	ls.cancel()
 	for _, l := range ls.tcp {
 		_ = l.Close()

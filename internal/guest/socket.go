@@ -16,11 +16,16 @@ type socket struct {
 	dir   string
 	name  control.Service
 	grace time.Duration // how long it may be missing
+
+	serves func(control.Service) bool // nil: it may be
 }
 
 // dial connects. A socket that is not there yet, or whose service does not listen
 // yet, is waited for.
 func (s socket) dial(ctx context.Context) (*net.UnixConn, error) {
+	if s.serves != nil && !s.serves(s.name) {
+		return nil, syscall.ENOENT
+	}
 	deadline := time.Now().Add(s.grace)
 	for {
 		conn, err := s.try(ctx)

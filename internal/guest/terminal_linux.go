@@ -22,7 +22,7 @@ import (
 // and the socket that operators come through.
 type console struct {
 	options  Terminal
-	listener *net.UnixListener
+	listener *net.UnixListener // nil where somebody else takes operators in
 	master   *os.File
 	agents   *os.File // the agent's end, until it has it
 	hub      *session.Hub
@@ -30,23 +30,35 @@ type console struct {
 	serving  sync.WaitGroup
 }
 
-// openConsole makes a terminal of its size.
-func openConsole(o Terminal) (_ *console, err error) {
-	c := &console{options: o}
-	if c.listener, err = net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: o.Socket}); err != nil {
+// openConsole makes a terminal that operators come to through a socket of its own.
+func openConsole(o Terminal) (*console, error) {
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: o.Socket})
+	if err != nil {
 		return nil, fmt.Errorf("cannot listen for operators: %w", err)
 	}
+	o.Term = os.Getenv("TERM")
+	c, err := newConsole(o)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	c.listener = listener
+	c.serving.Go(c.serve)
+	return c, nil
+}
+
+// newConsole makes a terminal of its size.
+func newConsole(o Terminal) (_ *console, err error) {
+	c := &console{options: o}
 	if c.master, c.agents, err = openTerminal(); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot make a terminal: %w", err), c.listener.Close())
+		return nil, fmt.Errorf("cannot make a terminal: %w", err)
 	}
 	c.hub = session.NewHub(c, o.Size)
 	drawn, _ := c.hub.Drawn()
 	c.Resize(drawn)
 	c.reading.Go(c.read)
 	if o.Record != nil {
-		go c.hub.NewRecorder(o.Record, os.Getenv("TERM")).Run() // End waits for it, and no longer than for a viewer
+		go c.hub.NewRecorder(o.Record, o.Term).Run() // End waits for it, and no longer than for a viewer
 	}
-	c.serving.Go(c.serve)
 	return c, nil
 }
 
@@ -145,7 +157,9 @@ func (c *console) finish(status int) {
 }
 
 func (c *console) close() {
-	_ = c.listener.Close()
+	if c.listener != nil {
+		_ = c.listener.Close()
+	}
 	_ = c.master.Close()
 	c.hub.Close()
 	c.reading.Wait()

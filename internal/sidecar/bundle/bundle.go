@@ -33,6 +33,13 @@ type Options struct {
 	Self           string                  // our own executable
 	UIDs           map[control.Service]int // uid and gid of each service
 	DropPrivileges bool                    // false where we have none: tests, host processes
+	Host           *Host                   // nil in a container of the bundle's own
+}
+
+// Host says where services keep things that run beside the operator's own processes, as the
+// operator. Each is closed off from all files that it does not need.
+type Host struct {
+	GitDir, GitKeys string // of git-gate; the latter best in memory
 }
 
 // maxConfig bounds the configuration document.

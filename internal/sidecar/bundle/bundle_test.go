@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		}}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		if err := ServeChild(ctx, control.Service(os.Args[2]), os.Stdin, os.Stdout, os.Stderr); err != nil {
+		if err := ServeChild(ctx, control.Service(os.Args[2]), nil, os.Stdin, os.Stdout, os.Stderr); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -38,8 +38,8 @@ type child interface {
 
 // ServeChild is a service's process: it reads its configuration from stdin, says on
 // stdout that it listens, and serves until ctx ends. Audit events follow on stdout.
-func ServeChild(ctx context.Context, service control.Service, stdin io.Reader, stdout, stderr io.Writer) error {
-	server, listener, link, err := open(service, stdin, stdout, stderr)
+func ServeChild(ctx context.Context, service control.Service, host *Host, stdin io.Reader, stdout, stderr io.Writer) error {
+	server, listener, link, err := open(service, host, stdin, stdout, stderr)
 	if err != nil {
 		return errors.Join(err, json.NewEncoder(stdout).Encode(control.Ready{Error: err.Error()}))
 	}
@@ -60,8 +60,8 @@ func ServeChild(ctx context.Context, service control.Service, stdin io.Reader, s
 }
 
 // open makes the service, with its socket, out of what the parent hands over.
-func open(service control.Service, stdin io.Reader, stdout, stderr io.Writer) (child, net.Listener, net.Conn, error) {
-	if err := harden(); err != nil {
+func open(service control.Service, host *Host, stdin io.Reader, stdout, stderr io.Writer) (child, net.Listener, net.Conn, error) {
+	if err := errors.Join(harden(), host.confine(service)); err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot close %s off: %w", service, err)
 	}
 	debug.SetMemoryLimit(memoryTarget)
@@ -69,14 +69,14 @@ func open(service control.Service, stdin io.Reader, stdout, stderr io.Writer) (c
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	server, err := newChild(service, stdin, audit.NewWriter(stdout), slog.New(slog.NewJSONHandler(stderr, nil)))
+	server, err := newChild(service, host, stdin, audit.NewWriter(stdout), slog.New(slog.NewJSONHandler(stderr, nil)))
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, listener.Close(), link.Close())
 	}
 	return server, listener, link, nil
 }
 
-func newChild(service control.Service, stdin io.Reader, events *audit.Writer, log *slog.Logger) (child, error) {
+func newChild(service control.Service, host *Host, stdin io.Reader, events *audit.Writer, log *slog.Logger) (child, error) {
 	switch service {
 	case control.Egress:
 		var config control.EgressConfig
@@ -100,8 +100,12 @@ func newChild(service control.Service, stdin io.Reader, events *audit.Writer, lo
 			return nil, err
 		}
 		holder := control.NewHolderClient(parent)
+		dir, keys, self, err := host.places()
+		if err != nil {
+			return nil, err
+		}
 		return gitgate.New(config, gitgate.Options{
-			Dir: control.GitDir, Keys: control.GitKeys, Self: control.Binary, Events: events, Log: log, Holder: holder, Gone: holder.Gone(),
+			Dir: dir, Keys: keys, Self: self, Events: events, Log: log, Holder: holder, Gone: holder.Gone(),
 		})
 	}
 	return nil, fmt.Errorf("there is no service %q", service)

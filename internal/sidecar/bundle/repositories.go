@@ -48,6 +48,7 @@ func (o *operator) gateDocument() ([]byte, error) {
 		}
 		c.Repositories = append(c.Repositories, to)
 	}
+	c.Rewrites = o.rewritesNow()
 	return json.Marshal(c)
 }
 
@@ -101,16 +102,19 @@ func (o *operator) countForGate() {
 // rewrite writes what leads the bottle's git to granted repositories under their usual
 // URLs. Should it fail, they are found under the gate's own, which the agent is told.
 func (o *operator) rewrite() {
-	if o.gate == nil {
-		return
+	if o.gate != nil {
+		_ = replaceFile(o.rewrites, []byte(o.rewritesNow()))
 	}
+}
+
+func (o *operator) rewritesNow() string {
 	var b strings.Builder
 	for _, r := range o.ledger.Repositories() {
 		if address, ok := manifest.ParseAddress(r.Upstream); ok && r.Grant != "" {
 			b.WriteString(address.Rewrite(control.GateURL))
 		}
 	}
-	_ = replaceFile(o.rewrites, []byte(b.String()))
+	return b.String()
 }
 
 // replaceFile writes a file that all may read, in one step.

@@ -164,7 +164,7 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 		return err
 	}
 	defer func() { _ = link.Close() }()
-	command := exec.CommandContext(ctx, o.Self, "sidecar", string(s.name))
+	command := exec.CommandContext(ctx, o.Self, append([]string{"sidecar", string(s.name)}, o.Host.arguments()...)...)
 	command.Env = []string{} // nil would be ours
 	config := s.current()
 	command.Stdin = bytes.NewReader(config)

@@ -43,10 +43,7 @@ func (g git) env() []string {
 // command is git with arguments, ended with all that it started when ctx ends, and when
 // the gate does.
 func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
-	argv := append([]string{
-		"/usr/bin/prlimit", fmt.Sprintf("--data=%d", maxHeap), fmt.Sprintf("--fsize=%d", int64(maxFile)), fmt.Sprintf("--cpu=%d", int(maxCPU.Seconds())), "--core=0", "--",
-		"git",
-	}, args...)
+	argv := append(append(limits(), "git"), args...)
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Dir, c.Env = g.dir, g.env()
 	c.SysProcAttr = attributes()

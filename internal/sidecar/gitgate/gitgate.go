@@ -46,10 +46,11 @@ type Options struct {
 type Server struct {
 	Options
 	config  control.GitConfig
-	mu      sync.RWMutex       // for the next three
+	mu      sync.RWMutex       // for the next four
 	mirrors map[string]*mirror // by place
 	all     []*mirror
 	known   []string // values that no message may repeat
+	leads   *leads
 	checker *checker
 	hooks   *hooks
 	slots   chan struct{}
@@ -73,7 +74,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}}
+	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
 	for _, v := range config.Known {
 		s.hide(v.Value)
 	}
@@ -157,6 +158,14 @@ func (s *Server) find(place string) *mirror {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch strings.Trim(r.URL.Path, "/") {
+	case strings.Trim(control.AlivePath, "/"):
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case control.RewritesPath:
+		s.serveRewrites(w, r)
+		return
+	}
 	m, place, rest := s.place(r.URL.Path)
 	if m == nil {
 		s.undeclared(w, place)

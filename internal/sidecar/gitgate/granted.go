@@ -150,6 +150,8 @@ func (s *Server) Apply(config control.GitConfig) error {
 		m.rights.set(config.Repositories[i].More)
 	}
 	s.put(all)
+	close(s.leads.replaced)
+	s.leads = newLeads(config.Rewrites)
 	return nil
 }
 

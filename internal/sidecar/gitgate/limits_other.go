@@ -1,0 +1,10 @@
+//go:build !linux
+
+package gitgate
+
+import "fmt"
+
+// limits is what git is run by: a shell that sets those that this system has (sh(1), ulimit).
+func limits() []string {
+	return []string{"/bin/sh", "-c", fmt.Sprintf("ulimit -c 0 -t %d -f %d; exec \"$@\"", int(maxCPU.Seconds()), int64(maxFile)/512), "sh"}
+}
