@@ -163,16 +163,27 @@ func encode(e Event) ([]byte, error) {
 		e.Updates[i].Ref = Clean(e.Updates[i].Ref)
 	}
 	var b bytes.Buffer
+	b.Grow(usualLine)
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(e)
 	return b.Bytes(), err
 }
 
+// usualLine is more than most lines have.
+const usualLine = 512
+
 // Clean cuts s to what an event holds of a text, and replaces what a terminal would
 // interpret or nobody would see: controls, also the C1 ones, characters that change the
 // direction of text, and those that take no room.
 func Clean(s string) string {
+	if len(s) <= maxField && prints(s) {
+		return s // as nearly all do
+	}
+	return cleanAny(s)
+}
+
+func cleanAny(s string) string {
 	if len(s) > maxField {
 		cut := maxField
 		for cut > 0 && !utf8.RuneStart(s[cut]) {
@@ -194,4 +205,14 @@ func Clean(s string) string {
 		out = append(out, r)
 	}
 	return string(out)
+}
+
+// prints reports whether s is ASCII that a terminal shows.
+func prints(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

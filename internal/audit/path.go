@@ -42,7 +42,17 @@ var (
 	number = regexp.MustCompile(`^[0-9]{12,}$`)
 )
 
+// shortest is the length of the shortest number, token or digest that is looked for.
+const shortest = 12
+
 func redactSegment(segment string) string {
+	if len(segment) < shortest && prints(segment) && !strings.ContainsAny(segment, "%@") {
+		return segment // too short for all but an address
+	}
+	return redactAny(segment)
+}
+
+func redactAny(segment string) string {
 	plain, err := url.PathUnescape(segment)
 	if err != nil || strings.ContainsFunc(plain, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }) {
 		return gone(segment) // it is no text

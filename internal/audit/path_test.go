@@ -102,11 +102,21 @@ func TestRedactPathFindsRandomKeys(t *testing.T) {
 }
 
 func FuzzRedactPath(f *testing.F) {
-	f.Add("/v1/%zz/\xff/…(3)")
+	for _, path := range []string{"/v1/%zz/\xff/…(3)", "/123456789012/12345678901", "/a@b.example", "/\x1b[2J", "/ \x7f~"} {
+		f.Add(path)
+	}
 	f.Fuzz(func(t *testing.T, path string) {
 		got := RedactPath(path, false)
 		if strings.Count(got, "/") != strings.Count(path, "/") {
 			t.Errorf("%q became %q", path, got)
+		}
+		for segment := range strings.SplitSeq(path, "/") {
+			if short, long := redactSegment(segment), redactAny(segment); short != long {
+				t.Errorf("%q: the short way makes %q, the long way %q", segment, short, long)
+			}
+		}
+		if short, long := Clean(path), cleanAny(path); short != long {
+			t.Errorf("%q: cleaned the short way %q, the long way %q", path, short, long)
 		}
 	})
 }

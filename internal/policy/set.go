@@ -174,7 +174,7 @@ func (s *Set) decide(r Request, told func(*rule, finding)) Decision {
 	if err != nil {
 		return refuse(q.host, err.Error())
 	}
-	undecided := ""
+	undecided, reason := "", ""
 	for i := range s.denies {
 		d := &s.denies[i]
 		f := d.check(q)
@@ -186,7 +186,6 @@ func (s *Set) decide(r Request, told func(*rule, finding)) Decision {
 			undecided = d.name
 		}
 	}
-	reason := fmt.Sprintf("no route allows %s://%s:%d", q.protocol, q.host, q.port)
 	for i := range s.routes {
 		route := &s.routes[i]
 		f := route.check(q)
@@ -201,6 +200,9 @@ func (s *Set) decide(r Request, told func(*rule, finding)) Decision {
 		case f.field != "host" && f.field != "port" && f.field != "protocol":
 			reason = fmt.Sprintf("the route to %s %s", route.host, route.why(f))
 		}
+	}
+	if reason == "" {
+		reason = fmt.Sprintf("no route allows %s://%s:%d", q.protocol, q.host, q.port)
 	}
 	return refuse(q.host, reason)
 }
