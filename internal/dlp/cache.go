@@ -80,12 +80,30 @@ func (c *scan) chunks(data []byte) []chunk {
 
 // audience is a digest of what decides, beside the data, whether it is clean.
 func (c *scan) audience() digest {
-	h := sha256.New()
-	for _, word := range append([]string{string(c.in.Kind), c.in.Host}, c.in.Own...) {
-		h.Write([]byte(word))
-		h.Write([]byte{0})
+	words := append(append(c.borrow(), c.in.Kind...), 0)
+	words = append(append(words, c.in.Host...), 0)
+	for _, own := range c.in.Own {
+		words = append(append(words, own...), 0)
 	}
-	return digest(h.Sum(nil))
+	defer c.giveBack(words)
+	return sha256.Sum256(words)
+}
+
+// repeated searches a head, unless the very same was searched before for the same host and
+// held nothing: no finding, and no part of a known value, which others of its requests may
+// complete. Of such a one the search depends on nothing else, and leaves nothing behind.
+func (c *scan) repeated(v *view) {
+	whom := c.audience()
+	text := append(append(c.borrow(), whom[:]...), v.data...)
+	sum := digest(sha256.Sum256(text))
+	c.giveBack(text)
+	if c.heads.has(sum) {
+		return
+	}
+	c.plain(v)
+	if c.err == nil && len(c.findings) == 0 && len(c.pieces) == 0 {
+		c.heads.add(sum)
+	}
 }
 
 // cached searches the chunks that are not known to be clean, with their neighbours.

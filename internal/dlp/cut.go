@@ -69,6 +69,9 @@ func (s *cuts) add(name, text []byte) {
 		if len(s.named) == maxNames {
 			return
 		}
+		if s.named == nil {
+			s.named = map[string]*joints{}
+		}
 		named = &joints{part: s.part}
 		s.named[string(name)] = named
 	}
@@ -80,9 +83,11 @@ func (c *scan) cut(v *view) {
 	if len(v.data) < minCut || v.turned || v.escaped || !c.work(len(v.data)/16) {
 		return
 	}
-	for _, read := range []func([]byte, func(name, text []byte)){quotedStrings, formValues, packetLines, partBodies, protoStrings} {
-		found := cuts{named: map[string]*joints{}}
-		read(v.data, found.add)
+	var found cuts
+	add := found.add
+	for _, read := range [...]func([]byte, func(name, text []byte)){quotedStrings, formValues, packetLines, partBodies, protoStrings} {
+		found = cuts{}
+		read(v.data, add)
 		c.joined(v, &found.all)
 		for _, named := range found.named {
 			if len(named.places) < len(found.all.places) {

@@ -73,7 +73,7 @@ type Options struct {
 	Actions   map[string]Action // by rule; Block for those not named
 	Budget    int               // bytes that one scan may decode
 	Depth     int               // encodings that may lie one inside the other
-	CacheSize int               // clean parts of bodies that are remembered; negative for none
+	CacheSize int               // clean parts of bodies, and heads, that are remembered; negative for none
 }
 
 // Format prints nothing that could be a secret.
@@ -83,6 +83,7 @@ const (
 	defaultBudget = 64 << 20
 	defaultDepth  = 5
 	defaultCache  = 4096
+	maxHeads      = 512 // that are remembered
 	maxFindings   = 1000
 	maxLeast      = 16
 	minReach      = 1 << 10
@@ -131,10 +132,11 @@ type Scanner struct{ engine func() *engine }
 // Format prints nothing of what is looked for.
 func (s Scanner) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[dlp scanner]") }
 
-// engine is what a scanner looks for; it does not change, the cache aside.
+// engine is what a scanner looks for; it does not change, the caches aside.
 type engine struct {
 	*tables
-	cache   *cache
+	cache   *cache    // of parts of bodies
+	heads   *cache    // of whole heads
 	scratch sync.Pool // of *[][]byte
 	known   []known
 	actions map[string]Action
@@ -185,7 +187,7 @@ func New(o Options) (*Scanner, error) {
 	}
 	e.text, e.letters = e.textGrams(), e.letterGrams()
 	if size := or(o.CacheSize, defaultCache); size > 0 {
-		e.cache = newCache(size)
+		e.cache, e.heads = newCache(size), newCache(min(size, maxHeads))
 	}
 	return &Scanner{func() *engine { return e }}, nil
 }

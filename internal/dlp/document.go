@@ -13,9 +13,12 @@ const maxCodings = 3
 func (c *scan) document() {
 	codings := encodings(c.in.ContentEncoding)
 	if c.in.Kind != Body || len(codings) == 0 {
-		if v := (&view{data: c.in.Data}); c.cache != nil && c.in.Kind == Body {
+		switch v := (&view{data: c.in.Data}); {
+		case c.in.Kind == Body && c.cache != nil:
 			c.cached(v)
-		} else {
+		case c.in.Kind == Header && c.heads != nil:
+			c.repeated(v)
+		default:
 			c.plain(v)
 		}
 		c.together(c.pieces)

@@ -175,6 +175,9 @@ func (c *scan) together(pieces []piece) {
 }
 
 func (c *scan) assemble(seen []piece) {
+	if len(seen) == 0 {
+		return
+	}
 	for i := range c.known {
 		k := &c.known[i]
 		covered := make([]bool, len(k.plain))
