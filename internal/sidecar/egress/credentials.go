@@ -81,14 +81,15 @@ var credentialHeaders = []string{
 
 // credentialHeader reports whether a header may carry a credential. Names are compared
 // as servers do that cannot tell "_" from "-" (CGI, RFC 3875 §4.1.18).
-func credentialHeader(name string) bool {
-	plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+func credentialHeader(name string) bool { return meaningOf(name).credential }
+
+func namesSecretHeader(dashed string) bool {
 	for _, end := range []string{"-api-key", "-apikey", "-token", "-secret", "-password", "-passwd", "-access-key", "-authorization", "-auth", "-credential", "-credentials", "-jwt"} {
-		if strings.HasSuffix(plain, end) {
+		if strings.HasSuffix(dashed, end) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(credentialHeaders, func(known string) bool { return strings.EqualFold(known, plain) })
+	return slices.ContainsFunc(credentialHeaders, func(known string) bool { return strings.EqualFold(known, dashed) })
 }
 
 // credentialParameters are the same in a query, with "_" for what may be written for it.
@@ -134,6 +135,9 @@ func namesCredential(name string) bool { return oneOf(credentialFields, name) }
 // can send none elsewhere (ATTACKS C1).
 func stripProtocols(h http.Header) {
 	const header = "Sec-Websocket-Protocol"
+	if _, ok := h[header]; !ok {
+		return
+	}
 	var kept []string
 	for protocol := range strings.SplitSeq(strings.Join(h[header], ","), ",") {
 		plain := plainName(protocol)
@@ -152,8 +156,9 @@ func stripProtocols(h http.Header) {
 
 // strip takes every credential of the bottle's off a request.
 func strip(r *http.Request, auth *policy.Auth) {
+	own := plainName(auth.Header)
 	for name := range r.Header {
-		if credentialHeader(name) || auth.Header != "" && plainName(name) == plainName(auth.Header) {
+		if m := meaningOf(name); m.credential || own != "" && m.plain == own {
 			delete(r.Header, name)
 		}
 	}

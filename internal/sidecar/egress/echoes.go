@@ -96,10 +96,11 @@ func (e *echoes) begun(data []byte, characters int) int {
 // bytes).
 type finder struct {
 	forms       [][]byte
-	least, most int              // lengths of the shortest and the longest
-	shift       [1 << 16]uint8   // by block: how far on the first least bytes of a form may end
-	ends        map[uint16][]int // forms by the block that ends their first least bytes
-	begins      map[uint16][]int // forms by their first block
+	least, most int                  // lengths of the shortest and the longest
+	shift       [1 << 16]uint8       // by block: how far on the first least bytes of a form may end
+	ends        map[uint16][]int     // forms by the block that ends their first least bytes
+	begins      map[uint16][]int     // forms by their first block
+	first       [1 << 16 / 64]uint64 // the set of these
 }
 
 func newFinder(forms [][]byte) *finder {
@@ -118,7 +119,9 @@ func newFinder(forms [][]byte) *finder {
 		}
 		end := block(form, f.least-2)
 		f.ends[end] = append(f.ends[end], n)
-		f.begins[block(form, 0)] = append(f.begins[block(form, 0)], n)
+		first := block(form, 0)
+		f.begins[first] = append(f.begins[first], n)
+		f.first[first/64] |= 1 << (first % 64)
 	}
 	return f
 }
@@ -161,7 +164,11 @@ func (f *finder) begun(text []byte, characters int) int {
 			}
 			break
 		}
-		for _, n := range f.begins[block(text, i)] {
+		b := block(text, i)
+		if f.first[b/64]>>(b%64)&1 == 0 {
+			continue
+		}
+		for _, n := range f.begins[b] {
 			if form := f.forms[n]; len(form) > len(text)-i && bytes.HasPrefix(form, text[i:]) {
 				return len(text) - i
 			}

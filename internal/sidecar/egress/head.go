@@ -15,6 +15,9 @@ import (
 // withoutOptions is a head without what Connection takes off on the way (RFC 9110 §7.6.1):
 // what is decided on is what is sent. Those about an upgrade stay, to be judged.
 func withoutOptions(h http.Header) http.Header {
+	if len(h["Connection"]) == 0 {
+		return h
+	}
 	taken := http.Header{}
 	for option := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {
 		name := http.CanonicalHeaderKey(strings.TrimSpace(option))
@@ -43,7 +46,13 @@ func (e *errUnreplaced) Error() string { return e.reason }
 // not leave, so it may hold the route's own placeholder, and tokens; the bottle's other
 // secrets are looked for everywhere.
 func (q *search) head(ctx context.Context, r *http.Request, s secrets) error {
-	findings, err := q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: q.headText(r), Memory: q.memory})
+	text, ok := q.texts.Get().(*[]byte)
+	if !ok {
+		text = new([]byte)
+	}
+	defer q.texts.Put(text)
+	*text = q.headText((*text)[:0], r)
+	findings, err := q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: *text, Memory: q.memory})
 	if err != nil {
 		return err
 	}
@@ -61,7 +70,7 @@ func (q *search) head(ctx context.Context, r *http.Request, s secrets) error {
 	if err != nil {
 		return err
 	}
-	if findings, err = q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: q.headText(rest)}); err != nil {
+	if findings, err = q.scan(ctx, dlp.Input{Host: q.host, Kind: dlp.Header, Data: q.headText(nil, rest)}); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(findings, func(f dlp.Finding) bool { return f.Rule == dlp.RulePlaceholder }) {
@@ -100,15 +109,17 @@ func (q *search) appendName(text []byte) []byte {
 func (q *search) wild() bool { return strings.HasPrefix(q.route.Host, "*") }
 
 // headText is a request's line and headers, each on a line of its own, with the host where
-// the bottle chose its name.
-func (q *search) headText(r *http.Request) []byte {
-	text := make([]byte, 0, 1<<10)
+// the bottle chose its name. It is appended to text.
+func (q *search) headText(text []byte, r *http.Request) []byte {
 	if q.wild() {
 		text = q.appendName(text)
 	}
 	text = append(append(text, r.Method...), ' ')
 	text = append(append(text, r.URL.RequestURI()...), '\n')
-	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+	var room [32]string
+	names := slices.AppendSeq(room[:0], maps.Keys(r.Header))
+	slices.Sort(names)
+	for _, name := range names {
 		for _, value := range r.Header[name] {
 			text = append(append(text, name...), ": "...)
 			text = append(append(text, value...), '\n')

@@ -22,21 +22,16 @@ func namesMethod(name string) bool {
 	return oneOf([]string{"_method", "x_http_method_override", "x_http_method", "x_method_override"}, name)
 }
 
-// otherMethodIn says where a request's head names another method, "" if it does not.
-func otherMethodIn(r *http.Request) string {
-	for name := range r.Header {
-		if namesMethod(name) {
-			return "a header"
-		}
-	}
+// methodInQuery reports whether a parameter of a query names another method.
+func methodInQuery(query string) bool {
 	between := func(c rune) bool { return c == '&' || c == ';' }
-	for part := range strings.FieldsFuncSeq(r.URL.RawQuery, between) {
+	for part := range strings.FieldsFuncSeq(query, between) {
 		escaped, _, _ := strings.Cut(part, "=")
 		if namesMethod(readName(escaped)) {
-			return "a parameter"
+			return true
 		}
 	}
-	return ""
+	return false
 }
 
 // fields looks at the names of a form's fields as the form passes, in pieces of any size.

@@ -26,6 +26,7 @@ type scanner struct {
 	memory  *dlp.Memory
 	actions map[string]dlp.Action // of the bottle's manifest
 	running chan struct{}         // slots, of the server
+	texts   sync.Pool             // of *[]byte: heads, as they are searched
 }
 
 func newScanner(s secrets, cfg control.EgressConfig, running chan struct{}) (*scanner, error) {
@@ -40,7 +41,7 @@ func newScanner(s secrets, cfg control.EgressConfig, running chan struct{}) (*sc
 	if err != nil {
 		return nil, err
 	}
-	return &scanner{engine, dlp.NewMemory(remembered), cfg.Scan, running}, nil
+	return &scanner{dlp: engine, memory: dlp.NewMemory(remembered), actions: cfg.Scan, running: running}, nil
 }
 
 func checkActions(cfg control.EgressConfig) error {

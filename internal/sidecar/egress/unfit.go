@@ -8,16 +8,22 @@ import (
 
 // unfit names what would make a request escape inspection, "" if nothing does.
 func unfit(r *http.Request) string {
-	upgrade := r.Header.Values("Upgrade")
+	upgrade := r.Header["Upgrade"]
 	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
 		return "method " + r.Method + " is not carried"
 	case len(upgrade) > 1 || len(upgrade) == 1 && !strings.EqualFold(upgrade[0], "websocket"):
 		return "only an upgrade to websocket is carried" // not h2c (ATTACKS B7)
-	case otherMethodIn(r) != "":
-		return otherMethodIn(r) + otherMethod
-	case otherTargetIn(r.Header) != "":
-		return "header " + otherTargetIn(r.Header) + " is not carried: it may name another target, or another body, than the request does"
+	}
+	method, target := otherIn(r.Header)
+	if !method && r.URL.RawQuery != "" && methodInQuery(r.URL.RawQuery) {
+		return "a parameter" + otherMethod
+	}
+	switch {
+	case method:
+		return "a header" + otherMethod
+	case target != "":
+		return "header " + target + " is not carried: it may name another target, or another body, than the request does"
 	case otherCharset(r.Header) != "":
 		return "a form is carried in UTF-8, not with " + otherCharset(r.Header)
 	case r.Header.Get("Http2-Settings") != "":
@@ -28,28 +34,35 @@ func unfit(r *http.Request) string {
 	return ""
 }
 
-// otherTargetIn is a header that names another path or host than the request line, which
-// some servers go by (ATTACKS B5), or that is one of HTTP's own to who reads "_" as "-"; ""
-// if there is none.
-func otherTargetIn(h http.Header) string {
+// otherIn looks at the names of all headers: whether one names another method, and which
+// one, "" for none, another target.
+func otherIn(h http.Header) (method bool, target string) {
 	for name := range h {
-		switch plain := strings.ReplaceAll(strings.ToLower(name), "_", "-"); plain {
-		case "x-original-url", "x-original-uri", "x-rewrite-url", "x-override-url", "x-http-host-override", "x-original-host", "x-host":
-			return name
-		case "content-length", "transfer-encoding", "content-encoding", "content-type", "host":
-			if strings.Contains(name, "_") {
-				return name
-			}
+		m := meaningOf(name)
+		if method = method || m.method; m.target {
+			target = name
 		}
 	}
-	return ""
+	return method, target
+}
+
+// namesTarget reports whether a header names another path or host than the request line,
+// which some servers go by (ATTACKS B5), or is one of HTTP's own to who reads "_" as "-".
+func namesTarget(name, dashed string) bool {
+	switch dashed {
+	case "x-original-url", "x-original-uri", "x-rewrite-url", "x-override-url", "x-http-host-override", "x-original-host", "x-host":
+		return true
+	case "content-length", "transfer-encoding", "content-encoding", "content-type", "host":
+		return strings.Contains(name, "_")
+	}
+	return false
 }
 
 // otherObject says why a header that has the host fetch, or write, another of its objects is
 // not carried; "" if there is none, or if no rule binds the request to a part of the host.
 func (x *exchange) otherObject(h http.Header) string {
 	for name := range h {
-		if !namesObject(name) {
+		if !meaningOf(name).object {
 			continue
 		}
 		if rule := x.rules.set.Bound(x.asked, x.decision); rule != "" {
@@ -61,10 +74,9 @@ func (x *exchange) otherObject(h http.Header) string {
 
 // namesObject reports whether a header is one of those: of WebDAV, and of the stores' copying,
 // renaming and linking.
-func namesObject(name string) bool {
-	plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+func namesObject(dashed string) bool {
 	ends := []string{"-copy-source", "-rename-source", "-copy-from", "-symlink-target", "-object-manifest"}
-	return plain == "destination" || slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(plain, end) })
+	return dashed == "destination" || slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(dashed, end) })
 }
 
 // otherCharset is a charset of a form in which a name may have other bytes than the ones that

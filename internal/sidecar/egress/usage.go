@@ -39,12 +39,12 @@ type usage struct {
 // newUsage returns a reader for an answer of a language model, nil for any other. Many
 // hosts speak these protocols, so the path decides; host is asked where a path is common.
 func newUsage(host, path, contentType string) *usage {
-	kind, _, _ := mime.ParseMediaType(contentType)
-	if kind != "" && kind != "application/json" && kind != "text/event-stream" {
-		return nil
-	}
 	protocol := modelAPI(host, path)
 	if protocol == 0 {
+		return nil
+	}
+	kind, _, _ := mime.ParseMediaType(contentType)
+	if kind != "" && kind != "application/json" && kind != "text/event-stream" {
 		return nil
 	}
 	return &usage{api: protocol, events: kind == "text/event-stream"}
