@@ -124,9 +124,10 @@ type Usage struct {
 
 // Writer writes events. It may be used concurrently; each event is one Write.
 type Writer struct {
-	mu  sync.Mutex
-	out io.Writer
-	err error
+	mu    sync.Mutex
+	out   io.Writer
+	err   error
+	lines sync.Pool // of *line
 }
 
 // NewWriter returns a Writer on out.
@@ -138,19 +139,45 @@ const maxField = 512
 // Write writes one event. Text is cut to a bounded length and made safe to print. The
 // error is sticky: a log that lost a line is not to be trusted, and its service stops.
 func (w *Writer) Write(e Event) error {
-	line, err := encode(e)
+	l, ok := w.lines.Get().(*line)
+	if !ok {
+		l = newLine()
+	}
+	defer w.lines.Put(l)
+	text, err := l.encode(e)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err == nil {
-		_, w.err = w.out.Write(line)
+		_, w.err = w.out.Write(text)
 	}
 	return w.err
 }
 
-func encode(e Event) ([]byte, error) {
+// line is an event in the making.
+type line struct {
+	event   Event
+	text    bytes.Buffer
+	encoder *json.Encoder
+}
+
+func newLine() *line {
+	l := &line{}
+	l.encoder = json.NewEncoder(&l.text)
+	l.encoder.SetEscapeHTML(false)
+	return l
+}
+
+func encode(e Event) ([]byte, error) { return newLine().encode(e) }
+
+// encode returns the event's line, which is the next one's room.
+func (l *line) encode(from Event) ([]byte, error) {
+	l.text.Reset()
+	l.event = from
+	defer func() { l.event = Event{} }()
+	e := &l.event
 	for _, field := range []*string{&e.Bottle, &e.Service, &e.Reason, &e.Host, &e.Method, &e.Path, &e.Grant, &e.Request, &e.Secret, &e.Address, &e.Via, &e.Model, &e.Repository} {
 		*field = Clean(*field)
 	}
@@ -162,16 +189,9 @@ func encode(e Event) ([]byte, error) {
 	for i := range e.Updates {
 		e.Updates[i].Ref = Clean(e.Updates[i].Ref)
 	}
-	var b bytes.Buffer
-	b.Grow(usualLine)
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(e)
-	return b.Bytes(), err
+	err := l.encoder.Encode(e)
+	return l.text.Bytes(), err
 }
-
-// usualLine is more than most lines have.
-const usualLine = 512
 
 // Clean cuts s to what an event holds of a text, and replaces what a terminal would
 // interpret or nobody would see: controls, also the C1 ones, characters that change the

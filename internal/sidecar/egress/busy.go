@@ -51,12 +51,15 @@ func (t *turn) end() { t.once.Do(func() { close(t.gone) }) }
 func (b busy) follow(ctx context.Context) func(net.Conn, http.ConnState) {
 	return func(conn net.Conn, state http.ConnState) {
 		secure, ok := conn.(*tls.Conn)
-		if !ok || secure.ConnectionState().NegotiatedProtocol != "h2" {
+		if !ok {
 			return
 		}
-		if t, ok := secure.NetConn().(*tunnel); ok && state == http.StateActive {
+		t, ok := secure.NetConn().(*tunnel)
+		switch {
+		case !ok || !t.h2:
+		case state == http.StateActive:
 			b.take(ctx, t.turn)
-		} else if ok {
+		default:
 			b.release(t.turn)
 		}
 	}

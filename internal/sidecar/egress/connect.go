@@ -73,6 +73,7 @@ func (s *Server) serveTLS(ctx context.Context, t *tunnel) {
 		_ = t.Close()
 		return
 	}
+	t.h2 = secure.ConnectionState().NegotiatedProtocol == "h2"
 	s.tunnels.add(secure)
 }
 
@@ -150,6 +151,7 @@ type tunnel struct {
 	protocol policy.Protocol
 	host     string
 	port     int
+	h2       bool   // what is said in it, once TLS is agreed on
 	done     func() // it is no longer open
 	turn     *turn
 }

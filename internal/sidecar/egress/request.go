@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -62,7 +61,10 @@ func defaultPort(p policy.Protocol) int {
 // forward decides about one request and sends it.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy.Protocol, host string, port int) {
 	x := &exchange{refusal: refusal{protocol: protocol, host: host, port: port}, rules: s.rules.Load(), path: r.URL.EscapedPath(), started: time.Now()}
-	r = r.WithContext(r.Context()) // a copy: the HTTP server looks at what became of its own body
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	x.cancel = cancel
+	r = r.WithContext(ctx) // a copy: the HTTP server looks at what became of its own body
 	r.Header = withoutOptions(r.Header)
 	done, err := s.inspect(r, x)
 	defer done()
@@ -152,6 +154,7 @@ type exchange struct {
 	streamed bool  // the body is searched as it goes out
 	unsent   error // why it could not be made ours; it must not be sent then (ATTACKS C6)
 	started  time.Time
+	cancel   context.CancelCauseFunc
 
 	mu      sync.Mutex
 	address string // that was dialled
@@ -161,30 +164,30 @@ type exchange struct {
 	over    atomic.Pointer[errLimit] // that ended it; nil for none
 }
 
+// flushInterval is how long a piece of an answer whose length is known may wait for the next
+// one. Of any other, an event stream among them, each piece is handed on at once.
+const flushInterval = time.Millisecond
+
 // send forwards a request that was allowed, and records what became of it.
 func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 	counted := &countingWriter{ResponseWriter: w}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	defer s.hold(&opening{used: x.rules, asked: x.asked, end: func() { cancel(errRevoked) }})()
-	r = r.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		x.address = info.Conn.RemoteAddr().String()
-	}}))
+	defer s.hold(&opening{used: x.rules, asked: x.asked, end: func() { x.cancel(errRevoked) }})()
 	var failed error
 	proxy := &httputil.ReverseProxy{
-		Transport:      &way{x, x.rules.routes[x.decision.Rule].transport},
+		Transport:      &way{x, x.rules.routes[x.decision.Rule].transport, r.Context()},
 		Rewrite:        func(p *httputil.ProxyRequest) { s.rewrite(p, x) },
-		FlushInterval:  -1,
+		FlushInterval:  flushInterval,
 		BufferPool:     &s.buffers,
 		ModifyResponse: func(answer *http.Response) error { return s.clean(answer, x) },
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:       s.debug,
 		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { failed = err; s.fail(w, r, x, err) },
 	}
 	defer func() {
 		aborted := recover()
 		s.recordExchange(r, x, counted, failed)
+		if aborted == http.ErrAbortHandler && counted.status != 0 && x.socket == nil {
+			_ = http.NewResponseController(counted).Flush() // what came of the answer goes on
+		}
 		if aborted != nil {
 			panic(aborted) // http.ErrAbortHandler: the answer broke off, and so must ours
 		}
@@ -197,17 +200,25 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, x *exchange) {
 type way struct {
 	x         *exchange
 	transport http.RoundTripper
+	ctx       context.Context // of the exchange, without ReverseProxy's trace: interim answers go nowhere
 }
 
 // RoundTrip implements http.RoundTripper.
 func (w *way) RoundTrip(r *http.Request) (*http.Response, error) {
 	if w.x.unsent == nil {
-		return w.transport.RoundTrip(r)
+		return w.transport.RoundTrip(r.WithContext(httptrace.WithClientTrace(w.ctx, &httptrace.ClientTrace{GotConn: w.x.dialled})))
 	}
 	if r.Body != nil {
 		_ = r.Body.Close()
 	}
 	return nil, w.x.unsent
+}
+
+// dialled notes which connection the exchange goes out on.
+func (x *exchange) dialled(on httptrace.GotConnInfo) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.address = on.Conn.RemoteAddr().String()
 }
 
 // rewrite turns the bottle's request into ours: strip, then inject.
@@ -221,7 +232,7 @@ func (s *Server) rewrite(p *httputil.ProxyRequest, x *exchange) {
 	if out.Header.Get("User-Agent") == "" {
 		out.Header.Set("User-Agent", "") // no word of ours
 	}
-	out.Header.Del("Sec-WebSocket-Extensions") // compression, through which nobody can look
+	out.Header.Del("Sec-Websocket-Extensions") // compression, through which nobody can look
 	if route.Auth != nil {
 		if x.unsent = x.rules.secrets.authorize(out, route.Auth); x.unsent != nil {
 			return

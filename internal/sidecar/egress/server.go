@@ -24,6 +24,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -60,6 +61,7 @@ type Server struct {
 	guard      guard
 	audit      *audit.Writer
 	log        *slog.Logger
+	debug      *log.Logger // what net/http says
 	inner      *http.Server
 	tunnels    *tunnels
 	buffers    buffers
@@ -103,7 +105,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, broken := context.WithCancelCause(ctx)
 	defer broken(nil)
-	s.broken = broken
+	s.broken, s.debug = broken, slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	front := s.httpServer(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serveFront(ctx, w, r) }))
 	s.inner = s.httpServer(ctx, http.HandlerFunc(s.serveTunnel))
 	s.inner.ConnContext, s.inner.ConnState = withTunnel, s.busy.follow(ctx)
@@ -134,7 +136,7 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		HTTP2:       &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame, MaxReceiveBufferPerConnection: maxUnread, MaxReceiveBufferPerStream: maxUnread},
-		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:    s.debug,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 }
