@@ -59,6 +59,11 @@ func (v *view) child(name string, data []byte, origin func(start, end int) (int,
 	return &view{data: data, parent: v, name: name, origin: origin}
 }
 
+// part is a view of a part of another.
+func (v *view) part(start, end int) *view {
+	return &view{data: v.data[start:end], parent: v, turned: v.turned, origin: func(s, e int) (int, int) { return s + start, e + start }}
+}
+
 // scan is one search. It is used by one goroutine.
 type scan struct {
 	*engine
