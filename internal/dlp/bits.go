@@ -47,13 +47,42 @@ const (
 
 // squeeze appends the values of every symbol in src, whatever stands between them.
 func (a *alphabet) squeeze(dst, src []byte) []byte {
-	dst = slices.Grow(dst, len(src))
-	room := dst[len(dst) : len(dst)+len(src)]
+	dst = slices.Grow(dst, len(src)+8)
+	room := dst[len(dst):cap(dst)]
 	n := 0
 	if a.prefix {
-		n = a.squeezePrefixed(room, src)
-		return dst[:len(dst)+n]
+		return dst[:len(dst)+a.squeezePrefixed(room, src)]
 	}
+	const mixed = 64 // bytes to go on with one by one, where not all are symbols
+	for len(src) >= 8 {
+		all := a.squeezeAll(room[n:], src)
+		n, src = n+all, src[all:]
+		some := min(mixed, len(src))
+		n, src = n+a.squeezeSome(room[n:], src[:some]), src[some:]
+	}
+	n += a.squeezeSome(room[n:], src)
+	return dst[:len(dst)+n]
+}
+
+// squeezeAll writes the values of the beginning of src, as far as all of it is symbols, and
+// says how far, in steps of eight.
+func (a *alphabet) squeezeAll(room, src []byte) int {
+	i, values := 0, &a.values
+	for ; i+8 <= len(src); i += 8 {
+		s := src[i : i+8 : i+8]
+		w := uint64(values[s[0]]) | uint64(values[s[1]])<<8 | uint64(values[s[2]])<<16 | uint64(values[s[3]])<<24 |
+			uint64(values[s[4]])<<32 | uint64(values[s[5]])<<40 | uint64(values[s[6]])<<48 | uint64(values[s[7]])<<56
+		if w&highBits != 0 {
+			break
+		}
+		binary.LittleEndian.PutUint64(room[i:], w)
+	}
+	return i
+}
+
+// squeezeSome writes the values of the symbols in src, and says how many they are. room has
+// a byte for each of src.
+func (a *alphabet) squeezeSome(room, src []byte) (n int) {
 	i, values := 0, &a.values
 	for ; i+4 <= len(src); i += 4 { // with one index to wait for
 		s := src[i : i+4 : i+4]
@@ -73,7 +102,7 @@ func (a *alphabet) squeeze(dst, src []byte) []byte {
 		room[n] = v
 		n += int(v>>7) ^ 1
 	}
-	return dst[:len(dst)+n]
+	return n
 }
 
 // squeezePrefixed does so where a zero with an x behind it is no symbol.
@@ -116,6 +145,17 @@ func (a *alphabet) pack(dst, symbols []byte) []byte {
 		dst = append(dst, byte(pending>>(have-8)))
 	}
 	return dst
+}
+
+const (
+	lowBits  = 0x0101010101010101
+	highBits = 0x8080808080808080
+)
+
+// sameBytes has the highest bit of each byte of a word that is c, and no other.
+func sameBytes(w uint64, c byte) uint64 {
+	x := w ^ uint64(c)*lowBits
+	return ^(x&^highBits + ^uint64(highBits) | x) & highBits
 }
 
 // place is where in src the n-th symbol stands.

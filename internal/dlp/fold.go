@@ -60,14 +60,15 @@ func (t *tables) foldAt(text []byte) (c byte, size int) {
 }
 
 // plainLen is how much of the beginning of text is ASCII that shows. Eight bytes are
-// judged at a time; the first of them that is suspicious is looked at again, since it
-// may be a tab or the end of a line.
+// judged at a time; the first of them that is suspicious is looked at again.
 func plainLen(text []byte) int {
-	const high, low = 0x8080808080808080, 0x0101010101010101
 	i := 0
 	for i+8 <= len(text) {
 		w := binary.LittleEndian.Uint64(text[i:])
-		suspicious := (w | (w - 0x20*low)) & high
+		suspicious := (w | (w + lowBits) | (w - 0x20*lowBits)) & highBits // DEL among them
+		if suspicious != 0 {
+			suspicious &^= sameBytes(w, '\t') | sameBytes(w, '\n') | sameBytes(w, '\r')
+		}
 		if suspicious == 0 {
 			i += 8
 			continue
