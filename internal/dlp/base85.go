@@ -83,7 +83,7 @@ func (t *tables) text85(run []byte, least int) (phases [3]uint8) {
 	}
 	for phase := range 5 {
 		for i := phase + 5*(groups-1); i+5 <= len(run); i += 5 * groups {
-			for maybe := t.first85[run[i]]; maybe != 0; maybe &= maybe - 1 {
+			for maybe := t.begin85[pair85(run[i], run[i+1])]; maybe != 0; maybe &= maybe - 1 {
 				if a := bits.TrailingZeros8(maybe); textGroups(&t.base85[a], run, i, groups) {
 					phases[a] |= 1 << phase
 				}
@@ -121,18 +121,28 @@ func textGroup(values *[256]byte, run []byte) bool {
 	return group <= math.MaxUint32 && text32(uint32(group))
 }
 
-// newFirst85 has, for each character, the base85 alphabets in which a group of text may
-// begin with it.
-func newFirst85(values [3][256]byte) (first [256]byte) {
-	const highest = 0x7FFFFFFF / (85 * 85 * 85 * 85) // since text is ASCII
+// pair85 numbers two characters of a word, which are ASCII.
+func pair85(first, second byte) int { return int(first&0x7F)<<7 | int(second&0x7F) }
+
+// newBegin85 has, for each two characters, the base85 alphabets in which a group of text may
+// begin with them: of the bytes that such groups stand for, the first two can be text.
+func newBegin85(values [3][256]byte) (begin [1 << 14]uint8) {
+	const third = 85 * 85 * 85
 	for a := range values {
-		for ch, value := range values[a] {
-			if value <= highest {
-				first[ch] |= 1 << a
+		for pair := range begin {
+			first, second := values[a][pair>>7], values[a][pair&0x7F]
+			if first == noSymbol || second == noSymbol {
+				continue
+			}
+			lowest := (uint64(first)*85 + uint64(second)) * third
+			for two := lowest >> 16; two <= (lowest+third-1)>>16 && two <= math.MaxUint16; two++ {
+				if isText(byte(two>>8)) && isText(byte(two)) {
+					begin[pair] |= 1 << a
+				}
 			}
 		}
 	}
-	return first
+	return begin
 }
 
 // text32 reports whether four bytes are all printable or blanks.

@@ -149,9 +149,11 @@ func wideAt(data []byte, i int) int {
 	return p
 }
 
-// magics is the set of pairs of bytes in the first of which compressed data, read some
-// bits late, may begin: where these are even, and any.
-type magics struct{ even, any [1 << 16 / 64]uint64 }
+// magics tells, of twelve bits at the end of any pair of bytes, in the first of which
+// compressed data, read some bits late, may begin: where these are even, and any.
+type magics struct{ even, any [1 << magicBits]bool }
+
+const magicBits = 12
 
 // headers are what compressed data begins with: gzip, zstd, zip and zlib.
 func headers() [7]uint16 { return [7]uint16{0x1F8B, 0x28B5, 0x504B, 0x7801, 0x785E, 0x789C, 0x78DA} }
@@ -164,10 +166,9 @@ func newMagics() *magics {
 				if uint16(pair)&(0xFFFF>>shift) != header>>shift {
 					continue
 				}
-				m.any[pair/64] |= 1 << (pair % 64)
-				if shift%2 == 0 {
-					m.even[pair/64] |= 1 << (pair % 64)
-				}
+				end := pair & (1<<magicBits - 1)
+				m.any[end] = true
+				m.even[end] = m.even[end] || shift%2 == 0
 			}
 		}
 	}
@@ -196,21 +197,21 @@ func (m *magics) each(packed []byte, a *alphabet, yield func(l late, i int)) {
 		}
 	}
 	look(0)
+	const end = 1<<magicBits - 1
 	i := 1
 	for ; i+8 <= len(packed); i += 6 {
 		w := binary.BigEndian.Uint64(packed[i:])
-		a, b, c, d, e, f := uint16(w>>48), uint16(w>>40), uint16(w>>32), uint16(w>>24), uint16(w>>16), uint16(w>>8)
-		if (set[a/64]>>(a%64)|set[b/64]>>(b%64)|set[c/64]>>(c%64)|set[d/64]>>(d%64)|set[e/64]>>(e%64)|set[f/64]>>(f%64))&1 == 0 {
+		if !set[w>>48&end] && !set[w>>40&end] && !set[w>>32&end] && !set[w>>24&end] && !set[w>>16&end] && !set[w>>8&end] {
 			continue
 		}
-		for j, pair := range [6]uint16{a, b, c, d, e, f} {
-			if set[pair/64]>>(pair%64)&1 != 0 {
+		for j := range 6 {
+			if set[w>>(48-8*j)&end] {
 				look(i + j)
 			}
 		}
 	}
 	for ; i+1 < len(packed); i++ {
-		if pair := binary.BigEndian.Uint16(packed[i:]); set[pair/64]>>(pair%64)&1 != 0 {
+		if set[binary.BigEndian.Uint16(packed[i:])&end] {
 			look(i)
 		}
 	}

@@ -15,7 +15,7 @@ type tables struct {
 	marks   [256]bool // what base64 has not
 	folds   [1 << 16]byte
 	magics  *magics
-	first85 [256]byte
+	begin85 [1 << 14]uint8
 	seed    maphash.Seed
 }
 
@@ -29,7 +29,7 @@ func newTables() (*tables, error) {
 		return nil, err
 	}
 	t := &tables{rules: rules, grams: ruleGrams(rules), alphabets: newAlphabets(), magics: newMagics(), seed: maphash.MakeSeed()}
-	t.first85 = newFirst85(t.base85)
+	t.begin85 = newBegin85(t.base85)
 	for i := range 256 {
 		t.rotated[i] = rot13Byte(byte(i))
 		t.kinds[i] = base32Kind(byte(i))
