@@ -9,35 +9,45 @@ import (
 // maxBase58 bounds what is decoded as one number, since the cost grows with the square.
 const maxBase58 = 4096
 
-// base58Runs decodes each run of the alphabet as one number.
-func (c *scan) base58Runs(v *view, depth int) {
+// base58Runs decodes each run of the alphabet, which are in the long runs, as one number.
+func (c *scan) base58Runs(v *view, depth int, long []run) {
 	if !c.work(len(v.data) / 4) {
 		return
 	}
-	least := c.least * 4 / 3
-	for from, last := 0, least-1; last < len(v.data); last = from + least - 1 {
+	for _, one := range long {
+		c.base58In(v.data, c.least*4/3, one, func(start, end int) { c.base58Run(v, depth, start, end) })
+	}
+}
+
+// base58In yields the runs of the alphabet in a part of a text that have least symbols.
+func (t *tables) base58In(text []byte, least int, in run, yield func(start, end int)) {
+	for from, last := in.start, in.start+least-1; last < in.end; last = from + least - 1 {
 		start := last
-		for start >= from && c.base58[v.data[start]] != noSymbol {
+		for start >= from && t.base58[text[start]] != noSymbol {
 			start--
 		}
 		if start >= from {
 			from = start + 1
 			continue
 		}
-		start, end := from, last+1
-		for end < len(v.data) && c.base58[v.data[end]] != noSymbol {
+		end := last + 1
+		for end < in.end && t.base58[text[end]] != noSymbol {
 			end++
 		}
+		yield(from, end)
 		from = end + 1
-		if end-start > maxBase58 || !c.work((end-start)*(end-start)/32) {
-			continue
-		}
-		number := c.number58(c.borrow(), v.data[start:end])
-		if c.promising(number) {
-			c.bytes(v.child("base58", number, func(int, int) (int, int) { return start, end }), depth-1)
-		}
-		c.giveBack(number)
 	}
+}
+
+func (c *scan) base58Run(v *view, depth, start, end int) {
+	if end-start > maxBase58 || !c.work((end-start)*(end-start)/32) {
+		return
+	}
+	number := c.number58(c.borrow(), v.data[start:end])
+	if c.promising(number) {
+		c.bytes(v.child("base58", number, func(int, int) (int, int) { return start, end }), depth-1)
+	}
+	c.giveBack(number)
 }
 
 // number58 appends a number's bytes, the largest first.

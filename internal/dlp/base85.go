@@ -6,30 +6,15 @@ import (
 	"math/bits"
 )
 
-// base85Runs decodes base85 in three alphabets. Each place is asked whether the five
+// base85Runs decodes base85 in three alphabets, in the long runs. Each place is asked whether the five
 // symbols there and the five behind them stand for text; the whole run is then decoded
 // at that alignment. Runs that could be nothing but base64 are passed over.
-func (c *scan) base85Runs(v *view, depth int) {
+func (c *scan) base85Runs(v *view, depth int, long []run) {
 	if !c.work(len(v.data) / 4) {
 		return
 	}
-	inWord := func(i int) bool { return v.data[i] > ' ' && v.data[i] < 0x7F }
-	least := c.least * 5 / 4
-	for from, last := 0, least-1; last < len(v.data); last = from + least - 1 {
-		start := last
-		for start >= from && inWord(start) {
-			start--
-		}
-		if start >= from {
-			from = start + 1
-			continue
-		}
-		end := last + 1
-		for end < len(v.data) && inWord(end) {
-			end++
-		}
-		c.base85Run(v, depth, from, end)
-		from = end + 1
+	for _, one := range long {
+		c.base85Run(v, depth, one.start, one.end)
 	}
 }
 

@@ -5,16 +5,16 @@ import (
 	"unicode/utf8"
 )
 
-// symbols decodes what is written in some alphabet.
-func (c *scan) symbols(v *view, depth int) {
+// symbols decodes what is written in some alphabet; long are the view's long runs.
+func (c *scan) symbols(v *view, depth int, long []run) {
 	if depth <= 0 || len(v.data) < c.least*4/3 {
 		return
 	}
 	c.packed(v, depth, c.base64, v.data, 0)
 	c.packed(v, depth, c.hex, v.data, 0)
 	c.base32Runs(v, depth)
-	c.base58Runs(v, depth)
-	c.base85Runs(v, depth)
+	c.base58Runs(v, depth, long)
+	c.base85Runs(v, depth, long)
 	c.numbers(v, depth)
 }
 

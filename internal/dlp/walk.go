@@ -76,6 +76,7 @@ type scan struct {
 	findings []Finding
 	pieces   []piece
 	scratch  [][]byte
+	runs     [][]run
 	flates   []io.Reader // at rest
 	salt     digest      // of the cache
 	seen     map[seen]int
@@ -178,6 +179,18 @@ func (c *scan) borrow() []byte {
 
 func (c *scan) giveBack(b []byte) { c.scratch = append(c.scratch, b) }
 
+// borrowRuns is the same for runs of text.
+func (c *scan) borrowRuns() []run {
+	if n := len(c.runs); n > 0 {
+		r := c.runs[n-1]
+		c.runs = c.runs[:n-1]
+		return r[:0]
+	}
+	return nil
+}
+
+func (c *scan) giveBackRuns(r []run) { c.runs = append(c.runs, r) }
+
 // view searches a view and everything that it can be decoded to.
 func (c *scan) view(v *view, depth int) {
 	if len(v.data) < gramLen || !c.work(len(v.data)) || c.again(v, depth) {
@@ -199,13 +212,16 @@ func (c *scan) view(v *view, depth int) {
 	if depth <= 0 || len(plain.data) < c.least*5/4 {
 		return
 	}
-	if c.unescape(plain, depth) {
-		c.base85Runs(plain, depth) // whose symbols may look like escapes, and are broken without them
+	unescaped := c.unescape(plain, depth)
+	long := longRuns(c.borrowRuns(), plain.data, c.least*5/4)
+	defer c.giveBackRuns(long)
+	if unescaped {
+		c.base85Runs(plain, depth, long) // whose symbols may look like escapes, and are broken without them
 		return
 	}
-	c.symbols(plain, depth)
+	c.symbols(plain, depth, long)
 	if !v.turned {
-		c.turn(plain, depth)
+		c.turn(plain, depth, long)
 	}
 }
 
@@ -277,12 +293,12 @@ func letterSpan(data []byte, start, end int) (int, int) {
 // only the words with a stretch of letters that is long enough to be encoded; if that is
 // still much, it is only tried as base64 and hex. Literals are looked for in these forms
 // everywhere.
-func (c *scan) turn(v *view, depth int) {
+func (c *scan) turn(v *view, depth int, long []run) {
 	words, starts := c.borrow(), []word{{0, 0}}
 	if len(v.data) <= smallView && !v.cutOut {
 		words = append(words, v.data...)
 	} else {
-		words, starts = c.longWords(words, v.data, c.least*5/4)
+		words, starts = c.longWords(words, v.data, c.least*5/4, long)
 	}
 	defer c.giveBack(words)
 	if len(words) < c.least {
@@ -303,7 +319,9 @@ func (c *scan) turn(v *view, depth int) {
 			return
 		}
 		c.unescape(t, depth-1)
-		c.symbols(t, depth-1)
+		long := longRuns(c.borrowRuns(), words, c.least*5/4)
+		c.symbols(t, depth-1, long)
+		c.giveBackRuns(long)
 	}
 	c.rotate(words)
 	try("rot13", straight)
@@ -331,31 +349,35 @@ const (
 type word struct{ there, here int }
 
 // longWords appends the words of src with at least so many symbols of base64 on end,
-// each with a blank behind it, and says where they stood.
-func (e *engine) longWords(dst, src []byte, least int) ([]byte, []word) {
+// which are in its long runs, each with a blank behind it, and says where they stood.
+func (e *engine) longWords(dst, src []byte, least int, long []run) ([]byte, []word) {
 	var starts []word
-	for from, last := 0, least-1; last < len(src); last = from + least - 1 {
-		i := last
-		for i >= from && !e.marks[src[i]] {
-			i--
+	from := 0
+	for _, one := range long {
+		from = max(from, one.start)
+		for last := from + least - 1; last < one.end; last = from + least - 1 {
+			i := last
+			for i >= from && !e.marks[src[i]] {
+				i--
+			}
+			if i >= from {
+				from = i + 1
+				continue
+			}
+			start, end := from, last+1
+			for start > 0 && src[start-1] > ' ' && from-start < farWord {
+				start--
+			}
+			for end < len(src) && src[end] > ' ' {
+				end++
+			}
+			if n := len(starts); n > 0 {
+				start = max(start, starts[n-1].there+len(dst)-1-starts[n-1].here)
+			}
+			starts = append(starts, word{start, len(dst)})
+			dst = append(append(dst, src[start:end]...), ' ')
+			from = end + 1
 		}
-		if i >= from {
-			from = i + 1
-			continue
-		}
-		start, end := from, last+1
-		for start > 0 && src[start-1] > ' ' && from-start < farWord {
-			start--
-		}
-		for end < len(src) && src[end] > ' ' {
-			end++
-		}
-		if n := len(starts); n > 0 {
-			start = max(start, starts[n-1].there+len(dst)-1-starts[n-1].here)
-		}
-		starts = append(starts, word{start, len(dst)})
-		dst = append(append(dst, src[start:end]...), ' ')
-		from = end + 1
 	}
 	return dst, starts
 }
