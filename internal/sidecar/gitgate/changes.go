@@ -112,27 +112,8 @@ func (g git) moved(ctx context.Context, from, to string, asked func(path string)
 
 // diffTree runs git diff-tree, and takes each file that it names.
 func (g git) diffTree(ctx context.Context, stdin io.Reader, take func(change) error, args ...string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c := g.command(ctx, append([]string{"diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff"}, args...)...)
-	c.Stdin = stdin
-	complaint := &bounded{most: 4 << 10, tail: true}
-	c.Stderr = complaint
-	pipe, err := c.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := c.Start(); err != nil {
-		return err
-	}
-	failed := parseChanges(bufio.NewReaderSize(pipe, 256<<10), take)
-	if failed != nil {
-		cancel()
-	}
-	if err := c.Wait(); err != nil && failed == nil {
-		failed = &gitError{"diff-tree", err, complaint.String()}
-	}
-	return failed
+	return g.stream(ctx, stdin, func(out *bufio.Reader) error { return parseChanges(out, take) },
+		append([]string{"diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff"}, args...)...)
 }
 
 // parseChanges reads diff-tree's raw output (git-diff-tree(1)): a commit's id, then for each

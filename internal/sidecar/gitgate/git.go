@@ -1,6 +1,7 @@
 package gitgate
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -71,6 +72,43 @@ func (g git) run(ctx context.Context, stdin io.Reader, args ...string) ([]byte, 
 		return out.kept.Bytes(), &gitError{args[0], err, complaint.String()}
 	}
 	return out.kept.Bytes(), nil
+}
+
+// outputBuffer is how much is read of git's output at once, in bytes.
+const outputBuffer = 256 << 10
+
+// stream runs git to its end and has read take its output as it comes. Where read gives up,
+// git is ended, and read's error counts: git's is our own doing then. Where read finds the
+// output cut short (io.ErrUnexpectedEOF) git has ended by itself and knows better why, unless it
+// was ended because ctx was.
+func (g git) stream(ctx context.Context, stdin io.Reader, read func(*bufio.Reader) error, args ...string) error {
+	running, end := context.WithCancel(ctx)
+	defer end()
+	c := g.command(running, args...)
+	complaint := &bounded{most: 4 << 10, tail: true}
+	c.Stdin, c.Stderr = stdin, complaint
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := c.Start(); err != nil {
+		return err
+	}
+	unread := read(bufio.NewReaderSize(out, outputBuffer))
+	gaveUp := unread != nil && !errors.Is(unread, io.ErrUnexpectedEOF)
+	if gaveUp {
+		end()
+	}
+	err = c.Wait()
+	switch {
+	case gaveUp:
+		return unread
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return &gitError{args[0], err, complaint.String()}
+	}
+	return unread
 }
 
 // gitError is a git that failed.

@@ -46,80 +46,44 @@ func tooMuch(format string, args ...any) error { return &errTooMuch{fmt.Sprintf(
 // newObjects lists what is reachable from tips and from no ref of the mirror: all that the
 // upstream does not have.
 func (g git) newObjects(ctx context.Context, tips []string) ([]object, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c := g.command(ctx, "rev-list", "--objects", "--stdin", "--not", "--all")
-	c.Stdin = strings.NewReader(strings.Join(tips, "\n") + "\n")
-	complaint := &bounded{most: 4 << 10, tail: true}
-	c.Stderr = complaint
-	out, err := c.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Start(); err != nil {
-		return nil, err
-	}
 	var all []object
-	lines := bufio.NewReaderSize(out, 64<<10)
-	var failed error
-	for failed == nil {
-		line, err := lines.ReadString('\n')
-		if line != "" {
-			id, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-			all = append(all, object{id, path})
+	err := g.stream(ctx, strings.NewReader(strings.Join(tips, "\n")+"\n"), func(out *bufio.Reader) error {
+		for {
+			line, err := out.ReadString('\n')
+			if line != "" {
+				id, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+				all = append(all, object{id, path})
+			}
+			switch {
+			case len(all) > maxObjects:
+				return tooMuch("it brings more than %d objects", maxObjects)
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return err
+			}
 		}
-		if len(all) > maxObjects {
-			failed = tooMuch("it brings more than %d objects", maxObjects)
-		}
-		if err != nil {
-			break
-		}
-	}
-	if failed != nil {
-		cancel()
-	}
-	if err := c.Wait(); err != nil && failed == nil {
-		failed = &gitError{"rev-list", err, complaint.String()}
-	}
-	return all, failed
+	}, "rev-list", "--objects", "--stdin", "--not", "--all")
+	return all, err
 }
 
 // each reads objects in order, and hands each over with its type. data is the receiver's to
 // keep. big says what becomes of a blob of more than wholeBlob bytes, which it must read to
 // its end.
 func (g git) each(ctx context.Context, objects []object, take func(object, string, []byte) error, big func(object, io.Reader, int64) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c := g.command(ctx, "cat-file", "--batch", "--buffer")
-	c.Stdin = ids(objects)
-	complaint := &bounded{most: 4 << 10, tail: true}
-	c.Stderr = complaint
-	pipe, err := c.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := c.Start(); err != nil {
-		return err
-	}
-	out := bufio.NewReaderSize(pipe, 256<<10)
-	var total int64
-	err = nil
-	for i := 0; i < len(objects) && err == nil; i++ {
-		var size int64
-		size, err = next(out, objects[i], take, big)
-		if total += size; total > maxBytes && err == nil {
-			err = tooMuch("it brings more than %d GiB", maxBytes>>30)
+	return g.stream(ctx, ids(objects), func(out *bufio.Reader) error {
+		var total int64
+		for _, o := range objects {
+			size, err := next(out, o, take, big)
+			if err != nil {
+				return err
+			}
+			if total += size; total > maxBytes {
+				return tooMuch("it brings more than %d GiB", maxBytes>>30)
+			}
 		}
-	}
-	if err != nil {
-		cancel()
-		_ = c.Wait()
-		return err
-	}
-	if err := c.Wait(); err != nil {
-		return &gitError{"cat-file", err, complaint.String()}
-	}
-	return nil
+		return nil
+	}, "cat-file", "--batch", "--buffer")
 }
 
 // ids are the objects' names, a line each.
@@ -139,7 +103,7 @@ const wholeBlob = 4 << 20
 func next(out *bufio.Reader, o object, take func(object, string, []byte) error, big func(object, io.Reader, int64) error) (int64, error) {
 	head, err := out.ReadString('\n')
 	if err != nil {
-		return 0, errors.New("git cannot read what was pushed")
+		return 0, fmt.Errorf("git cannot read what was pushed: %w", cutShort(err))
 	}
 	fields := strings.Fields(head)
 	if len(fields) != 3 || fields[0] != o.id {
@@ -170,14 +134,22 @@ func next(out *bufio.Reader, o object, take func(object, string, []byte) error, 
 	} else {
 		data := make([]byte, size)
 		if _, err := io.ReadFull(out, data); err != nil {
-			return size, err
+			return size, cutShort(err)
 		}
 		if err := take(o, fields[1], data); err != nil {
 			return size, err
 		}
 	}
 	_, err = out.Discard(1) // the newline after it
-	return size, err
+	return size, cutShort(err)
+}
+
+// cutShort is the error of output that ends before its end.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 func describe(o object, kind string) string {
