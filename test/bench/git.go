@@ -39,8 +39,12 @@ func measureGit(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	overSSH, err := measureSSH(ctx, l, dir, work)
+	if err != nil {
+		return nil, err
+	}
 	clones, err := measureClone(ctx, l, dir, work)
-	return append(pushes, clones...), err
+	return slices.Concat(pushes, overSSH, clones), err
 }
 
 // gateway is a gate with its upstream and the plain server beside it.

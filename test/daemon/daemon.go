@@ -47,6 +47,7 @@ func On(address string, port int, command func(port int) (*exec.Cmd, error)) (d 
 	}
 	var said bytes.Buffer
 	d.process.Stdout, d.process.Stderr = &said, &said
+	d.process.WaitDelay = time.Second // what it has started may still hold these
 	if err := d.process.Start(); err != nil {
 		return nil, err
 	}
@@ -62,6 +63,9 @@ func On(address string, port int, command func(port int) (*exec.Cmd, error)) (d 
 		}
 	}
 }
+
+// PID is the program's.
+func (d *Daemon) PID() int { return d.process.Process.Pid }
 
 // Close ends the program, and waits for it.
 func (d *Daemon) Close() {

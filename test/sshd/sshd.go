@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/bot-bottle/bot-bottle/test/daemon"
 )
@@ -66,7 +67,8 @@ func Start(dir, address string) (*Server, error) {
 	s.Fingerprint = strings.Fields(string(shown))[1]
 	s.daemon, err = daemon.Start(address, s.command)
 	if err != nil {
-		return nil, err
+		said, _ := os.ReadFile(s.log())
+		return nil, fmt.Errorf("%w%s", err, said)
 	}
 	s.Port = s.daemon.Port
 	return s, nil
@@ -91,7 +93,7 @@ func (s *Server) command(port int) (*exec.Cmd, error) {
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, err
 	}
-	return exec.Command(program, "-D", "-e", "-f", config), nil
+	return exec.Command(program, "-D", "-E", s.log(), "-f", config), nil
 }
 
 // Impersonate puts a server with another host key in the place of one that was closed.
@@ -105,5 +107,44 @@ func (s *Server) Impersonate() (err error) {
 	return err
 }
 
-// Close ends the server, and waits for it.
-func (s *Server) Close() { s.daemon.Close() }
+// Close ends the server and the connections to it, and waits for it.
+func (s *Server) Close() {
+	s.Drop()
+	all := s.connections() // who has come meanwhile
+	s.daemon.Close()
+	end(all)
+}
+
+// Drop ends the connections that there are.
+func (s *Server) Drop() { end(s.connections()) }
+
+// Logins is how often somebody was let in.
+func (s *Server) Logins() int {
+	log, _ := os.ReadFile(s.log()) // there is none before the first
+	return strings.Count(string(log), "Accepted publickey ")
+}
+
+func (s *Server) log() string { return filepath.Join(s.dir, "sshd.log") }
+
+// connections are the processes that serve one each: the server's children.
+func (s *Server) connections() (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range all {
+		stat, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest)
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && len(fields) > 1 && fields[1] == strconv.Itoa(s.daemon.PID()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func end(pids []int) {
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}

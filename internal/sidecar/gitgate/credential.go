@@ -18,8 +18,9 @@ import (
 )
 
 // writeCredential writes what git and ssh read to reach one upstream. A credential is in
-// files of ours, in memory: not in an environment or an argument list, which others see.
-func writeCredential(dir string, r control.GitRepository, c control.GitConfig) error {
+// files of ours, in memory: not in an environment or an argument list, which others see. socket
+// is where a connection may be held, "none" for nowhere.
+func writeCredential(dir, socket string, r control.GitRepository, c control.GitConfig) error {
 	config := &strings.Builder{}
 	section := func(name string, lines ...string) {
 		_, _ = fmt.Fprintf(config, "[%s]\n\t%s\n", name, strings.Join(lines, "\n\t"))
@@ -41,7 +42,7 @@ func writeCredential(dir string, r control.GitRepository, c control.GitConfig) e
 	} else {
 		section(`protocol "ssh"`, "allow = always")
 	}
-	files := map[string]string{"gitconfig": config.String(), "ssh_config": sshConfig(dir, r), "ca.pem": c.Roots + "\n" + r.CA}
+	files := map[string]string{"gitconfig": config.String(), "ssh_config": sshConfig(dir, socket, r), "ca.pem": c.Roots + "\n" + r.CA}
 	if r.Key != "" {
 		files["key"] = strings.TrimRight(r.Key, "\n") + "\n"
 	}
@@ -72,12 +73,12 @@ func knownHostsFile(g git) string { return filepath.Join(filepath.Dir(g.config),
 
 // sshConfig is all that ssh reads (ssh_config(5)): one key, the upstream's host key or
 // nothing, and none of what a server could ask of a client.
-func sshConfig(dir string, r control.GitRepository) string {
+func sshConfig(dir, socket string, r control.GitRepository) string {
 	lines := []string{
 		"Host *", "BatchMode yes", "StrictHostKeyChecking yes", "UpdateHostKeys no", "CheckHostIP no",
 		"UserKnownHostsFile " + filepath.Join(dir, "known_hosts"), "GlobalKnownHostsFile /dev/null", "VerifyHostKeyDNS no",
 		"IdentitiesOnly yes", "IdentityAgent none", "PreferredAuthentications publickey",
-		"ForwardAgent no", "ForwardX11 no", "ClearAllForwardings yes", "PermitLocalCommand no", "Tunnel no", "ControlMaster no", "ControlPath none",
+		"ForwardAgent no", "ForwardX11 no", "ClearAllForwardings yes", "PermitLocalCommand no", "Tunnel no", "ControlMaster no", "ControlPath " + socket,
 		"ConnectTimeout 20", "ServerAliveInterval 15", "ServerAliveCountMax 8", "LogLevel ERROR",
 	}
 	if r.Key != "" {

@@ -100,6 +100,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var working sync.WaitGroup
+	defer s.hangUp()
 	defer working.Wait()
 	defer cancel()
 	working.Go(func() { s.hooks.serve(ctx) })
@@ -131,6 +132,17 @@ func (s *Server) warm(ctx context.Context) {
 	for _, m := range s.repositories() {
 		if err := m.refresh(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			s.Log.Info("an upstream could not be mirrored yet", "repository", m.Name, "err", err)
+		}
+	}
+}
+
+// hangUp ends the connections to upstreams. One that something is still forwarded on ends with
+// our process.
+func (s *Server) hangUp() {
+	for _, m := range s.repositories() {
+		if m.mu.TryLock() {
+			m.line.end()
+			m.mu.Unlock()
 		}
 	}
 }

@@ -141,6 +141,7 @@ func (s *Server) Apply(config control.GitConfig) error {
 	for _, m := range s.all {
 		if !slices.Contains(all, m) {
 			m.rights.end()
+			go m.leave() // which waits for what is being forwarded
 			if !slices.ContainsFunc(fresh, func(f *mirror) bool { return f.dir == m.dir }) {
 				_ = os.RemoveAll(filepath.Dir(m.upstream.config)) // its credential
 			}

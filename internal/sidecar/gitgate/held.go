@@ -277,6 +277,7 @@ func (s *Server) send(ctx context.Context, m *mirror, h *held) string {
 	objects := []string{"GIT_OBJECT_DIRECTORY=" + filepath.Join(h.dir, "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(m.dir, "objects")}
 	limited, cancel := context.WithTimeout(ctx, maxOperation)
 	defer cancel()
+	m.line.close() // it may have died unnoticed, and what was approved is sent once
 	said, err := m.send(limited, objects, h.Push.Updates)
 	decision, result := audit.Allow, control.Forwarded
 	if err != nil {

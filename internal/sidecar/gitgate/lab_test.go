@@ -74,6 +74,8 @@ type sshd struct {
 
 	stop    func()
 	restart func(*testing.T) // at the same port, with another host key
+	drop    func()           // the connections that there are
+	logins  func() int       // so far
 }
 
 func startSSH(t *testing.T) sshd {
@@ -90,7 +92,7 @@ func startSSH(t *testing.T) sshd {
 	}
 	t.Cleanup(s.Close)
 	return sshd{
-		port: s.Port, user: s.User, key: read(t, s.KeyFile), knownHosts: s.KnownHosts("127.0.0.1"), print: s.Fingerprint, stop: s.Close,
+		port: s.Port, user: s.User, key: read(t, s.KeyFile), knownHosts: s.KnownHosts("127.0.0.1"), print: s.Fingerprint, stop: s.Close, drop: s.Drop, logins: s.Logins,
 		restart: func(t *testing.T) {
 			if err := s.Impersonate(); err != nil {
 				t.Fatal(err)

@@ -26,6 +26,7 @@ type mirror struct {
 	local    git        // configured for the bottle's side
 	upstream git        // with the credential
 	lister   *lister    // of an https upstream; nil for others
+	line     *line      // to an ssh upstream; nil for others
 	signer   ssh.Signer // nil where nothing is signed
 	rights   *rights
 
@@ -41,7 +42,8 @@ type mirror struct {
 func newMirror(r control.GitRepository, c control.GitConfig, o Options) (*mirror, error) {
 	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More)}
 	keys := filepath.Join(o.Keys, directory(r))
-	if err := errors.Join(writeCredential(keys, r, c), writeLocal(o)); err != nil {
+	m.line = newLine(r, o, filepath.Join(keys, "ssh_config"))
+	if err := errors.Join(writeCredential(keys, m.line.path(), r, c), writeLocal(o)); err != nil {
 		return nil, err
 	}
 	m.local = git{dir: m.dir, config: localConfig(o)}
@@ -109,7 +111,7 @@ func (m *mirror) ask(ctx context.Context) (policy.Refs, error) {
 			return refs, err
 		}
 	}
-	out, err := m.upstream.run(ctx, nil, "ls-remote", "--symref", "--", m.Upstream)
+	out, err := m.lists(ctx)
 	if err != nil {
 		return policy.Refs{}, err
 	}
