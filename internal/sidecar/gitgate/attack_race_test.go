@@ -364,25 +364,14 @@ func (l *lab) empty(when string) {
 	l.t.Errorf("%s: left over: %v", when, left)
 }
 
-// Attack F8: a client that sends a byte now and then, or nothing at all, and one that does
-// not read. Each is given up, and what worked for it ends.
+// Attack F8: a client that begins to send and stops, in every place that the gate has. Each
+// is given up, and what worked for it ends.
 func TestAttackF8_SlowClients(t *testing.T) {
-	l := newLab(t, func(*control.GitConfig) {})
-	l.fresh()
-	l.stop()
-	l.patience = 300 * time.Millisecond
-	l.start()
-	l.fresh()
+	l := impatient(t)
 	var conns []net.Conn
 	for _, path := range []string{receivePack, uploadPack} {
 		for range maxOperations {
-			conn, err := net.Dial("tcp", strings.TrimPrefix(l.root, "http://"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = conn.Close() }()
-			_, _ = fmt.Fprintf(conn, "POST /widget.git/%s HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nContent-Type: application/x-%s-request\r\nContent-Length: 1000\r\n\r\n00", path, path)
-			conns = append(conns, conn)
+			conns = append(conns, l.begin(path, 1000, "00"))
 		}
 	}
 	for _, conn := range conns { // each is answered or cut off
@@ -390,4 +379,85 @@ func TestAttackF8_SlowClients(t *testing.T) {
 	}
 	l.empty("after slow clients")
 	l.clone()
+}
+
+// Attack F8: clients that send a byte now and then, so that something always moves, and hold
+// every place that the gate has. They are given up long before they are done, and others are
+// served.
+func TestAttackF8_AByteAtATime(t *testing.T) {
+	l := impatient(t)
+	const whole = 2_000 // bytes, of which none may come to send all
+	var dripping sync.WaitGroup
+	for i := range maxOperations {
+		path := []string{receivePack, uploadPack}[i%2]
+		conn := l.begin(path, whole, "")
+		dripping.Go(func() {
+			line := pktLine(strings.Repeat("x", 1000))
+			for sent := range whole {
+				if _, err := conn.Write([]byte{line[sent%len(line)]}); err != nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond) // now and then
+			}
+			t.Error("a client sent all of it, a byte at a time")
+		})
+	}
+	l.clone()
+	dripping.Wait()
+	l.empty("after a byte at a time")
+}
+
+// Attack F8: a client takes an answer a byte at a time, and what makes it waits for that. It is
+// given up.
+func TestAttackF8_AnAnswerTakenAByteAtATime(t *testing.T) {
+	l := impatient(t)
+	seed := filepath.Join(l.dir, "seed")
+	l.commit(seed, "noise", noise(12<<20, 3)) // more than the kernel keeps for a connection
+	l.git(seed, "push", "-q", l.upstream, "main")
+	head := l.fresh()
+	body := pktLine("command=fetch") + "0001" + pktLine("want "+head+"\n") + pktLine("done\n") + "0000"
+	conn := l.begin(uploadPack, len(body), body, "Git-Protocol: version=2\r\n")
+	var taking sync.WaitGroup
+	taking.Go(func() {
+		for b := make([]byte, 1); ; time.Sleep(10 * time.Millisecond) { // now and then
+			if _, err := conn.Read(b); err != nil {
+				return
+			}
+		}
+	})
+	for len(l.leftovers()) == 0 { // until it is being answered
+		time.Sleep(time.Millisecond)
+	}
+	l.empty("while an answer is taken a byte at a time")
+	_ = conn.Close()
+	taking.Wait()
+	l.clone()
+}
+
+// impatient is a lab whose gate gives clients up soon.
+func impatient(t *testing.T) *lab {
+	t.Helper()
+	l := newLab(t)
+	l.fresh()
+	l.stop()
+	l.patience = 300 * time.Millisecond
+	l.start()
+	l.fresh()
+	return l
+}
+
+// begin sends the beginning of a request that is to have so many bytes.
+func (l *lab) begin(path string, size int, body string, header ...string) net.Conn {
+	l.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(l.root, "http://"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = conn.Close() })
+	_, err = fmt.Fprintf(conn, "POST /widget.git/%s HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nContent-Type: application/x-%s-request\r\n%sContent-Length: %d\r\n\r\n%s",
+		path, path, strings.Join(header, ""), size, body)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return conn
 }

@@ -42,7 +42,7 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 	// The length of the body is not told: git http-backend spins when less comes.
 	ctx, cancel := context.WithTimeout(r.Context(), maxOperation)
 	defer cancel()
-	client := &patient{ResponseController: http.NewResponseController(w), limit: s.patience}
+	client := &patient{ResponseController: http.NewResponseController(w), sends: patience{limit: s.patience}, takes: patience{limit: s.patience}}
 	_ = client.EnableFullDuplex() // git may answer before it has read all
 	body := &counted{failed: cancel, Reader: client.reader(http.MaxBytesReader(w, r.Body, limitOf(call.path)))}
 	stdin, err := unpacked(r, body, limitOf(call.path))
@@ -82,13 +82,16 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 // patient bounds how long a client may take to send something, or to take it.
 type patient struct {
 	*http.ResponseController
-	limit time.Duration
+	sends, takes patience
 }
 
 func (p *patient) reader(body io.Reader) io.Reader {
 	return readerFunc(func(b []byte) (int, error) {
-		_ = p.SetReadDeadline(time.Now().Add(p.limit))
-		return body.Read(b)
+		began := time.Now()
+		_ = p.SetReadDeadline(p.sends.deadline())
+		n, err := body.Read(b)
+		p.sends.account(began, n)
+		return n, err
 	})
 }
 
@@ -147,11 +150,13 @@ type flushed struct {
 }
 
 func (f flushed) Write(p []byte) (int, error) {
-	_ = f.client.SetWriteDeadline(time.Now().Add(f.client.limit))
+	began := time.Now()
+	_ = f.client.SetWriteDeadline(f.client.takes.deadline())
 	n, err := f.Writer.Write(p)
 	if err == nil {
 		err = f.client.Flush()
 	}
+	f.client.takes.account(began, n)
 	return n, err
 }
 
