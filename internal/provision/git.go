@@ -59,6 +59,6 @@ func GitNote(repositories []bottle.Repository) string {
 		_, _ = fmt.Fprintf(b, "- %s (%s): %s\n", r.Name, r.Upstream, r.Push)
 	}
 	b.WriteString("What you push is searched for secrets, and a refusal says what to mend. \"NOT PUSHED YET\" means that the operator looks at it first. " +
-		"For any other repository git fails (over https with \"CONNECT tunnel failed, response 403\"): ask the operator for it.")
+		"For any other repository git fails, and says how to ask for it.")
 	return b.String()
 }

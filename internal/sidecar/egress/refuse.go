@@ -34,8 +34,13 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 		Kind: kindOf(r), Decision: audit.Deny, Reason: no.reason, Protocol: no.protocol,
 		Host: no.host, Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: no.status, Findings: no.found,
 	})
-	if no.status == http.StatusForbidden && r.Method == http.MethodConnect && refuseTunnel(w, s.notice(r, no)) == nil {
-		return
+	if no.status == http.StatusForbidden && r.Method == http.MethodConnect {
+		if isGit(r) && no.code == "egress_denied" && s.refuseGit(w, r, no) == nil {
+			return
+		}
+		if refuseTunnel(w, s.notice(r, no)) == nil {
+			return
+		}
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		w.Header().Set("Connection", "close") // the body is not read
@@ -48,6 +53,12 @@ func (s *Server) tell(w http.ResponseWriter, r *http.Request, no refusal) {
 	w.Header().Set("Cache-Control", "no-store")
 	if no.retry != "" {
 		w.Header().Set("Retry-After", no.retry)
+	}
+	if isGit(r) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(no.status)
+		_, _ = io.WriteString(w, s.forGit(s.notice(r, no), r.URL.Path))
+		return
 	}
 	writeJSON(w, no.status, s.notice(r, no))
 }
