@@ -51,7 +51,7 @@ func TestGitThroughTheGateOverHTTPS(t *testing.T) {
 	for spelling, want := range map[string]string{
 		"git://" + gatewayName + "/widget.git": "", "git://git.example/acme/x": "git.example/acme/x is not one of this bottle's repositories (widget).",
 		"git@git.example:acme/x.git": `call request_git of the MCP server "operator"`, "ssh://git.example:2222/acme/x": `call request_git of the MCP server "operator"`,
-		"https://git.example/acme/x.git": `remote: If you need it, call request_git of the MCP server "operator" with {"repository":"https://git.example/acme/x.git"}`,
+		"https://git.example/acme/x.git": "remote: https://git.example/acme/x.git is not one of this bottle's repositories",
 		"http://git.example/x":           "remote: bot-bottle: ",
 	} {
 		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "git", "ls-remote", spelling)

@@ -30,6 +30,8 @@ const (
 // counts what went in and out. The standard library's CGI refuses bodies of unknown length,
 // which is how git sends all but small ones, and does not end what the program started.
 func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call backendCall) (in, out int64) {
+	m.users.RLock()
+	defer m.users.RUnlock()
 	g := m.local
 	g.extra = append([]string{
 		"GIT_PROJECT_ROOT=" + m.dir, "GIT_HTTP_EXPORT_ALL=1", "PATH_INFO=/" + call.path, "QUERY_STRING=" + call.query,

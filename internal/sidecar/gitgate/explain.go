@@ -31,6 +31,9 @@ func explain(err error, otherwise string) string {
 	if other := (*otherHostKey)(nil); errors.As(err, &other) {
 		return "shows another host key (" + strings.Join(other.offered, ", ") + ") than the operator has pinned, so nothing was sent: tell the operator"
 	}
+	if full := (*errTooLarge)(nil); errors.As(err, &full) {
+		return full.Error()
+	}
 	if failed := (*gitError)(nil); errors.As(err, &failed) {
 		for _, c := range complaints() {
 			if strings.Contains(failed.stderr, c[0]) {

@@ -3,6 +3,7 @@ package gitgate
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type git struct {
 	dir    string // the mirror
 	config string // the one file of configuration
 	extra  []string
+	most   int64 // bytes that one file may come to; 0 for the usual
 }
 
 // Limits of one git process (prlimit(1)). Memory is what it allocates; what it maps of its
@@ -44,7 +46,7 @@ func (g git) env() []string {
 // command is git with arguments, ended with all that it started when ctx ends, and when
 // the gate does.
 func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
-	argv := append(append(limits(), "git"), args...)
+	argv := append(append(limits(cmp.Or(g.most, maxFile)), "git"), args...)
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	c.Dir, c.Env = g.dir, g.env()
 	c.SysProcAttr = attributes()

@@ -56,6 +56,7 @@ type Server struct {
 	slots   chan struct{}
 	parked  chan *held
 	volume  *volume
+	untidy  chan struct{}
 
 	patience time.Duration // with a client that neither sends nor reads
 }
@@ -74,7 +75,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
+	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), untidy: make(chan struct{}, 1), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
 	for _, v := range config.Known {
 		s.hide(v.Value)
 	}
@@ -82,7 +83,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 		return nil, err
 	}
 	for _, r := range config.Repositories {
-		m, err := newMirror(r, config, o)
+		m, err := newMirror(r, config, o, s.volume)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("repository %s: %w", r.Name, err), s.hooks.close())
 		}
@@ -106,6 +107,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	working.Go(func() { s.hooks.serve(ctx) })
 	working.Go(func() { s.warm(ctx) })
 	working.Go(func() { s.attend(ctx) })
+	working.Go(func() { s.keepTidy(ctx) })
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
@@ -274,6 +276,9 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 	}
 	defer release()
 	if err := m.refresh(r.Context(), started); err != nil {
+		if isNoRoom(err) {
+			s.tidy()
+		}
 		text := s.mask(explain(err, "does not answer"))
 		s.record(audit.Event{Time: started, Kind: audit.Fetch, Decision: audit.Deny, Repository: m.Name, Reason: "the upstream " + text, Millis: millis(started)})
 		refuse(w, http.StatusBadGateway, "bot-bottle: the upstream of "+m.Name+" "+text)

@@ -132,7 +132,7 @@ func (s *Server) Apply(config control.GitConfig) error {
 			all = append(all, s.all[i])
 			continue
 		}
-		m, err := newMirror(r, config, s.Options)
+		m, err := newMirror(r, config, s.Options, s.volume)
 		if err != nil {
 			return fmt.Errorf("repository %s: %w", r.Name, err)
 		}

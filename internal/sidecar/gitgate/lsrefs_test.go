@@ -19,7 +19,7 @@ func TestRefsAreListedAsGitListsThem(t *testing.T) {
 	l.git(l.upstream, "symbolic-ref", "refs/heads/latest", "refs/heads/main")
 	l.git(l.upstream, "update-ref", "refs/pull/1/head", "main")
 	l.git(l.upstream, "tag", "-a", "v1", "-m", "one", "main")
-	m, err := newMirror(l.config.Repositories[0], l.config, Options{Dir: t.TempDir(), Keys: t.TempDir()})
+	m, err := newMirror(l.config.Repositories[0], l.config, Options{Dir: t.TempDir(), Keys: t.TempDir()}, &volume{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,8 @@ type mirror struct {
 	line     *line      // to an ssh upstream; nil for others
 	signer   ssh.Signer // nil where nothing is signed
 	rights   *rights
+	volume   *volume
+	users    sync.RWMutex // held for reading by who reads or writes its objects
 
 	mu        sync.Mutex // held while refs change: by a refresh, and by a push from its check to its end
 	refreshed time.Time  // when the last refresh that went well began
@@ -39,8 +41,8 @@ type mirror struct {
 	receiving receiving
 }
 
-func newMirror(r control.GitRepository, c control.GitConfig, o Options) (*mirror, error) {
-	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More)}
+func newMirror(r control.GitRepository, c control.GitConfig, o Options, v *volume) (*mirror, error) {
+	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More), volume: v}
 	keys := filepath.Join(o.Keys, directory(r))
 	m.line = newLine(r, o, filepath.Join(keys, "ssh_config"))
 	if err := errors.Join(writeCredential(keys, m.line.path(), r, c), writeLocal(o)); err != nil {
@@ -144,10 +146,19 @@ func (m *mirror) take(ctx context.Context, theirs policy.Refs) error {
 		return err
 	}
 	if !maps.Equal(theirs.IDs, m.refs.IDs) {
+		left := m.volume.left()
+		if left <= 0 {
+			return &errTooLarge{m.volume.most}
+		}
 		m.current = false
-		_, err := m.upstream.run(ctx, nil, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--force",
+		g := m.upstream
+		g.most = left
+		_, err := g.run(ctx, nil, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--force",
 			"--", m.Upstream, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 		if err != nil {
+			if cutOff(m.dir, left) {
+				err = &errTooLarge{m.volume.most}
+			}
 			sweep(filepath.Join(m.dir, "objects", "pack", "*tmp_*"), time.Now())
 			return err
 		}

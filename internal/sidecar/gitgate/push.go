@@ -115,8 +115,8 @@ func (p *push) decide(q question, say func(string)) bool {
 		p.record(&verdict{}, audit.Deny, err.Error())
 		return false
 	}
-	size := sizeOf(q.Quarantine)
-	if err := p.server.volume.room(size); err != nil {
+	if err := p.server.volume.room(sizeOf(q.Quarantine)); err != nil {
+		p.server.tidy() // once this push is over
 		say("REFUSED: " + err.Error())
 		p.record(&verdict{}, audit.Deny, err.Error())
 		return false
@@ -146,19 +146,7 @@ func (p *push) decide(q question, say func(string)) bool {
 	case len(v.held) > 0:
 		return p.hold(ctx, g, v, say)
 	}
-	if err := p.server.volume.add(size); err != nil {
-		p.server.Log.Error("a push could not be counted", "repository", p.mirror.Name, "err", err)
-		say("REFUSED: the gate cannot write to its volume")
-		p.record(v, audit.Deny, "the gate cannot write to its volume")
-		return false
-	}
-	if p.forward(g, v, say) {
-		return true
-	}
-	if err := p.server.volume.add(-size); err != nil { // nothing of it stays
-		p.server.Log.Error("a push stays counted that did not go upstream", "repository", p.mirror.Name, "err", err)
-	}
-	return false
+	return p.forward(g, v, say)
 }
 
 // spoken puts our name before what the client shows after "remote: ".

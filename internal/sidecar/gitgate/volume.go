@@ -6,69 +6,69 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
-	"sync"
+	"slices"
 )
 
-// maxVolume bounds what a bottle's pushes take up in the gate's volume, in bytes: those that
-// wait, and those that went upstream. The latter stay in the mirror for good, also what no ref
-// leads to (a ref that was rewritten since, objects that came along and were not asked for).
-const maxVolume = 16 << 30
+// maxVolume bounds what a bottle's repositories take up on the disk, in bytes: what was
+// fetched, what was pushed, and pushes that wait for the operator.
+const maxVolume = 32 << 30
 
-// volume counts it. The count outlives the gate.
+// volume is the gate's part of the disk.
 type volume struct {
 	dir  string
 	most int64
-
-	mu sync.Mutex
 }
 
-func (v *volume) file() string { return filepath.Join(v.dir, "pushed-bytes") }
+// used is what it holds now, also what is in quarantine and whatever no ref leads to.
+func (v *volume) used() int64 {
+	all := v.held()
+	mirrors, _ := filepath.Glob(filepath.Join(v.dir, "*.git", "objects")) // the pattern is ours
+	for _, dir := range mirrors {
+		all += sizeOf(dir)
+	}
+	return all
+}
 
-// room says why a push of so many bytes has no place.
+func (v *volume) held() int64 { return sizeOf(filepath.Join(v.dir, "held")) }
+
+// left is how much more may come.
+func (v *volume) left() int64 { return v.most - v.used() }
+
+// errNoRoom is told to whoever pushes what there is no place for.
+type errNoRoom struct{ what string }
+
+func (e *errNoRoom) Error() string { return e.what }
+
+// room says why a push of so many bytes, which is in quarantine, has no place.
 func (v *volume) room(size int64) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	pushed, err := v.pushed()
-	if err != nil {
-		return errors.New("the gate cannot tell how much was pushed already")
-	}
-	held := sizeOf(filepath.Join(v.dir, "held"))
+	used, held := v.used(), v.held()
 	switch {
-	case pushed+held+size <= v.most:
+	case used <= v.most:
 		return nil
-	case held > 0 && pushed+size <= v.most:
-		return fmt.Errorf("too much waits for the operator already (%d MiB): have that decided first", held>>20)
+	case held > 0 && used-held <= v.most:
+		return &errNoRoom{fmt.Sprintf("too much waits for the operator already (%d MiB): have that decided first", held>>20)}
+	case size > v.most/2:
+		return &errNoRoom{fmt.Sprintf("it is too much for the gate, which has %d MiB for all of a bottle's repositories: push less", v.most>>20)}
 	}
-	return fmt.Errorf("all pushes of a bottle may take up %d MiB, and this one goes over that: push less, or ask the operator for another bottle", v.most>>20)
+	return &errNoRoom{fmt.Sprintf("a bottle's repositories may take up %d MiB, and this push goes over that. The gate is clearing up: push again in a minute, and if it is still too much then, ask the operator for another bottle", v.most>>20)}
 }
 
-// pushed reads the count; 0 where nothing was pushed yet.
-func (v *volume) pushed() (int64, error) {
-	data, err := os.ReadFile(v.file())
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
+// errTooLarge is that of an upstream which the volume has no room for.
+type errTooLarge struct{ most int64 }
+
+func (e *errTooLarge) Error() string {
+	return fmt.Sprintf("is too large: a bottle's repositories and all that was pushed may take up %d MiB on the gate's disk, and it does not fit into what is left. Ask the operator for a bottle with fewer repositories, or a smaller one", e.most>>20)
 }
 
-// add counts what is about to stay.
-func (v *volume) add(size int64) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	pushed, err := v.pushed()
-	if err != nil {
-		return err
-	}
-	next := v.file() + ".new"
-	if err := os.WriteFile(next, []byte(strconv.FormatInt(pushed+size, 10)+"\n"), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(next, v.file())
+// cutOff reports whether a git that was to write files of no more than so many bytes into a
+// mirror was ended because of that (setrlimit(2), SIGXFSZ): git itself says no more than that
+// something is broken.
+func cutOff(dir string, most int64) bool {
+	left, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "tmp_*")) // the pattern is ours
+	return slices.ContainsFunc(left, func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && info.Size() >= most
+	})
 }
 
 // sizeOf is what the files below a directory hold, in bytes.
@@ -84,4 +84,9 @@ func sizeOf(dir string) int64 {
 		return nil
 	})
 	return all
+}
+
+// isNoRoom reports whether clearing up may help.
+func isNoRoom(err error) bool {
+	return errors.As(err, new(*errNoRoom)) || errors.As(err, new(*errTooLarge))
 }
