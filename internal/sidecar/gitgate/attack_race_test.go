@@ -27,12 +27,23 @@ type door struct {
 // what more says.
 func (l *lab) doorAt(hook, more string) door {
 	l.t.Helper()
+	d := l.door()
+	l.hook(hook, d.script(more))
+	return d
+}
+
+func (l *lab) door() door {
+	l.t.Helper()
 	d := door{l.t, filepath.Join(l.dir, "came"), filepath.Join(l.dir, "leave")}
 	if err := errors.Join(syscall.Mkfifo(d.came, 0o600), syscall.Mkfifo(d.leave, 0o600)); err != nil {
 		l.t.Fatal(err)
 	}
-	l.hook(hook, fmt.Sprintf("#!/bin/sh\necho here > '%s'\nread word < '%s'\n%s\n", d.came, d.leave, more))
 	return d
+}
+
+// script is one that waits at the door.
+func (d door) script(more string) string {
+	return fmt.Sprintf("#!/bin/sh\necho here > '%s'\nread word < '%s'\n%s\n", d.came, d.leave, more)
 }
 
 // await returns when a push waits.
@@ -273,21 +284,32 @@ func TestAttackF6_TwoAtOnce(t *testing.T) {
 	}
 }
 
+// working are the processes that work in the gate's mirrors, by what they were started as.
+func (l *lab) working() []string {
+	l.t.Helper()
+	var all []string
+	dir := filepath.Join(l.dir, "gate")
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, process := range processes {
+		environment, _ := os.ReadFile(filepath.Join(process, "environ"))
+		at, _ := os.Readlink(filepath.Join(process, "cwd"))
+		if !strings.Contains(string(environment), "GIT_DIR="+dir) && !strings.HasPrefix(at, dir+"/") {
+			continue
+		}
+		line, _ := os.ReadFile(filepath.Join(process, "cmdline"))
+		if len(line) > 0 { // or it has ended
+			all = append(all, strings.ReplaceAll(string(line), "\x00", " "))
+		}
+	}
+	return all
+}
+
 // leftovers are what a push could leave behind: processes that work in the mirror, and
 // files of unfinished work.
 func (l *lab) leftovers() []string {
 	l.t.Helper()
-	var left []string
+	left := l.working()
 	dir := filepath.Join(l.dir, "gate")
-	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range environments {
-		if data, err := os.ReadFile(path); err == nil && strings.Contains(string(data), "GIT_DIR="+dir) {
-			line, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "cmdline"))
-			if len(line) > 0 { // or it has ended
-				left = append(left, strings.ReplaceAll(string(line), "\x00", " "))
-			}
-		}
-	}
 	_ = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && strings.Contains(filepath.Base(path), "tmp") {
 			left = append(left, path)

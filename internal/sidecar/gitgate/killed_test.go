@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,36 +57,74 @@ func TestKilledInTheMiddleOfAPush(t *testing.T) {
 	t.Logf("of a push of %v: killed %d times before it was upstream, %d times after", whole, before, arrived)
 }
 
-// A push with a secret is cut short at some instant, in the hope that it slips through.
+// Attack F6: the gate is killed while it takes a push with a secret in, before git asks it, and
+// while it looks at it, in the hope that git goes on by itself, or that the next gate takes it
+// for checked. Nothing of it gets anywhere.
 func TestAttackF6_AKilledGateForwardsNothingUnchecked(t *testing.T) {
-	l := newLab(t)
-	v := newVictim(l)
-	work := l.clone()
-	l.git(work, "checkout", "-q", "-b", "agent/leak")
-	head := l.commit(work, "config.txt", "key "+l.config.Known[0].Value+"\n")
-	began := time.Now()
-	l.refused(work, "REFUSED", "push", "-q", "origin", "agent/leak")
-	whole := time.Since(began)
-	random := rand.New(rand.NewPCG(6, 6))
-	for range 4 {
-		killedAt := time.Duration(random.Int64N(int64(whole)))
-		ended := make(chan error, 1)
-		go func() { _, err := l.try(work, "push", "-q", "origin", "agent/leak"); ended <- err }()
-		time.Sleep(killedAt) // the instant
-		v.kill()
-		v.begin()
-		err := <-ended
-		l.git(work, "fetch", "-q")
-		if l.theirs("refs/heads/agent/leak") != "" || err == nil {
-			t.Fatalf("killed at %v: it is upstream (%v)", killedAt, err)
-		}
-		for _, repository := range []string{l.upstream, filepath.Join(l.dir, "gate", "widget.git")} {
-			if _, err := l.try(repository, "cat-file", "-e", head); err == nil {
-				t.Fatalf("killed at %v: its objects are in %s", killedAt, filepath.Base(repository))
+	running := func(what string) func(*victim, door) {
+		return func(v *victim, _ door) {
+			for !slices.ContainsFunc(v.working(), func(line string) bool { return strings.Contains(line, what) }) {
+				time.Sleep(time.Millisecond)
 			}
 		}
 	}
-	v.sound()
+	for name, c := range map[string]struct {
+		asks  bool // the hook waits at a door before it asks
+		await func(*victim, door)
+	}{
+		"while git takes it in": {await: running(" index-pack ")},
+		"before git asks":       {asks: true, await: func(_ *victim, d door) { d.await() }},
+		"while it is looked at": {await: running("git cat-file ")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			v := newVictim(l)
+			v.kill()
+			d := l.door()
+			if c.asks {
+				v.self = filepath.Join(l.dir, "waits")
+				write(t, v.self, d.script("exec '"+binary+"' \"$@\""))
+				if err := os.Chmod(v.self, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v.begin()
+			work := l.clone()
+			l.git(work, "checkout", "-q", "-b", "agent/leak")
+			head := l.commit(work, "config.txt", noise(8<<20, 1)+"\nkey "+l.config.Known[0].Value+"\n")
+			ended := make(chan error, 1)
+			go func() { _, err := l.try(work, "push", "-q", "origin", "agent/leak"); ended <- err }()
+			c.await(v, d)
+			v.kill()
+			if c.asks {
+				d.open()
+			}
+			for len(l.working()) > 0 { // what it has started may go on for a while
+				time.Sleep(time.Millisecond)
+			}
+			nowhere := func(when string) {
+				t.Helper()
+				for _, repository := range []string{l.upstream, filepath.Join(l.dir, "gate", "widget.git")} {
+					if l.has(repository, head) {
+						t.Errorf("%s: its objects are in %s", when, filepath.Base(repository))
+					}
+					if out := l.git(repository, "for-each-ref"); strings.Contains(out, "leak") {
+						t.Errorf("%s: %s has %s", when, filepath.Base(repository), out)
+					}
+				}
+			}
+			nowhere("once all has ended")
+			v.self = binary
+			v.begin()
+			if err := <-ended; err == nil {
+				t.Error("git was told that it is pushed")
+			}
+			l.git(work, "fetch", "-q")
+			nowhere("with the next gate")
+			v.sound()
+			l.refused(work, "REFUSED", "push", "-q", "origin", "agent/leak")
+		})
+	}
 }
 
 // A push that waits for the operator survives the gate, also when that is killed while it

@@ -54,6 +54,7 @@ func serveAsGate(dir string, config control.GitConfig) error {
 type victim struct {
 	*lab
 	listener *os.File
+	self     string // what git runs as its hook
 	process  *exec.Cmd
 	stopDesk context.CancelFunc
 }
@@ -73,7 +74,7 @@ func newVictim(l *lab) *victim {
 	l.root = "http://" + tcp.Addr().String()
 	l.url = l.root + "/widget.git"
 	_ = tcp.Close() // the file is another descriptor of it
-	v := &victim{lab: l, listener: file}
+	v := &victim{lab: l, listener: file, self: binary}
 	v.begin()
 	l.t.Cleanup(func() { v.kill(); _ = file.Close() })
 	return v
@@ -102,7 +103,7 @@ func (v *victim) begin() {
 		v.t.Fatal(err)
 	}
 	v.process = exec.Command(os.Args[0])
-	v.process.Env = append(os.Environ(), envGate+"="+v.dir, envGate+"_SELF="+binary)
+	v.process.Env = append(os.Environ(), envGate+"="+v.dir, envGate+"_SELF="+v.self)
 	v.process.ExtraFiles = []*os.File{v.listener, theirs}
 	v.process.Stdin, v.process.Stdout = strings.NewReader(string(config)), v.events
 	v.process.Stderr = v.t.Output()
