@@ -456,6 +456,20 @@ func TestAttackF8_AnAnswerTakenAByteAtATime(t *testing.T) {
 	l.clone()
 }
 
+// A client that waits for its answer is not one that does not move, however long the gate and
+// the upstream take.
+func TestWhoWaitsIsNotGivenUp(t *testing.T) {
+	l := impatient(t)
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	head := l.commit(work, "a", "x\n")
+	l.hook("pre-receive", "#!/bin/sh\nsleep 2\n") // several times as long as the gate is patient
+	l.git(work, "push", "-q", "origin", "agent/fix")
+	if got := l.theirs("refs/heads/agent/fix"); got != head {
+		t.Errorf("upstream has %q, want %s", got, head)
+	}
+}
+
 // impatient is a lab whose gate gives clients up soon.
 func impatient(t *testing.T) *lab {
 	t.Helper()

@@ -93,6 +93,9 @@ func (p *patient) reader(body io.Reader) io.Reader {
 		_ = p.SetReadDeadline(p.sends.deadline())
 		n, err := body.Read(b)
 		p.sends.account(began, n)
+		if err != nil { // the server reads on, to notice a client that hangs up
+			_ = p.SetReadDeadline(time.Time{})
+		}
 		return n, err
 	})
 }
