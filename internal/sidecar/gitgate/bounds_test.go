@@ -1,0 +1,142 @@
+package gitgate
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
+)
+
+// Attack F8: what a push may bring is bounded where it is counted, also where to bring so much
+// would take a test for ever.
+func TestAttackF8_EveryBoundIsOne(t *testing.T) {
+	id := func(i int) string { return fmt.Sprintf("%020d", i) }
+	dir := func(name string, i int) []byte { return treeOf(leaf{"40000", name, fmt.Sprintf("%x", id(i))}) }
+	for name, try := range map[string]func() error{
+		"directories in all": func() error {
+			s := newShape()
+			s.links = maxLinks
+			return s.add(object{}, id(0), dir("d", 1))
+		},
+		"names in all": func() error {
+			s := newShape()
+			s.bytes = maxNames
+			return s.add(object{}, id(0), treeOf(leaf{"100644", "a", strings.Repeat("1", 40)}))
+		},
+		"deep, the deepest first": func() error {
+			s := newShape()
+			for i := range maxDepth + 2 {
+				if err := s.add(object{}, id(i+1), dir("d", i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return s.bounded()
+		},
+		"commits": func() error {
+			c, in := &checker{}, &inspection{}
+			data := commitOf(strings.Repeat("1", 40), "x\n", "")
+			for i := range maxCommits + 1 {
+				if err := c.commit(in, object{id: id(i)}, data); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"a directory": func() error { return declared("tree", maxTree+1) },
+		"a file":      func() error { return declared("blob", maxBlob+1) },
+		"a message":   func() error { return declared("commit", maxText+1) },
+		"a tag":       func() error { return declared("tag", maxText+1) },
+	} {
+		if err := try(); !errors.As(err, new(*errTooMuch)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// declared is what becomes of an object that git says is so large. None of it is read.
+func declared(kind string, size int64) error {
+	id := strings.Repeat("1", 40)
+	out := bufio.NewReader(strings.NewReader(fmt.Sprintf("%s %s %d\n", id, kind, size)))
+	_, err := next(out, object{id: id}, func(object, string, []byte) error { return nil }, func(object, io.Reader, int64) error { return nil })
+	return err
+}
+
+// Attack F8: a request that is small, and unpacks to more than one may hold.
+func TestAttackF8_ARequestThatUnpacks(t *testing.T) {
+	r, err := http.NewRequest(http.MethodPost, "http://gate/", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Encoding", "gzip")
+	const most = 1 << 20
+	for size, fits := range map[int]bool{most: true, most + 1: false, 100 * most: false} {
+		body, err := unpacked(r, bytes.NewReader(gzipped(make([]byte, size))), most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, body)
+		if (err == nil) != fits || n > most {
+			t.Errorf("%d bytes: got %d, %v", size, n, err)
+		}
+	}
+}
+
+// Attack F6: a hook that is not git's, or not of this push, says that the objects to look at are
+// elsewhere.
+func TestAttackF6_TheQuarantineIsTheMirrors(t *testing.T) {
+	l := newLab(t)
+	p := &push{server: l.server, mirror: l.server.find("widget")}
+	objects := p.mirror.dir + "/objects"
+	for _, dir := range []string{"/tmp/x", objects, objects + "/../../other.git/objects/tmp_objdir-x", objects + "/a/b", "objects/tmp_objdir-x"} {
+		if g, err := p.quarantined(question{Quarantine: dir}); err == nil {
+			t.Errorf("%s: it is looked at with %v", dir, g.extra)
+		}
+	}
+	if _, err := p.quarantined(question{Quarantine: objects + "/tmp_objdir-incoming-x"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What only looks like a secret and is upstream already is nothing that the agent brings, in its
+// file, beside a change, or moved to another one. The bottle's own values are not excused, nor is
+// what upstream has elsewhere in history alone.
+func TestWhatIsUpstreamAlreadyIsNotCounted(t *testing.T) {
+	l := newLab(t)
+	seed := filepath.Join(l.dir, "seed")
+	l.commit(seed, "gone", "token "+strings.Replace(pat, "Zk3", "Qx7", 1)+"\n")
+	l.git(seed, "rm", "-q", "gone")
+	text := "[app]\ntoken = " + pat + "\nname = x\n"
+	l.commit(seed, "conf/app.ini", text)
+	l.commit(seed, "deploy", "deploy with "+deploy+"\n")
+	l.git(seed, "push", "-q", l.upstream, "main")
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "conf/app.ini", text+"more = y\n")
+	l.git(work, "mv", "conf/app.ini", "moved.ini")
+	l.git(work, "commit", "-q", "-m", "move it")
+	l.git(work, "push", "-q", "origin", "agent/fix")
+	for name, content := range map[string]string{
+		"deploy": "deploy now with " + deploy + "\n", "moved.ini": text + "second = " + strings.Replace(pat, "Zk3", "Jp4", 1) + "\n", "gone": "token " + strings.Replace(pat, "Zk3", "Qx7", 1) + "\n",
+	} {
+		l.git(work, "checkout", "-q", "-B", "agent/"+name, "origin/agent/fix")
+		l.commit(work, name, content)
+		l.refused(work, "REFUSED", "push", "-q", "origin", "agent/"+name)
+	}
+}
+
+// Nothing can be taken out of a commit: what would be blacked out elsewhere is refused here.
+func TestWhatWouldBeRedactedIsRefused(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) { c.Scan = map[string]dlp.Action{"gitlab-token": dlp.Redact} })
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "a", pat+"\n")
+	l.refused(work, "REFUSED: a secret (gitlab-token)", "push", "-q", "origin", "agent/fix")
+}
