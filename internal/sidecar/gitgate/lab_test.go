@@ -333,12 +333,24 @@ func (d *desk) Done(_ context.Context, id, result string) error {
 	return err
 }
 
-// decide decides the only push that waits, and returns what became of it.
+// decide decides the push that came last, and returns what became of it.
 func (d *desk) decide(t *testing.T, approve bool) requests.Request {
 	t.Helper()
 	d.mu.Lock()
 	all := d.ledger.All()
-	last := all[len(all)-1]
+	d.mu.Unlock()
+	return d.decideOn(t, all[len(all)-1].ID, approve)
+}
+
+// decideOn decides one push.
+func (d *desk) decideOn(t *testing.T, id string, approve bool) requests.Request {
+	t.Helper()
+	d.mu.Lock()
+	last, err := d.ledger.Get(id)
+	if err != nil {
+		d.mu.Unlock()
+		t.Fatal(err)
+	}
 	shown := d.ledger.Show(last, policy.Policy{})
 	r, err := d.ledger.Decide(time.Now(), last.ID, policy.Policy{}, requests.Decision{Digest: shown.Digest, Approve: approve, Reason: "no"})
 	d.tell()
