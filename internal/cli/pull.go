@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,8 @@ func (a *App) runPull(ctx context.Context, identity, path string, asJSON bool) e
 	if err != nil {
 		return err
 	}
-	pulled, err := provision.Pull(ctx, a.cwd, identity, []string{self, "upload-pack", identity, path}, a.transportEnv())
+	say := nowAndThen((&operator{app: a}).Progress, time.Now)
+	pulled, err := provision.Pull(ctx, a.cwd, identity, []string{self, "upload-pack", identity, path}, a.transportEnv(), say)
 	if err != nil {
 		return fmt.Errorf("cannot pull from %s: %w", identity, err)
 	}
@@ -60,6 +62,20 @@ func (a *App) runPull(ctx context.Context, identity, path string, asJSON bool) e
 		}
 	}
 	return nil
+}
+
+// howOften is how long a pull is silent before it tells how far it is, and in between.
+const howOften = 3 * time.Second
+
+// nowAndThen lets through what comes that long after what it let through before.
+func nowAndThen(say func(string), now func() time.Time) func(string) {
+	last := now()
+	return func(text string) {
+		if at := now(); at.Sub(last) >= howOften {
+			last = at
+			say(text)
+		}
+	}
 }
 
 // printPulled shows a branch. All that commits and files are called is the agent's.

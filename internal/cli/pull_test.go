@@ -2,8 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 )
@@ -24,5 +27,19 @@ func TestAttackH1_WhatAPullShowsIsText(t *testing.T) {
 		if strings.Count(out.String(), "\n") != 3 || strings.ContainsAny(out.String(), "\x1b\x07\r\x00\x7f\x08\u009b\u202e\u2066") || strings.Contains(out.String(), "\x9b31m") {
 			t.Errorf("%q is shown as %q", control, out.String())
 		}
+	}
+}
+
+// How far a pull is comes now and then: not when it is quick, and not all the time.
+func TestProgressComesNowAndThen(t *testing.T) {
+	at := time.Now()
+	var told []string
+	say := nowAndThen(func(s string) { told = append(told, s) }, func() time.Time { return at })
+	for i := range 100 { // a tenth of a second each
+		say(fmt.Sprint(i))
+		at = at.Add(100 * time.Millisecond)
+	}
+	if want := []string{"30", "60", "90"}; !slices.Equal(told, want) {
+		t.Errorf("got %v, want %v", told, want)
 	}
 }

@@ -59,12 +59,13 @@ func OutputWith(ctx context.Context, env, argv []string) ([]byte, error) {
 
 // Command is one with more to say than its arguments.
 type Command struct {
-	Argv  []string
-	Dir   string        // "" for the working directory
-	Env   []string      // nil for ours
-	Stdin io.Reader     // nil for none
-	Most  int           // bytes of output that are an error if there are more; 0 for the usual
-	Grace time.Duration // to clean up after itself when ctx ends; 0 for none
+	Argv   []string
+	Dir    string        // "" for the working directory
+	Env    []string      // nil for ours
+	Stdin  io.Reader     // nil for none
+	Stderr io.Writer     // hears what it writes there as well; nil for nobody
+	Most   int           // bytes of output that are an error if there are more; 0 for the usual
+	Grace  time.Duration // to clean up after itself when ctx ends; 0 for none
 }
 
 // Output runs the command, as the function Output does.
@@ -80,6 +81,9 @@ func (c Command) Output(ctx context.Context) ([]byte, error) {
 	command.WaitDelay = cmp.Or(c.Grace, time.Second)
 	stdout, stderr := &bounded{most: cmp.Or(c.Most, maxOutput)}, &bounded{most: maxOutput}
 	command.Stdout, command.Stderr = stdout, stderr
+	if c.Stderr != nil {
+		command.Stderr = io.MultiWriter(stderr, c.Stderr)
+	}
 	err := command.Run()
 	if c.Grace > 0 && ctx.Err() != nil && command.Process != nil {
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL) // whoever did not heed it

@@ -129,7 +129,7 @@ func TestAttackE6_APullFromALiar(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "said")
 			put(t, file, said)
-			pulled, err := Pull(t.Context(), h.dir, "tester-abcdef", []string{"cat", file}, nil)
+			pulled, err := Pull(t.Context(), h.dir, "tester-abcdef", []string{"cat", file}, nil, nil)
 			if err == nil && len(pulled) > 0 {
 				t.Errorf("got %+v", pulled)
 			}

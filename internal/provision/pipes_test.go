@@ -63,7 +63,7 @@ func refusesPipe(t *testing.T, h home, name string) {
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), name+" is no file") {
 		t.Errorf("--cwd: got %v", err)
 	}
-	_, err = Pull(ctx, h.dir, "tester-abcdef", []string{"false"}, nil)
+	_, err = Pull(ctx, h.dir, "tester-abcdef", []string{"false"}, nil, nil)
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), name+" is no file") {
 		t.Errorf("pull: got %v", err)
 	}

@@ -32,12 +32,12 @@ type Written struct {
 // Pull fetches all branches of a bottle's repository into the one that dir is in, as
 // refs/bottles/IDENTITY/*, and returns those that are other than before. transport is a
 // command (a program and words, without "%") that speaks for git upload-pack on its standard
-// streams; env is what it needs.
+// streams; env is what it needs. tell, which may be nil, hears how far it is.
 //
 // Every object is checked (git-fsck(1)), and nothing that is fetched is run, checked out or
 // interpreted. The fetch runs in a repository of its own that shares the objects, so that no
 // configuration of the one at hand takes part in it.
-func Pull(ctx context.Context, dir, identity string, transport, env []string) (pulled []Pulled, err error) {
+func Pull(ctx context.Context, dir, identity string, transport, env []string, tell func(string)) (pulled []Pulled, err error) {
 	if err := readable(ctx, dir); err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func Pull(ctx context.Context, dir, identity string, transport, env []string) (p
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	p := &pull{dir: dir, common: common, scratch: scratch, prefix: "refs/bottles/" + identity + "/", env: env}
+	p := &pull{dir: dir, common: common, scratch: scratch, prefix: "refs/bottles/" + identity + "/", env: env, tell: tell}
 	if err := p.prepare(ctx, format); err != nil {
 		return nil, err
 	}
@@ -68,6 +68,7 @@ type pull struct {
 	dir, common, scratch, prefix string
 
 	env    []string
+	tell   func(string)
 	before map[string]string // refs of the bottle, by name
 	there  []string          // what they are to be called now
 }
@@ -76,7 +77,11 @@ type pull struct {
 func (p *pull) git(ctx context.Context, more, args []string) ([]byte, error) {
 	env := append(gitEnv(), "GIT_DIR="+p.scratch, "GIT_OBJECT_DIRECTORY="+filepath.Join(p.common, "objects"))
 	argv := slices.Concat([]string{"git"}, harmless(), more, args)
-	return hostcmd.Command{Env: append(env, p.env...), Argv: argv, Dir: p.scratch, Most: maxGitOutput, Grace: pullGrace}.Output(ctx)
+	c := hostcmd.Command{Env: append(env, p.env...), Argv: argv, Dir: p.scratch, Most: maxGitOutput, Grace: pullGrace}
+	if p.tell != nil {
+		c.Stderr = &progress{tell: p.tell}
+	}
+	return c.Output(ctx)
 }
 
 // pullGrace is for git to take its unfinished packs away, which are among the objects at hand,
@@ -118,8 +123,12 @@ func (p *pull) fetch(ctx context.Context, transport []string) error {
 	more := []string{
 		"-c", "protocol.ext.allow=always", "-c", "fetch.fsckObjects=true", "-c", "fetch.unpackLimit=1", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "transfer.bundleURI=false",
 	}
+	loud := "--quiet"
+	if p.tell != nil {
+		loud = "--progress"
+	}
 	_, err := p.git(ctx, more, []string{
-		"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--no-update-shallow", "--force",
+		"fetch", loud, "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--no-update-shallow", "--force",
 		"ext::" + strings.Join(words, " "), "+refs/heads/*:" + incoming + "*",
 	})
 	if err != nil {
@@ -135,7 +144,11 @@ func cause(err error) error {
 	if !errors.As(err, &failed) || len(failed.Said) == 0 {
 		return err
 	}
-	return errors.New(strings.TrimPrefix(strings.TrimPrefix(failed.Said[0], "fatal: "), "bot-bottle: "))
+	said := slices.DeleteFunc(slices.Clone(failed.Said), isProgress)
+	if len(said) == 0 {
+		return err
+	}
+	return errors.New(strings.TrimPrefix(strings.TrimPrefix(said[0], "fatal: "), "bot-bottle: "))
 }
 
 // news looks at what was fetched.

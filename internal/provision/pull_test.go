@@ -8,8 +8,8 @@ import (
 )
 
 // pullFrom fetches from a repository as from a bottle's.
-func (h home) pullFrom(bottle home) ([]Pulled, error) {
-	return Pull(h.t.Context(), h.dir, "tester-abcdef", []string{"env", "-u", "GIT_DIR", "-u", "GIT_OBJECT_DIRECTORY", "git", "upload-pack", bottle.dir}, nil)
+func (h home) pullFrom(bottle home, tell ...func(string)) ([]Pulled, error) {
+	return Pull(h.t.Context(), h.dir, "tester-abcdef", []string{"env", "-u", "GIT_DIR", "-u", "GIT_OBJECT_DIRECTORY", "git", "upload-pack", bottle.dir}, nil, append(tell, nil)[0])
 }
 
 func TestPullBringsTheBranches(t *testing.T) {
