@@ -172,8 +172,11 @@ func TestAlwaysIsRefusedWhereThereIsNoManifestForIt(t *testing.T) {
 func TestCredentialsAreNamedByFlags(t *testing.T) {
 	dir := t.TempDir()
 	token := filepath.Join(dir, "token")
-	if err := os.WriteFile(token, []byte("from the file\n"), 0o600); err != nil {
-		t.Fatal(err)
+	long, lines := filepath.Join(dir, "long"), filepath.Join(dir, "lines")
+	for file, holds := range map[string]string{token: "from the file\n", long: strings.Repeat("x", 1<<20), lines: "from the file\nand more\n"} {
+		if err := os.WriteFile(file, []byte(holds), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Setenv("BOT_BOTTLE_TEST_TOKEN", "from the environment")
 	t.Setenv("BOT_BOTTLE_TEST_EMPTY", "")
@@ -186,9 +189,13 @@ func TestCredentialsAreNamedByFlags(t *testing.T) {
 	}{
 		"env":                   {ask: askSecret, flags: approval{secretFrom: "env:BOT_BOTTLE_TEST_TOKEN"}, secret: "from the environment"},
 		"file":                  {ask: askSecret, flags: approval{secretFrom: "file:" + token}, secret: "from the file"},
-		"an empty one":          {ask: askSecret, flags: approval{secretFrom: "env:BOT_BOTTLE_TEST_EMPTY"}, fails: "the credential is empty"},
+		"an empty one":          {ask: askSecret, flags: approval{secretFrom: "env:BOT_BOTTLE_TEST_EMPTY"}, fails: "BOT_BOTTLE_TEST_EMPTY is not set"},
 		"none of these":         {ask: askSecret, flags: approval{secretFrom: "vault:x"}, fails: "is none of env:NAME, file:PATH, -"},
 		"nothing, no terminal":  {ask: askSecret, fails: "standard input is not a terminal"},
+		"without an end":        {ask: askSecret, flags: approval{secretFrom: "file:/dev/zero"}, fails: "/dev/zero is not a regular file of at most 65536 bytes"},
+		"a long file":           {ask: askSecret, flags: approval{secretFrom: "file:" + long}, fails: "is not a regular file of at most 65536 bytes"},
+		"two lines":             {ask: askSecret, flags: approval{secretFrom: "file:" + lines}, fails: "it holds a line break"},
+		"a long token":          {ask: askHTTPS, flags: approval{secretFrom: "file:" + long}, fails: "is not a regular file of at most 65536 bytes"},
 		"no file":               {ask: askSecret, flags: approval{secretFrom: "file:" + dir + "/none"}, fails: "no such file"},
 		"not asked for":         {ask: askRoute, flags: approval{secretFrom: "file:" + token}, fails: "asks for no credential"},
 		"a key for a route":     {ask: askRoute, flags: approval{keyFrom: token}, fails: "asks for no repository"},
@@ -223,6 +230,26 @@ func TestCredentialsAreNamedByFlags(t *testing.T) {
 		got := d.decided[0]
 		if got.Secret != test.secret || (got.Credential == nil) != (test.reach == nil) || got.Credential != nil && *got.Credential != *test.reach {
 			t.Errorf("%s: a wrong credential was sent", name)
+		}
+	}
+}
+
+// What is piped in is bounded as a file is, and never cut: half a credential is none.
+func TestACredentialFromStandardInputIsBounded(t *testing.T) {
+	for holds, fails := range map[string]string{"from a pipe\n": "", strings.Repeat("x", 64<<10) + "\n": "", strings.Repeat("x", 64<<10+1): "longer than 65536 bytes", strings.Repeat("x", 1<<20): "longer than 65536 bytes"} {
+		a, d, id, _ := desk(t, askSecret)
+		in, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var writing sync.WaitGroup
+		writing.Go(func() { _, _ = io.WriteString(out, holds); _ = out.Close() })
+		a.Stdin = in
+		err = a.runApprove(t.Context(), id, approval{yes: true, secretFrom: "-"})
+		_ = in.Close()
+		writing.Wait()
+		if fails != "" && (err == nil || !strings.Contains(err.Error(), fails) || len(d.decided) > 0) || fails == "" && (err != nil || d.decided[0].Secret != strings.TrimSpace(holds)) {
+			t.Errorf("%d bytes: got %v, and %d decisions", len(holds), err, len(d.decided))
 		}
 	}
 }

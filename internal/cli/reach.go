@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
@@ -40,13 +38,7 @@ func (a *App) reach(ctx context.Context, s requests.Shown, flags approval) (*req
 
 // keyOf reads a key, and who the host is, as a start would.
 func (a *App) keyOf(s requests.Shown, file string) (*requests.Credential, error) {
-	if rest, ok := strings.CutPrefix(file, "~/"); ok {
-		file = filepath.Join(a.userHome, rest)
-	}
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(a.cwd, file)
-	}
-	found, err := bottle.FindRepository(manifest.GitRepo{Name: s.Git.Repository, Upstream: s.Git.Upstream, IdentityFile: file}, secret.Value{})
+	found, err := bottle.FindRepository(manifest.GitRepo{Name: s.Git.Repository, Upstream: s.Git.Upstream, IdentityFile: a.absolute(file)}, secret.Value{})
 	if err != nil {
 		return nil, err
 	}

@@ -4,19 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
 
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
+	"github.com/bot-bottle/bot-bottle/internal/secret"
+	"github.com/bot-bottle/bot-bottle/internal/secretsource"
 )
 
-// maxSupplied bounds a credential that is read.
-const maxSupplied = 64 << 10
-
-// supply gets the credential that a request asks for, "" if it asks for none.
+// supply gets the credential that a request asks for, "" if it asks for none. It is one that a
+// manifest's secret could be: of a bounded size, and such that it can be sent as it is.
 func (a *App) supply(ctx context.Context, s requests.Shown, from string) (string, error) {
 	if s.Kind != requests.Secret && s.Kind != requests.Repo {
 		if from != "" {
@@ -25,36 +25,45 @@ func (a *App) supply(ctx context.Context, s requests.Shown, from string) (string
 		return "", nil
 	}
 	value, err := a.readSecret(ctx, s, from)
-	if err == nil && value == "" {
-		err = errors.New("the credential is empty")
+	if usage := (*usageError)(nil); err != nil && !errors.As(err, &usage) {
+		err = fmt.Errorf("the credential cannot be used: %w", err)
 	}
-	return value, err
+	return value.Reveal(), err
 }
 
-func (a *App) readSecret(ctx context.Context, s requests.Shown, from string) (string, error) {
+func (a *App) readSecret(ctx context.Context, s requests.Shown, from string) (secret.Value, error) {
 	kind, what, _ := strings.Cut(from, ":")
+	fetch := secretsource.Resolver(a.LookupEnv, secretTimeout)
 	switch {
-	case kind == "env":
-		value, ok := a.LookupEnv(what)
-		if !ok {
-			return "", fmt.Errorf("the environment has no %s", what)
-		}
-		return value, nil
-	case kind == "file":
-		data, err := os.ReadFile(what)
-		return strings.TrimRight(string(data), "\r\n"), err
+	case kind == "env" && what != "":
+		return fetch(ctx, manifest.SecretSource{Env: what})
+	case kind == "file" && what != "":
+		return fetch(ctx, manifest.SecretSource{File: a.absolute(what)})
 	case from == "-":
-		data, err := io.ReadAll(io.LimitReader(a.Stdin, maxSupplied))
-		return strings.TrimRight(string(data), "\r\n"), err
+		return secretsource.Read(a.Stdin)
 	case from != "":
-		return "", &usageError{what: fmt.Sprintf("--secret-from %q is none of env:NAME, file:PATH, -", from), hint: "see bot-bottle approve --help"}
+		return secret.Value{}, &usageError{what: fmt.Sprintf("--secret-from %q is none of env:NAME, file:PATH, -", from), hint: "see bot-bottle approve --help"}
 	case !isTerminal(a.Stdin):
-		return "", &usageError{what: "it asks for a credential, and standard input is not a terminal", hint: "say where it comes from: --secret-from env:NAME"}
+		return secret.Value{}, &usageError{what: "it asks for a credential, and standard input is not a terminal", hint: "say where it comes from: --secret-from env:NAME"}
 	}
 	_, _ = fmt.Fprintf(a.Stderr, "%s (not shown): ", printable(s.Routes[0].Auth.Secret)) // a Repo has a from
 	value, err := a.readUnseen(ctx)
 	_, _ = fmt.Fprintln(a.Stderr)
-	return value, err
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return secretsource.Parse(value)
+}
+
+// absolute is a file as somebody names it on the command line, behind what no shell expands.
+func (a *App) absolute(file string) string {
+	if rest, ok := strings.CutPrefix(file, "~/"); ok {
+		file = filepath.Join(a.userHome, rest)
+	}
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(a.cwd, file)
+	}
+	return file
 }
 
 // readUnseen reads a line that the terminal does not show. When ctx ends first, the

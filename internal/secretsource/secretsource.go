@@ -29,8 +29,23 @@ func Resolver(lookupEnv func(string) (string, bool), timeout time.Duration) func
 		if err != nil {
 			return secret.Value{}, err
 		}
-		return check(strings.TrimSuffix(strings.TrimSuffix(raw, "\n"), "\r"))
+		return Parse(raw)
 	}
+}
+
+// Parse makes a secret of what somebody typed or a file holds. One newline at the end is not
+// part of it.
+func Parse(raw string) (secret.Value, error) {
+	return check(strings.TrimSuffix(strings.TrimSuffix(raw, "\n"), "\r"))
+}
+
+// Read reads a secret to its end, as Parse takes it, and never more of r than a secret may hold.
+func Read(r io.Reader) (secret.Value, error) {
+	data, err := io.ReadAll(io.LimitReader(r, maxSecret+3)) // a newline, and one byte more, so that check sees that there is more
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return Parse(string(data))
 }
 
 func fetch(ctx context.Context, s manifest.SecretSource, lookupEnv func(string) (string, bool), timeout time.Duration) (string, error) {
