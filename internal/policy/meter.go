@@ -12,7 +12,11 @@ import (
 const slots = 16
 
 // Usage is what a request takes: itself, and bytes as they pass.
-type Usage struct{ Requests, BytesUp, BytesDown int64 }
+type Usage struct {
+	Requests  int64 `json:"requests,omitempty"`
+	BytesUp   int64 `json:"bytes_up,omitempty"`
+	BytesDown int64 `json:"bytes_down,omitempty"`
+}
 
 // Meter holds a bottle and its routes to their limits. It may be used concurrently, and
 // goes on counting when the bottle's policy changes.
@@ -95,15 +99,7 @@ func (a *account) fits(now time.Time, l *Limits, use Usage) Verdict {
 		return Verdict{Allowed: true}
 	}
 	a.advance(now, l.Window)
-	for _, part := range []struct {
-		what       string
-		limit, use int64
-		of         func(Usage) int64
-	}{
-		{"requests", l.Requests, use.Requests, func(u Usage) int64 { return u.Requests }},
-		{"bytes up", l.BytesUp, use.BytesUp, func(u Usage) int64 { return u.BytesUp }},
-		{"bytes down", l.BytesDown, use.BytesDown, func(u Usage) int64 { return u.BytesDown }},
-	} {
+	for _, part := range l.parts(use) {
 		if part.limit == 0 || part.use == 0 {
 			continue
 		}
@@ -112,6 +108,21 @@ func (a *account) fits(now time.Time, l *Limits, use Usage) Verdict {
 		}
 	}
 	return Verdict{Allowed: true}
+}
+
+// part is one of the things that limits are about, with what is to be held against it.
+type part struct {
+	what       string
+	limit, use int64
+	of         func(Usage) int64
+}
+
+func (l *Limits) parts(use Usage) [3]part {
+	return [...]part{
+		{"requests", l.Requests, use.Requests, func(u Usage) int64 { return u.Requests }},
+		{"bytes up", l.BytesUp, use.BytesUp, func(u Usage) int64 { return u.BytesUp }},
+		{"bytes down", l.BytesDown, use.BytesDown, func(u Usage) int64 { return u.BytesDown }},
+	}
 }
 
 // room looks for a use below a limit: now, or after slots have been given back.

@@ -210,3 +210,44 @@ func TestLimitsAsText(t *testing.T) {
 		}
 	}
 }
+
+// What is left is what can still be taken, whatever was changed, given back or used before.
+func TestWhatIsLeft(t *testing.T) {
+	set, meter := limited(t, &Limits{BytesUp: 4096, Window: 24 * time.Hour}, &Limits{Requests: 3, BytesDown: 2048, Window: time.Hour}, &Limits{Requests: 1}, nil), NewMeter()
+	text := func(now time.Time) string {
+		var all []string
+		for _, l := range meter.Left(now, set) {
+			all = append(all, l.Host+": "+l.String())
+		}
+		return strings.Join(all, "\n")
+	}
+	want := func(now time.Time, lines ...string) {
+		t.Helper()
+		if got := text(now); got != strings.Join(lines, "\n") {
+			t.Errorf("got:\n%s\nwant:\n%s", got, strings.Join(lines, "\n"))
+		}
+	}
+	want(noon, ": 4 KiB of 4 KiB up left in 24h", "a.example: 3 of 3 requests left, 2 KiB of 2 KiB down left in 1h", "b.example: 1 of 1 requests left")
+	for route, use := range map[int]Usage{0: {Requests: 2, BytesUp: 1024, BytesDown: 2048}, 1: {Requests: 1, BytesUp: 1}, 2: {Requests: 7, BytesUp: 123}} {
+		if !meter.Take(noon, set, route, use).Allowed {
+			t.Fatal("refused")
+		}
+	}
+	want(noon, ": 2.8 KiB of 4 KiB up left in 24h", "a.example: 1 of 3 requests left, nothing of 2 KiB down left until 2026-01-01T13:03:45Z in 1h", "b.example: nothing of 1 requests left")
+	want(noon.Add(2*time.Hour), ": 2.8 KiB of 4 KiB up left in 24h", "a.example: 3 of 3 requests left, 2 KiB of 2 KiB down left in 1h", "b.example: nothing of 1 requests left")
+}
+
+// The routes of a grant are counted together, and what was used before the meter was made
+// counts.
+func TestASeededMeter(t *testing.T) {
+	uses := &Limits{Requests: 3}
+	set, meter := newSet(t, Policy{Routes: []Route{{Host: "a.example", Grant: "k-1", Limits: uses}, {Host: "b.example", Grant: "k-1", Limits: uses}, {Host: "c.example", Limits: uses}}}), NewMeter()
+	meter.Seed(map[string]Usage{GrantAccount("k-1"): {Requests: 2}})
+	left := meter.Left(noon, set)
+	if len(left) != 2 || left[0].Grant != "k-1" || left[0].Parts[0].Left != 1 || left[1].Parts[0].Left != 3 {
+		t.Errorf("got %+v", left)
+	}
+	if !meter.Take(noon, set, 1, Usage{Requests: 1}).Allowed || meter.Take(noon, set, 0, Usage{Requests: 1}).Allowed {
+		t.Error("what was used before does not count")
+	}
+}

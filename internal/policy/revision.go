@@ -21,12 +21,15 @@ func digest(v any) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// GrantAccount is what a Meter knows the routes of a grant by.
+func GrantAccount(id string) string { return "grant " + id }
+
 // account is what a Meter knows a route by: all of it but its limits, deny rules, what is
 // done about findings and what is logged, so that changing those is no refill. The routes
 // of one grant are counted together.
 func (r Route) account() string {
 	if r.Grant != "" {
-		return "grant " + r.Grant
+		return GrantAccount(r.Grant)
 	}
 	r.Limits, r.Deny, r.Scan, r.LogPath = nil, nil, nil, ""
 	return digest(r)
