@@ -261,30 +261,41 @@ type noRoute struct{ error }
 // Hint says how to see which there are.
 func (e *noRoute) Hint() string { return "bot-bottle egress IDENTITY shows the routes" }
 
-// routeTable shows a policy as the preflight does, one rule a line.
+// routeTable shows a policy as the preflight does, one rule a line, and below each what is left
+// of its limits.
 func routeTable(now control.Policy) table {
 	t := table{empty: "the bottle reaches nothing", columns: []column{{"RULE", whole}, {"WHAT", whole}}, uncut: true, data: now}
-	row := func(what string, s fmt.Stringer) { t.rows = append(t.rows, []string{what, s.String()}) }
+	row := func(what, text string) { t.rows = append(t.rows, []string{what, text}) }
+	left := func(of func(policy.Left) bool) {
+		if i := slices.IndexFunc(now.Left, of); i >= 0 {
+			row("  left", now.Left[i].String())
+		}
+	}
 	for _, r := range now.Routes {
 		if n, err := r.Normalize(); err == nil {
 			r = n
 		}
-		row("allow", r)
+		row("allow", r.String())
+		if r.Limits != nil {
+			left(func(l policy.Left) bool { return l.Grant == "" && l.Of == r.Name() })
+		}
 		for _, d := range r.Deny {
 			d.Host, d.Port = r.Host, r.Port
-			row("deny", d)
+			row("deny", d.String())
 		}
 	}
 	for _, g := range now.Grants {
 		for _, r := range g.Routes {
-			t.rows = append(t.rows, []string{"granted", fmt.Sprintf("%s (%s, %s)", r, g.ID, g.Grant.Scope)})
+			row("granted", fmt.Sprintf("%s (%s, %s)", r, g.ID, g.Grant.Scope))
 		}
+		left(func(l policy.Left) bool { return l.Grant == g.ID })
 	}
 	for _, d := range now.Deny {
-		row("deny", d)
+		row("deny", d.String())
 	}
 	if now.Limits != nil {
-		row("at most", now.Limits)
+		row("at most", now.Limits.String())
+		left(func(l policy.Left) bool { return l.Of == "" })
 	}
 	return t
 }

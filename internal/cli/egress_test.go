@@ -3,10 +3,13 @@ package cli
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // What deny leaves must not let the host through, whatever let it through before; allow
@@ -76,5 +79,26 @@ func TestEgressArguments(t *testing.T) {
 		if _, _, err := hostPort(bad); err == nil {
 			t.Errorf("%s: accepted", bad)
 		}
+	}
+}
+
+// What is left of a limit stands below the rule whose limit it is.
+func TestRulesAreShownWithWhatIsLeft(t *testing.T) {
+	limits := &policy.Limits{Requests: 10, Window: time.Hour}
+	routes := []policy.Route{{Host: "a.example", Port: 443, Protocol: policy.HTTPS, Limits: limits}, {Host: "b.example"}}
+	granted := policy.Route{Host: "c.example", Port: 443, Protocol: policy.HTTPS}
+	part := func(n int64) []policy.Part { return []policy.Part{{What: "requests", Limit: 10, Used: 10 - n, Left: n}} }
+	got := routeTable(control.Policy{
+		Policy: policy.Policy{Routes: routes, Limits: &policy.Limits{Requests: 10}},
+		Grants: []requests.Request{{ID: "k-1", Routes: []policy.Route{granted}, Grant: &requests.Grant{Scope: requests.Scope{Uses: 10}}}},
+		Left:   []policy.Left{{Parts: part(4)}, {Of: routes[0].Name(), Window: time.Hour, Parts: part(7)}, {Of: granted.Name(), Grant: "k-1", Parts: part(1)}},
+	}).rows
+	want := [][]string{
+		{"allow", "https://a.example:443 up to 10 requests in 1h"}, {"  left", "7 of 10 requests left in 1h"}, {"allow", "https://b.example:443"},
+		{"granted", "https://c.example:443 (k-1, 10 uses)"}, {"  left", "1 of 10 requests left"},
+		{"at most", "10 requests in all"}, {"  left", "4 of 10 requests left"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

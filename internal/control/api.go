@@ -25,6 +25,7 @@ type Policy struct {
 	policy.Policy
 	Secrets []string           `json:"secrets"`          // names, which auth may refer to
 	Grants  []requests.Request `json:"grants,omitempty"` // what is allowed beside it, until each ends
+	Left    []policy.Left      `json:"left,omitempty"`   // of limits, those of grants among them; nil where there are none, or nobody knows
 }
 
 // NewValue replaces the value of a secret that the bottle has. It holds the value in

@@ -41,6 +41,7 @@ type Allowance struct {
 	policy.Policy                       // with what is granted
 	Grants        []requests.Request    `json:"grants"` // that have not ended
 	Repositories  []requests.Repository `json:"repositories,omitempty"`
+	Left          []policy.Left         `json:"left,omitempty"` // of the limits; nil where there are none, or nobody knows
 }
 
 // ServeCounter answers a service's questions on conn until ctx ends or conn does:

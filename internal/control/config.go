@@ -75,6 +75,10 @@ type EgressConfig struct {
 	Scan       map[string]dlp.Action `json:"scan,omitempty"`           // by rule of the scanner
 	Supervised bool                  `json:"supervised,omitempty"`     // the agent may ask for more: refusals say how
 
+	// Used is what was used of grants before egress started, by policy.GrantAccount. It counts
+	// at the start only.
+	Used map[string]policy.Usage `json:"used,omitempty"`
+
 	CACert  string   `json:"ca_cert"` // PEM, the bottle's own CA
 	CAKey   string   `json:"ca_key"`  // PEM (PKCS #8, P-256)
 	Roots   string   `json:"roots"`   // PEM, what egress trusts upstream: the host's roots

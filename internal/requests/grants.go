@@ -51,6 +51,18 @@ func (r *Request) granted() []policy.Route {
 	return routes
 }
 
+// Used is how often grants that are for a number of uses were used, as policy.Meter knows them.
+// A meter that begins anew has to begin with that.
+func (l *Ledger) Used() map[string]policy.Usage {
+	used := make(map[string]policy.Usage)
+	for _, r := range l.requests {
+		if r.Grant.live() && r.Grant.Uses > 0 && r.Grant.Used > 0 && len(r.Routes) > 0 {
+			used[policy.GrantAccount(r.ID)] = policy.Usage{Requests: r.Grant.Used}
+		}
+	}
+	return used
+}
+
 // raise adds what was granted to the limits that there are.
 func (r *Request) raise(p *policy.Policy) {
 	if r.Host == "" {

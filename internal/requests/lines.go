@@ -29,6 +29,7 @@ func (s Shown) Lines() []Line {
 		add("edited", "by the operator: it is not what the agent asked for")
 	}
 	add("so far", s.SoFar...)
+	add("left", s.Left...)
 	if len(s.Credentials) > 0 {
 		add("sends", strings.Join(s.Credentials, ", "))
 	}

@@ -19,7 +19,8 @@ type Shown struct {
 	SoFar       []string `json:"so_far,omitempty"`      // what the bottle may do there now
 	Credentials []string `json:"credentials,omitempty"` // names of the secrets that would travel
 	Risks       []string `json:"risks,omitempty"`
-	Digest      string   `json:"digest"` // what a decision is to name
+	Left        []string `json:"left,omitempty"` // of a limit that is asked for, as it is at this moment; the caller adds it (ShowLeft)
+	Digest      string   `json:"digest"`         // what a decision is to name
 }
 
 // Show makes what is shown of a request, under the operator's policy and what is granted.
@@ -141,6 +142,28 @@ func (s *Shown) showLimit(now policy.Policy) {
 	}
 	s.SoFar = []string{of + ": " + limits.String()}
 	s.Delta = append(s.Delta, "+ "+of+": "+sum(limits, s.More).String())
+}
+
+// ShowLeft says what is left of the limit that is asked for. It is no part of what is decided
+// about: it changes with every request that goes out.
+func (s *Shown) ShowLeft(left []policy.Left) {
+	if s.Kind != Limit || s.State != Pending {
+		return
+	}
+	s.Left = nil
+	for _, l := range left {
+		if l.Host != s.Host || l.Grant != "" {
+			continue
+		}
+		of := "all routes together"
+		if l.Of != "" {
+			of = l.Of
+		}
+		s.Left = append(s.Left, of+": "+l.String())
+	}
+	if len(s.Left) == 0 {
+		s.Left = []string{"it is not known now how much is used"}
+	}
 }
 
 // Summary is one line for the log. The agent's words are not in it, but for a question.

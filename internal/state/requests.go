@@ -21,7 +21,8 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	var order []string
-	last, used := map[string]requests.Request{}, map[string]int64{}
+	last := map[string]requests.Request{}
+	var uses audit.Uses
 	for lines := bufio.NewReader(log); ; {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
@@ -34,9 +35,7 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 		if json.Unmarshal(line, &e) != nil {
 			continue // logs --verify tells of it
 		}
-		if e.Grant != "" && e.Phase != audit.Open && e.Decision == audit.Allow {
-			used[e.Grant]++
-		}
+		uses.Hear(e)
 		var r requests.Request
 		if e.Snapshot == nil || json.Unmarshal(e.Snapshot, &r) != nil {
 			continue
@@ -46,6 +45,8 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 		}
 		last[r.ID] = r
 	}
+	uses.Lost()
+	used := uses.Take()
 	all := make([]requests.Request, 0, len(order))
 	for _, id := range order {
 		r := last[id]

@@ -20,7 +20,7 @@ import (
 )
 
 // Where a service finds its socket, the link on which the parent changes its configuration,
-// and, if it asks the parent for anything, the one for that.
+// and the one on which it asks the parent, or egress is asked what is left of the limits.
 const (
 	listenerFD = 3
 	linkFD     = 4
@@ -46,17 +46,29 @@ func ServeChild(ctx context.Context, service control.Service, host *Host, stdin 
 	if err := json.NewEncoder(stdout).Encode(control.Ready{Ready: true}); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var hearing sync.WaitGroup
 	switch changing := server.(type) {
 	case *egress.Server:
 		hearing.Go(func() { hear(link, changing.Apply) })
+		hearing.Go(func() { tellLeft(ctx, changing) })
 	case *gitgate.Server:
 		hearing.Go(func() { hear(link, changing.Apply) })
 	}
 	err = server.Serve(ctx, listener)
+	cancel()
 	_ = link.Close()
 	hearing.Wait()
 	return err
+}
+
+// tellLeft tells the parent what is left of the limits. Should it be unable to, that is not
+// shown, and all else goes on.
+func tellLeft(ctx context.Context, s *egress.Server) {
+	if asking, err := handedConn(askingFD, "asking"); err == nil {
+		control.ServeMeters(ctx, asking, s.Left)
+	}
 }
 
 // open makes the service, with its socket, out of what the parent hands over.

@@ -107,10 +107,11 @@ func (o *operator) Cancel(_ context.Context, id string) (requests.Request, error
 }
 
 // Allowed implements control.Counter.
-func (o *operator) Allowed(context.Context) (control.Allowance, error) {
+func (o *operator) Allowed(ctx context.Context) (control.Allowance, error) {
+	left := o.left(ctx)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return control.Allowance{Policy: o.ledger.Effective(o.config.Policy()), Grants: o.grants(), Repositories: o.ledger.Repositories()}, nil
+	return control.Allowance{Policy: o.ledger.Effective(o.config.Policy()), Grants: o.grants(), Repositories: o.ledger.Repositories(), Left: left}, nil
 }
 
 // grants are the requests whose grants have not ended.
@@ -138,10 +139,8 @@ func (o *operator) Requests(ctx context.Context, after int) control.Requests {
 		changed, now := o.changed, control.Requests{Revision: o.asked, Requests: []requests.Shown{}}
 		if o.asked != after {
 			now.Requests = o.ledger.ShowAll(o.config.Policy())
-			for i := range now.Requests {
-				now.Requests[i].Bottle = o.bottle
-			}
 			o.mu.Unlock()
+			o.complete(ctx, now.Requests)
 			return now
 		}
 		o.mu.Unlock()
@@ -150,6 +149,18 @@ func (o *operator) Requests(ctx context.Context, after int) control.Requests {
 		case <-ctx.Done():
 			after = -1 // what there is, then
 		}
+	}
+}
+
+// complete adds to requests what the ledger does not know.
+func (o *operator) complete(ctx context.Context, all []requests.Shown) {
+	var left []policy.Left
+	if slices.ContainsFunc(all, func(s requests.Shown) bool { return s.Kind == requests.Limit && s.State == requests.Pending }) {
+		left = o.left(ctx)
+	}
+	for i := range all {
+		all[i].Bottle = o.bottle
+		all[i].ShowLeft(left)
 	}
 }
 
@@ -294,13 +305,21 @@ func (o *operator) end(ended ...requests.Request) {
 
 // hear counts the uses of grants. It does not wait: egress may be waiting for us.
 func (o *operator) hear(e audit.Event) {
-	if e.Grant == "" || e.Phase == audit.Open || e.Decision != audit.Allow {
-		return
-	}
 	o.counting.Lock()
-	o.used[e.Grant]++
+	ended := o.uses.Hear(e)
 	o.counting.Unlock()
-	o.poke()
+	if ended {
+		o.poke()
+	}
+}
+
+// lost counts what egress was at when its process ended, before another one is started, which is
+// to begin with that.
+func (o *operator) lost() {
+	o.counting.Lock()
+	o.uses.Lost()
+	o.counting.Unlock()
+	o.settle()
 }
 
 // poke makes keep look.
@@ -330,14 +349,24 @@ func (o *operator) keep(ctx context.Context) {
 	}
 }
 
+// countForEgress has an egress that is started again know how often grants were used. The one
+// that runs has counted itself.
+func (o *operator) countForEgress() {
+	if len(o.ledger.Used()) == 0 {
+		return
+	}
+	if data, err := o.document(o.config); err == nil {
+		o.egress.later(data)
+	}
+}
+
 // settle ends what is over and returns how long there is nothing to do.
 func (o *operator) settle() time.Duration {
-	o.counting.Lock()
-	used := o.used
-	o.used = make(map[string]int64)
-	o.counting.Unlock()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.counting.Lock()
+	used := o.uses.Take()
+	o.counting.Unlock()
 	now := time.Now()
 	ended := o.ledger.Expire(now)
 	for id, n := range used {
@@ -347,6 +376,7 @@ func (o *operator) settle() time.Duration {
 	}
 	if len(used) > 0 {
 		o.countForGate()
+		o.countForEgress()
 	}
 	if len(ended) > 0 {
 		o.end(ended...)

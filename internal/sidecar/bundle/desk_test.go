@@ -224,10 +224,21 @@ func TestAttackG13_ACrashDoesNotProlongAGrant(t *testing.T) {
 // killService ends one of the bundle's processes.
 func killService(t *testing.T, name string) {
 	t.Helper()
+	signalService(t, name, syscall.SIGKILL)
+}
+
+// stopService has one of them hang.
+func stopService(t *testing.T, name string) {
+	t.Helper()
+	signalService(t, name, syscall.SIGSTOP)
+}
+
+func signalService(t *testing.T, name string, signal syscall.Signal) {
+	t.Helper()
 	for _, pid := range children(t) {
 		command, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
 		if bytes.Contains(command, []byte("sidecar\x00"+name)) {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			if err := syscall.Kill(pid, signal); err != nil {
 				t.Fatal(err)
 			}
 			return

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
@@ -43,11 +44,13 @@ type operator struct {
 	asked    int                       // revision of the ledger
 	changed  chan struct{}             // closed when asked goes up
 
+	meters atomic.Pointer[control.MetersClient] // to the egress that runs; nil before the first
+
 	over []requests.Request // grants that ended between two runs, to be recorded
 
 	counting sync.Mutex
-	used     map[string]int64 // grants' uses that have not been counted yet
-	wake     chan struct{}    // something is to be done about the grants
+	uses     audit.Uses    // of grants; those that the ledger does not have yet
+	wake     chan struct{} // something is to be done about the grants
 }
 
 var _ control.API = (*operator)(nil)
@@ -57,13 +60,17 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 	_, suffix, _ := cutLast(c.Bottle, "-")
 	o := &operator{
 		bottle: c.Bottle, log: out, revision: 1, config: *c.Egress,
-		ledger: requests.New(suffix), changed: make(chan struct{}), supplied: make(map[string]control.Secret), diffs: make(map[string]string), used: make(map[string]int64), wake: make(chan struct{}, 1),
+		ledger: requests.New(suffix), changed: make(chan struct{}), supplied: make(map[string]control.Secret), diffs: make(map[string]string), wake: make(chan struct{}, 1),
 	}
 	o.declare(c.Git)
 	for _, s := range services {
 		switch s.name {
 		case control.Egress:
-			o.egress, s.heard = s, o.hear
+			o.egress, s.heard, s.lost = s, o.hear, o.lost
+			s.talk = func(_ context.Context, link net.Conn) {
+				client := control.NewMetersClient(link)
+				o.meters.Store(&client)
+			}
 		case control.Supervise:
 			s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
 		case control.GitGate:
@@ -91,9 +98,26 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 // Policy implements control.API.
 func (o *operator) Policy() control.Policy {
+	left := o.left(context.Background())
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.now()
+	now := o.now()
+	now.Left = left
+	return now
+}
+
+// left is what is left of the limits, nil if egress cannot say. It is asked with nothing locked:
+// an egress that is slow to answer must not keep the operator from deciding.
+func (o *operator) left(ctx context.Context) []policy.Left {
+	client := o.meters.Load()
+	if client == nil {
+		return nil
+	}
+	left, err := client.Left(ctx)
+	if err != nil {
+		return nil
+	}
+	return left
 }
 
 func (o *operator) now() control.Policy {
@@ -157,6 +181,7 @@ func (o *operator) document(c control.EgressConfig) ([]byte, error) {
 	for _, id := range slices.Sorted(maps.Keys(o.supplied)) {
 		c.Secrets = append(c.Secrets, o.supplied[id])
 	}
+	c.Used = o.ledger.Used()
 	return json.Marshal(c.WithPolicy(o.ledger.Effective(c.Policy())))
 }
 

@@ -24,8 +24,9 @@ import (
 type service struct {
 	name     control.Service
 	listener *os.File
-	talk     func(context.Context, net.Conn) // answers what it asks, on a stream of its own; nil: it asks nothing
+	talk     func(context.Context, net.Conn) // takes the stream on which it asks, or is asked, until that ends; nil: there is none
 	heard    func(audit.Event)               // is told of each event, and must not wait; may be nil
+	lost     func()                          // is told when a process has ended, after its last event; may be nil
 
 	mu     sync.Mutex
 	config []byte      // its part of the document, for the next start
@@ -64,6 +65,13 @@ func (s *service) must(config []byte) {
 	if err := say(s.link, config); err != nil {
 		s.kill(fmt.Errorf("it did not take over a change: %w", err))
 	}
+}
+
+// later keeps a configuration for the next start. It must be one that allows the same.
+func (s *service) later(config []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config = config
 }
 
 // connect lets changes reach the process, or nobody where link is nil. It started with
@@ -118,6 +126,9 @@ func (s *service) supervise(ctx context.Context, o Options, out *log, ready chan
 		if first && !up {
 			ready <- fmt.Errorf("%s did not start: %w", s.name, orEnded(err))
 			return
+		}
+		if s.lost != nil {
+			s.lost()
 		}
 		if ctx.Err() != nil {
 			return

@@ -81,6 +81,9 @@ func (s *Server) down(used *rules, route int) func(int64) error {
 	return func(n int64) error { return s.take(used, route, policy.Usage{BytesDown: n}) }
 }
 
+// Left is what is left of the bottle's limits. It may be called at any time.
+func (s *Server) Left() []policy.Left { return s.meter.Left(time.Now(), s.rules.Load().set) }
+
 // overLimit finds a limit in what ended a request; nil for none.
 func overLimit(err error) *errLimit {
 	var over *errLimit

@@ -97,6 +97,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 		return nil, err
 	}
 	s.rules.Store(first)
+	s.meter.Seed(cfg.Used)
 	return s, nil
 }
 

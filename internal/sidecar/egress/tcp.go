@@ -24,6 +24,9 @@ func (s *Server) pipe(ctx context.Context, t *tunnel, now *rules, d policy.Decis
 		s.record(event)
 		return
 	}
+	opened := event
+	opened.Phase = audit.Open
+	s.record(opened)
 	upstream, err := s.guard.dial(ctx, d.Route, t.host, t.port)
 	if err != nil {
 		event.Decision, event.Reason = audit.Deny, err.Error()
@@ -33,9 +36,6 @@ func (s *Server) pipe(ctx context.Context, t *tunnel, now *rules, d policy.Decis
 	defer func() { _ = upstream.Close() }()
 	defer context.AfterFunc(ctx, func() { _, _ = t.Close(), upstream.Close() })()
 	event.Address = upstream.RemoteAddr().String()
-	opened := event
-	opened.Phase = audit.Open
-	s.record(opened)
 	var copies sync.WaitGroup
 	out, in := io.Reader(t), io.Reader(upstream)
 	var over [2]error

@@ -180,6 +180,7 @@ func policyText(now control.Allowance) string {
 	if now.Limits != nil {
 		fmt.Fprintf(&b, "At most: %s, over all routes.\n", now.Limits)
 	}
+	b.WriteString(leftText(now))
 	b.WriteString("Anything else is refused. Ask for more with request_egress.\n")
 	for i, r := range now.Repositories {
 		if i == 0 {
@@ -192,6 +193,31 @@ func policyText(now control.Allowance) string {
 		}
 	}
 	b.WriteString("Ask for another repository, or for refs to push, with request_git.\n")
+	return b.String()
+}
+
+// leftText says what is left of the limits, and what to do where that is not enough.
+func leftText(now control.Allowance) string {
+	limited := now.Limits != nil || slices.ContainsFunc(now.Routes, func(r policy.Route) bool { return r.Limits != nil })
+	switch {
+	case !limited:
+		return ""
+	case len(now.Left) == 0:
+		return "How much of the limits is left is not known at this moment: call this again in a while.\n"
+	}
+	var b strings.Builder
+	b.WriteString("Of the limits is left now:\n")
+	for _, l := range now.Left {
+		of := "all routes together"
+		if l.Of != "" {
+			of = l.Of
+		}
+		if l.Grant != "" {
+			of = "what was granted as " + l.Grant
+		}
+		fmt.Fprintf(&b, "- %s: %s\n", of, l)
+	}
+	b.WriteString("Ask for more of a limit with request_limit.\n")
 	return b.String()
 }
 
