@@ -87,7 +87,9 @@ func TestRulesAreShownWithWhatIsLeft(t *testing.T) {
 	limits := &policy.Limits{Requests: 10, Window: time.Hour}
 	routes := []policy.Route{{Host: "a.example", Port: 443, Protocol: policy.HTTPS, Limits: limits}, {Host: "b.example"}}
 	granted := policy.Route{Host: "c.example", Port: 443, Protocol: policy.HTTPS}
-	part := func(n int64) []policy.Part { return []policy.Part{{What: "requests", Limit: 10, Used: 10 - n, Left: n}} }
+	part := func(n int64) []policy.Part {
+		return []policy.Part{{What: "requests", Limit: 10, Used: 10 - n, Left: n}}
+	}
 	got := routeTable(control.Policy{
 		Policy: policy.Policy{Routes: routes, Limits: &policy.Limits{Requests: 10}},
 		Grants: []requests.Request{{ID: "k-1", Routes: []policy.Route{granted}, Grant: &requests.Grant{Scope: requests.Scope{Uses: 10}}}},
