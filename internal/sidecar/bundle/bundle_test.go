@@ -65,6 +65,7 @@ func config(t *testing.T) control.BundleConfig {
 type running struct {
 	dir    string
 	out    *bufio.Reader
+	pipe   *os.File // that out reads
 	stderr *shared
 	begin  string // the first line of the log
 	cancel context.CancelFunc
@@ -105,7 +106,7 @@ func launch(t *testing.T, self string, document any) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{dir: dir, out: bufio.NewReader(reader), stderr: &shared{}, cancel: cancel, ended: make(chan error, 1)}
+	r := &running{dir: dir, out: bufio.NewReader(reader), pipe: reader, stderr: &shared{}, cancel: cancel, ended: make(chan error, 1)}
 	go func() {
 		err := Run(ctx, Options{Stdin: bytes.NewReader(data), Stdout: writer, Stderr: r.stderr, SocketDir: dir, ControlSocket: filepath.Join(dir, "control"), Self: self})
 		_ = writer.Close()
@@ -113,6 +114,7 @@ func launch(t *testing.T, self string, document any) *running {
 	}()
 	t.Cleanup(func() {
 		cancel()
+		_ = reader.SetReadDeadline(time.Time{})
 		_, _ = io.Copy(io.Discard, r.out)
 		_ = reader.Close()
 		_ = os.RemoveAll(dir)
@@ -120,8 +122,12 @@ func launch(t *testing.T, self string, document any) *running {
 	return r
 }
 
+// line reads the next line. One that never comes fails the test, and does not hang it.
 func (r *running) line(t *testing.T, v any) string {
 	t.Helper()
+	if err := r.pipe.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	line, err := r.out.ReadString('\n')
 	if err != nil {
 		t.Fatalf("%v after %q", err, line)
