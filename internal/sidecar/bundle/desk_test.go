@@ -23,6 +23,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -95,6 +96,13 @@ func TestTheAgentAsksAndTheOperatorDecides(t *testing.T) {
 	tools, err := agent.ListTools(t.Context(), nil)
 	if err != nil || len(tools.Tools) != 10 {
 		t.Fatalf("got %v, %v", tools, err)
+	}
+	for _, tool := range tools.Tools { // what a model is not told of, it does not use
+		for where, text := range map[string]string{"the server's instructions": agent.InitializeResult().Instructions, "the agent's prompt": provision.SuperviseNote} {
+			if !strings.Contains(text, tool.Name) {
+				t.Errorf("%s do not name %s", where, tool.Name)
+			}
+		}
 	}
 	if text, _ := call(t, agent, "list_policy", object{}, nil); !strings.Contains(text, "api.example") || strings.Contains(text, realKey) {
 		t.Errorf("got %s", text)

@@ -104,8 +104,20 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return why
 }
 
-const instructions = `You work in a bottle: a machine without a network, but for what its operator allows. These tools
-ask the operator for more. When a program is refused (HTTP 403 from the bottle's policy, or a name that does not resolve), do not
-try to get around it: call list_policy to see what is allowed, request_egress to ask for what the task needs, and
-check_request to wait for the answer. Ask for the least that does it, in one go, and say why; go on with other work
-meanwhile. A rejection is final unless something has changed.`
+// instructions name every tool: what a model has not read of, it does not think of.
+const instructions = `You work in a bottle: a machine without a network, but for what its operator allows. These tools ask the operator for more.
+
+See first: list_policy says what is allowed now, what is left of the limits, and which grants end when.
+
+Ask for the least that the task needs, all of it in one request, and say why in one plain sentence:
+- request_egress: a host is refused (HTTP 403 with "egress_denied") or its name does not resolve.
+- request_secret: a host answers 401 or 403 because it wants a login. You never see the credential; the proxy puts it on.
+- request_git: a clone, a fetch or a push is refused. Afterwards use plain git under the usual URL, without a login.
+- request_capability: a program is missing that you cannot install. The machine is restarted with it, and you go on.
+- request_limit: HTTP 429 with "limit_reached", or too little is left for what you are about to do.
+- ask_operator: only a person can decide it, and you cannot go on sensibly without an answer.
+
+Each returns at once with a request's id. Go on with other work, then call check_request, which waits for the decision. After a
+restart or when you have lost an id, list_requests has all of them. cancel_request takes one back that you no longer need.
+
+Do not try to get around a refusal, and do not ask for the same again: a rejection stands until something has changed.`
