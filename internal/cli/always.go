@@ -82,13 +82,12 @@ func (a *App) dockerfileForGood(s requests.Shown) (manifestChange, error) {
 	if err != nil {
 		return manifestChange{}, err
 	}
-	text := strings.TrimRight(string(before), "\n")
-	if text != "" {
-		text += "\n\n"
-	}
 	layer := image.Layer{Packages: s.Image.Packages, Dockerfile: s.Image.Dockerfile}
-	text += fmt.Sprintf("# approved %s, %s\n%sUSER %s\n", a.Now().Format(time.DateOnly), s.ID, layer.Lines(), "node")
-	return manifestChange{file, before, []byte(text)}, nil
+	after, err := layer.AddTo(before, s.ID, a.Now().Format(time.DateOnly))
+	if err != nil {
+		return manifestChange{}, fmt.Errorf("cannot add to %s: %w", file, err)
+	}
+	return manifestChange{file, before, after}, nil
 }
 
 // diff shows the lines that come in, with what is around them.

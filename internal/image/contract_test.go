@@ -58,13 +58,14 @@ func TestAttackC10_ABuildSeesNoSecret(t *testing.T) {
 	c := Custom{Secret: func(data []byte) bool { return strings.Contains(string(data), secret) }}
 	dir := tree(t, map[string]string{"Dockerfile": "RUN true\n", "token.txt": secret + "\n", "deep/config.json": `{"key": "` + secret + `"}`, "plain": "x"})
 	c.Dockerfile = filepath.Join(dir, "Dockerfile")
-	sent, left, err := customContext(c, "base:1")
+	built, err := customContext(c, "base:1")
+	sent, left := built.sent, built.left
 	if err != nil || strings.Contains(string(sent), secret) || strings.Join(left, " ") != "deep/config.json token.txt" || !strings.Contains(string(sent), "plain") {
 		t.Errorf("left %v behind, %v", left, err)
 	}
 	dir = tree(t, map[string]string{"Dockerfile": "ENV KEY=" + secret + "\n"})
 	c.Dockerfile = filepath.Join(dir, "Dockerfile")
-	if _, _, err := customContext(c, "base:1"); err == nil || strings.Contains(err.Error(), secret) {
+	if _, err := customContext(c, "base:1"); err == nil || strings.Contains(err.Error(), secret) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -42,17 +42,17 @@ func (b Builder) EnsureCustom(ctx context.Context, c Custom, say func(string)) (
 	if err != nil {
 		return Image{}, err
 	}
-	sent, left, err := customContext(c, on.Ref)
+	in, err := customContext(c, on.Ref)
 	if err != nil {
 		return Image{}, err
 	}
 	// What was hashed is what is sent: the directory may change meanwhile.
-	ref := customRef(on, sent)
+	ref := customRef(on, in.sent)
 	return b.ensure(ctx, ref, say, func() (job, error) {
-		if len(left) > 0 {
-			say("left out of the build, since they may hold credentials: " + summary(left))
+		if len(in.left) > 0 {
+			say("left out of the build, since they may hold credentials: " + summary(in.left))
 		}
-		return job{context: bytes.NewReader(sent), arguments: map[string]string{baseArgument: on.Ref}, offline: c.Offline}, nil
+		return job{context: bytes.NewReader(in.sent), arguments: map[string]string{baseArgument: on.Ref}, offline: c.Offline, untrusted: in.agents}, nil
 	})
 }
 
@@ -89,39 +89,45 @@ func (b Builder) CustomRef(ctx context.Context, c Custom) (string, error) {
 	if err != nil || on.ID == "" {
 		return "", err
 	}
-	sent, _, err := customContext(c, on.Ref)
+	in, err := customContext(c, on.Ref)
 	if err != nil {
 		return "", err
 	}
-	return customRef(on, sent), nil
+	return customRef(on, in.sent), nil
 }
 
-// customContext returns what a build of the Dockerfile sees, and the names of the files
-// that stayed behind.
-func customContext(custom Custom, base string) (sent []byte, left []string, err error) {
+// ownContext is what a build of an operator's Dockerfile sees.
+type ownContext struct {
+	sent   []byte   // a tar archive
+	left   []string // the names of the files that stayed behind
+	agents bool     // some of its steps are an agent's (Layer.AddTo)
+}
+
+func customContext(custom Custom, base string) (found ownContext, err error) {
 	file := custom.Dockerfile
 	dir, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the directory of %s: %w", file, err)
+		return found, fmt.Errorf("cannot read the directory of %s: %w", file, err)
 	}
 	defer func() { _ = dir.Close() }()
 	content, err := dir.ReadFile(filepath.Base(file))
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the bottle's Dockerfile: %w", err)
+		return found, fmt.Errorf("cannot read the bottle's Dockerfile: %w", err)
 	}
 	if custom.Secret != nil && custom.Secret(content) {
-		return nil, nil, fmt.Errorf("%s holds a secret of the bottle's: a build must not see one, since it would stay in the image", file)
+		return found, fmt.Errorf("%s holds a secret of the bottle's: a build must not see one, since it would stay in the image", file)
 	}
 	c := newContext()
 	c.secret = custom.Secret
-	if left, err = c.addTree(dir.FS()); err != nil {
-		return nil, nil, fmt.Errorf("cannot read the directory of %s: %w", file, err)
+	if found.left, err = c.addTree(dir.FS()); err != nil {
+		return found, fmt.Errorf("cannot read the directory of %s: %w", file, err)
 	}
 	if err := c.add("Dockerfile", slices.Concat(onBase(content, base), []byte("\n"+contract(custom.Program)))); err != nil {
-		return nil, nil, err
+		return found, err
 	}
-	sent, err = c.bytes()
-	return sent, left, err
+	found.agents = hasApproved(content)
+	found.sent, err = c.bytes()
+	return found, err
 }
 
 // onBase has a Dockerfile without FROM build on the base, and tells one with FROM what

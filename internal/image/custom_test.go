@@ -62,7 +62,8 @@ func TestCustomContext(t *testing.T) {
 	dir := tree(t, map[string]string{
 		"agent.Dockerfile": "RUN true\n", "Dockerfile": "FROM elsewhere\n", "bin/tool": "#!/bin/sh\n", ".git/config": "[core]\n",
 	})
-	sent, left, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
+	built, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
+	sent, left := built.sent, built.left
 	if err != nil || len(left) > 0 {
 		t.Fatal(left, err)
 	}
@@ -70,14 +71,15 @@ func TestCustomContext(t *testing.T) {
 	if diff := cmp.Diff(want, entries(t, sent)); diff != "" {
 		t.Error(diff)
 	}
-	again, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
+	againBuilt, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
+	again := againBuilt.sent
 	if err != nil || !bytes.Equal(sent, again) {
 		t.Errorf("the same directory makes another context, %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "bin/tool"), []byte("#!/bin/bash\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if changed, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1"); err != nil || bytes.Equal(sent, changed) {
+	if changed, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1"); err != nil || bytes.Equal(sent, changed.sent) {
 		t.Errorf("a changed file makes the same context, %v", err)
 	}
 }
@@ -91,7 +93,8 @@ func TestAttackD8_CredentialsAreNotSentToTheBuild(t *testing.T) {
 		".env": "KEY=s3cret", "api/.ENV.local": "KEY=s3cret", "tls/server.PEM": "s3cret", "server.key": "s3cret", ".ssh/config": "s3cret",
 		"deploy/id_ed25519": "s3cret", ".npmrc": "s3cret", ".aws/credentials": "s3cret", ".git/config": "url = https://s3cret@host",
 	})
-	sent, left, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile")}, "base:1")
+	built, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile")}, "base:1")
+	sent, left := built.sent, built.left
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,11 +119,12 @@ func TestAttackD3_LinksLeadNowhere(t *testing.T) {
 		"agent.Dockerfile": "COPY . /all\n", "file": "-> " + filepath.Join(outside, "passwd"), "dir": "-> " + outside, "up": "-> ../../..",
 		"Dockerfile.evil": "-> " + filepath.Join(outside, "passwd"),
 	})
-	sent, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
+	sentBuilt, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
+	sent := sentBuilt.sent
 	if err != nil || bytes.Contains(sent, []byte("s3cret")) || len(entries(t, sent)) != 2 {
 		t.Errorf("got %v, %v", entries(t, sent), err)
 	}
-	if _, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile.evil")}, "base:1"); err == nil {
+	if _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile.evil")}, "base:1"); err == nil {
 		t.Error("a Dockerfile that is a link out of its directory is read")
 	}
 }
@@ -130,7 +134,7 @@ func TestCustomContextHasALimit(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "huge"), maxContext+1); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile")}, "base:1")
+	_, err := customContext(Custom{Dockerfile: filepath.Join(dir, "Dockerfile")}, "base:1")
 	if err == nil || !strings.Contains(err.Error(), "larger than 256 MiB; give the Dockerfile a directory of its own") {
 		t.Errorf("got %v", err)
 	}

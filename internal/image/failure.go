@@ -30,7 +30,7 @@ func (e *BuildError) Hint() string {
 		return "a proxy inspects TLS here: name its certificates with SSL_CERT_FILE or NODE_EXTRA_CA_CERTS"
 	case strings.Contains(all, "did not match"):
 		return "what was downloaded is not what is pinned: check npm's registry and the proxies on the way to it"
-	case strings.HasPrefix(e.Ref, layerName+":"):
+	case strings.HasPrefix(e.Ref, LayerName+":"):
 		return "what was asked for cannot be built as it is: reject it with what you see here as the reason, or change it with --edit"
 	case strings.Contains(e.Step, contractMark):
 		return "docs/providers.md says what an image must have to be a bottle's"

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -89,15 +90,23 @@ func (p Plan) HoldsSecret(data []byte) bool {
 }
 
 // Layered puts on an image what was approved for a bottle, in the order in which it was asked
-// for.
-func Layered(ctx context.Context, images Images, on image.Image, asked []requests.Request, say bottle.Progress) (_ image.Image, err error) {
+// for, less what the bottle's Dockerfile has by now: twice, it might not build. refs are the
+// layers' names.
+func (p Plan) Layered(ctx context.Context, images Images, on image.Image, asked []requests.Request, say bottle.Progress) (_ image.Image, refs []string, err error) {
+	var dockerfile []byte
+	if p.Dockerfile != "" {
+		if dockerfile, err = os.ReadFile(p.Dockerfile); err != nil {
+			return on, nil, err
+		}
+	}
 	for _, r := range asked {
-		if r.Kind != requests.Capability || r.Grant == nil || !r.Grant.Ended.IsZero() {
+		if r.Kind != requests.Capability || r.Grant == nil || !r.Grant.Ended.IsZero() || image.Holds(dockerfile, r.ID) {
 			continue
 		}
 		if on, err = images.EnsureLayer(ctx, on, image.Layer{Packages: r.Image.Packages, Dockerfile: r.Image.Dockerfile}, say.Say); err != nil {
-			return on, fmt.Errorf("cannot build what was approved as %s: %w", r.ID, err)
+			return on, refs, fmt.Errorf("cannot build what was approved as %s: %w", r.ID, err)
 		}
+		refs = append(refs, on.Ref)
 	}
-	return on, nil
+	return on, refs, nil
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,21 +43,21 @@ func TestAChangeOfTheImageIsAskedForAndBuilt(t *testing.T) {
 	}
 	h.run(0, "", "reject", bad, "--reason", "it does not build")
 
-	good := h.asked(h.tool(identity, "request_capability", `{"dockerfile":"RUN id -u > /built; env >> /built\nENV BUILT=yes","why":"x"}`))
-	if r := h.run(0, "", "requests"); !strings.Contains(r.Stdout, "+ RUN id -u > /built; env >> /built") || !strings.Contains(r.Stdout, "they run as root while the image is built") {
+	good := h.asked(h.tool(identity, "request_capability", `{"dockerfile":"RUN mkdir /once && id -u > /built && env >> /built\nENV BUILT=yes","why":"x"}`))
+	if r := h.run(0, "", "requests"); !strings.Contains(r.Stdout, "+ RUN mkdir /once && id -u > /built && env >> /built") || !strings.Contains(r.Stdout, "they run as root while the image is built") {
 		t.Errorf("shown: %s", r.Stdout)
 	}
 	h.run(2, "", "approve", good, "-y", "--once")
 	approve := h.Command(t.Context(), "approve", good, "-y", "--always")
 	approve.Env = append(approve.Env, "HTTP_PROXY=http://user:s3cr3t-proxy-word@proxy.example:3128", "npm_config_registry=https://registry.example/s3cr3t-proxy-word")
-	if out, err := approve.CombinedOutput(); err != nil || !strings.Contains(string(out), "runs with it") || !strings.Contains(string(out), "+ RUN id -u > /built") {
+	if out, err := approve.CombinedOutput(); err != nil || !strings.Contains(string(out), "runs with it") || !strings.Contains(string(out), "+ RUN mkdir /once && id -u > /built") {
 		t.Fatalf("%v: %s", err, out)
 	}
 	h.built(identity)
 	if got := h.tool(identity, "check_request", `{"id":"`+good+`"}`); !strings.Contains(got, "is approved: this machine has it") {
 		t.Errorf("check_request: %s", got)
 	}
-	if data, err := os.ReadFile(dockerfile); err != nil || !strings.HasPrefix(string(data), "# mine\n\n# approved ") || !strings.Contains(string(data), "USER root\nRUN id -u > /built; env >> /built\nENV BUILT=yes\nUSER node\n") {
+	if data, err := os.ReadFile(dockerfile); err != nil || !strings.HasPrefix(string(data), "# mine\n\n# approved ") || !strings.Contains(string(data), "USER root\nRUN mkdir /once && id -u > /built && env >> /built\nENV BUILT=yes\nUSER node\n") {
 		t.Errorf("for good: %s, %v", data, err)
 	}
 	if err := h.Write("dev/Dockerfile", "# mine\n"); err != nil { // it is the layer that is looked for
@@ -88,5 +89,59 @@ func (h house) built(identity string) {
 	}
 	if strings.Contains(r.Stdout, "s3cr3t-proxy-word") {
 		h.t.Errorf("what is the host's went into the build: %s", r.Stdout)
+	}
+}
+
+// What was built for a bottle stays for as long as the bottle may come back to it, also where the bottle
+// does not run it yet, and goes with the last bottle that has it.
+func TestLayersGoWithTheirBottles(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	if err := errors.Join(h.Write("bottles/sleeper2.md", "---\nextends: sleeper\nsupervise: true\n---\n"), h.Write("agents/sleeper.md", "---\nbottle: sleeper2\n---\n")); err != nil {
+		t.Fatal(err)
+	}
+	layers := func(identity string) string {
+		data, err := os.ReadFile(filepath.Join(h.Home, "state", identity, "layers"))
+		if err != nil {
+			t.Error(err)
+		}
+		return strings.TrimSpace(string(data))
+	}
+	there := func(ref string) bool {
+		_, err := h.Engine.ImageInspect(t.Context(), ref)
+		return err == nil
+	}
+	var bottles []string
+	for range 2 {
+		identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+		h.removeAtEnd(identity)
+		bottles = append(bottles, identity)
+		id := h.asked(h.tool(identity, "request_capability", `{"dockerfile":"RUN echo `+filepath.Base(h.Home)+` > /mark","why":"x"}`))
+		h.run(0, "", "approve", id, "-y", "--later")
+	}
+	ref := layers(bottles[0])
+	if !strings.HasPrefix(ref, "bot-bottle/layer:") || layers(bottles[1]) != ref || !there(ref) {
+		t.Fatalf("got %q and %q", ref, layers(bottles[1]))
+	}
+	stays := func(when string) {
+		t.Helper()
+		if h.cleanup("-y"); !there(ref) {
+			t.Fatalf("the image is gone, %s", when)
+		}
+	}
+	stays("while its bottles run without it")
+	h.run(0, "", append([]string{"stop"}, bottles...)...)
+	stays("after their end")
+	h.run(0, "", "resume", "-y", "--detach", bottles[0])
+	if r := h.inside(bottles[0], "cat /mark"); !strings.Contains(r.Stdout, filepath.Base(h.Home)) {
+		t.Errorf("got %s%s", r.Stdout, r.Stderr)
+	}
+	h.run(0, "", "stop", bottles[0])
+	stays("after it ran")
+	h.run(0, "", "rm", "-y", bottles[0])
+	stays("with one of its two bottles")
+	if h.run(0, "", "rm", "-y", bottles[1]); there(ref) {
+		t.Error("the image outlives its bottles")
 	}
 }

@@ -78,9 +78,15 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 	for _, found := range c.containers {
 		used[found.Image], used[found.ImageID] = true, true
 	}
-	for _, r := range c.records {
-		if !r.Remove && (strings.HasPrefix(r.Image, "bot-bottle/custom:") || strings.HasPrefix(r.Image, "bot-bottle/layer:")) {
+	for identity, r := range c.records {
+		if r.Remove || r.missing {
+			continue
+		}
+		if strings.HasPrefix(r.Image, "bot-bottle/custom:") || isLayer(r.Image) {
 			used[r.Image], used[r.ImageID] = true, true
+		}
+		for _, ref := range d.layersOf(identity) {
+			used[ref] = true
 		}
 	}
 	return used, nil

@@ -21,7 +21,6 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/pki"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
-	"github.com/bot-bottle/bot-bottle/internal/resolve"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -153,7 +152,11 @@ func (d *Driver) agentImage(ctx context.Context, p Plan, say bottle.Progress) (i
 	if err != nil {
 		return on, err
 	}
-	return resolve.Layered(ctx, d.Images, on, asked, say)
+	on, refs, err := p.Layered(ctx, d.Images, on, asked, say)
+	if err != nil {
+		return on, err
+	}
+	return on, d.State.KeepLayers(p.Identity, refs)
 }
 
 // bringUp creates and starts both containers side by side. Neither waits for the

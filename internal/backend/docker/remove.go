@@ -20,5 +20,10 @@ func (d *Driver) Remove(ctx context.Context, identity string) error {
 		return err
 	}
 	defer release()
-	return d.discard(ctx, identity)
+	layers := d.layersOf(identity)
+	if err := d.discard(ctx, identity); err != nil {
+		return err
+	}
+	d.dropLayers(context.WithoutCancel(ctx), layers)
+	return nil
 }
