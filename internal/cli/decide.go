@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -334,8 +336,10 @@ func (e *noRequest) Unwrap() error { return e.error }
 // Hint says how to see which there are.
 func (e *noRequest) Hint() string { return "bot-bottle requests --all shows them" }
 
-// whoami is what the log says of who decided.
-func (a *App) whoami() string { return a.Getenv("USER") }
+// whoami is what the log says of who decided, also where cron or sudo left no name.
+func (a *App) whoami() string {
+	return cmp.Or(a.Getenv("USER"), a.Getenv("LOGNAME"), fmt.Sprintf("uid %d", os.Getuid()))
+}
 
 func (a *App) completeRequests(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {

@@ -388,6 +388,29 @@ func TestSecret(t *testing.T) {
 	}
 }
 
+// How a credential is put on is the agent's choice, and a part of what is shown.
+func TestHowACredentialIsSentIsShown(t *testing.T) {
+	for _, test := range []struct {
+		auth        policy.Auth
+		shown, risk string
+	}{
+		{policy.Auth{Scheme: policy.Bearer}, "  K goes as a bearer token", ""},
+		{policy.Auth{Scheme: policy.Basic, User: "ann"}, `  K goes as the password of user "ann"`, ""},
+		{policy.Auth{Scheme: policy.Header, Header: "x-key"}, "  K goes as the header x-key", ""},
+		{policy.Auth{Scheme: policy.Query, Parameter: "key"}, `  K goes as the parameter "key" of the address`, "K would stand in the address, which servers and proxies write into their logs"},
+	} {
+		test.auth.Secret = "K"
+		l := New("k")
+		s := l.Show(mustAsk(t, l, t0, Ask{Kind: Secret, Route: &policy.Route{Host: "docs.example", Methods: []string{"GET"}}, Auth: &test.auth}), base())
+		if !slices.ContainsFunc(s.Delta, func(line string) bool { return strings.EqualFold(line, test.shown) }) {
+			t.Errorf("%s: shown as %q", test.auth.Scheme, s.Delta)
+		}
+		if test.risk != "" && !slices.Contains(s.Risks, test.risk) || test.risk == "" && len(s.Risks) != 1 {
+			t.Errorf("%s: got %q", test.auth.Scheme, s.Risks)
+		}
+	}
+}
+
 func TestQuestion(t *testing.T) {
 	l := New("k")
 	r := mustAsk(t, l, t0, Ask{Kind: Question, Question: "Which one?", Choices: []string{"a", "b"}})

@@ -53,6 +53,11 @@ func routeRisks(r policy.Route, have []policy.Route, note func(string, ...any)) 
 	if r.Auth != nil && !slices.ContainsFunc(have, func(h policy.Route) bool { return h.Auth != nil && h.Auth.Secret == r.Auth.Secret }) {
 		note("%s would be sent to %s, where it has not gone before", r.Auth.Secret, r.Host)
 	}
+	if r.Auth != nil && r.Auth.Scheme == policy.Query && !slices.ContainsFunc(have, func(h policy.Route) bool {
+		return h.Auth != nil && h.Auth.Scheme == policy.Query && h.Auth.Secret == r.Auth.Secret
+	}) {
+		note("%s would stand in the address, which servers and proxies write into their logs", r.Auth.Secret)
+	}
 	if r.Protocol == policy.TCP {
 		note("nobody looks at what goes over a tcp route: not for secrets either")
 		return

@@ -90,6 +90,11 @@ func (s *Shown) showRoutes(now policy.Policy) {
 			s.Credentials = append(s.Credentials, route.Auth.Secret)
 		}
 	}
+	for _, route := range s.Routes {
+		if line := "  " + sentAs(route.Auth); s.Kind == Secret && !slices.Contains(s.Delta, line) {
+			s.Delta = append(s.Delta, line)
+		}
+	}
 	for _, have := range near(now, s.Routes[0]) {
 		s.SoFar = append(s.SoFar, have.String())
 	}
@@ -97,6 +102,22 @@ func (s *Shown) showRoutes(now policy.Policy) {
 	if s.Kind == Secret && len(s.SoFar) > 0 {
 		s.Risks = append(s.Risks, "it comes before the routes that there are, and they no longer decide about what it covers")
 	}
+}
+
+// sentAs says how a credential is put on: the agent chose it.
+func sentAs(a *policy.Auth) string {
+	if a == nil {
+		return ""
+	}
+	switch a.Scheme {
+	case policy.Basic:
+		return fmt.Sprintf("%s goes as the password of user %q", a.Secret, a.User)
+	case policy.Header:
+		return fmt.Sprintf("%s goes as the header %s", a.Secret, a.Header)
+	case policy.Query:
+		return fmt.Sprintf("%s goes as the parameter %q of the address", a.Secret, a.Parameter)
+	}
+	return a.Secret + " goes as a bearer token"
 }
 
 // whatever says in words what an empty list means.
