@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"golang.org/x/net/netutil"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
@@ -28,10 +29,12 @@ type Server struct {
 	gone <-chan struct{} // the parent is
 }
 
-// Bounds of what a client may send.
+// Bounds of what clients may send. Connections beyond wait in the listener's queue: what a bottle
+// makes us hold is its bundle's memory.
 const (
-	maxBody     = 64 << 10
-	headTimeout = 10 * time.Second
+	maxConnections = 128
+	maxBody        = 64 << 10
+	headTimeout    = 10 * time.Second
 )
 
 // New makes the service of one bottle.
@@ -90,7 +93,7 @@ var errGone = errors.New("the connection to the bundle has ended")
 // Serve serves l until ctx ends, and closes it; with an error if the parent is gone.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.http.Serve(l) }()
+	go func() { ended <- s.http.Serve(netutil.LimitListener(l, maxConnections)) }()
 	var why error
 	select {
 	case err := <-ended:

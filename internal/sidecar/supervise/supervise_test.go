@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 )
@@ -87,5 +88,35 @@ func TestTheServiceEndsWithItsParent(t *testing.T) {
 	_ = parent.Close()
 	if err := <-ended; !errors.Is(err, errGone) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Attack J4: thousands of connections, each with most of a request that never ends, fill the memory
+// that the bottle's egress and the parent need as well. Beyond some, they wait, and hold nothing.
+func TestAttackJ4_ConnectionsWait(t *testing.T) {
+	socket, _, _ := served(t)
+	var open []net.Conn
+	defer func() {
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}()
+	for range maxConnections {
+		c, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c)
+	}
+	answered := make(chan int, 1)
+	go func() { answered <- post(t, socket, "127.0.0.1:7717", "") }()
+	select {
+	case status := <-answered:
+		t.Fatalf("one more was taken: got %d", status)
+	case <-time.After(200 * time.Millisecond): // nothing tells that it is not
+	}
+	_ = open[0].Close()
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("got %d", status)
 	}
 }
