@@ -210,7 +210,8 @@ func Text(r io.Reader, w io.Writer) error {
 		if e.code == "r" {
 			var width, height int
 			if n, _ := fmt.Sscanf(e.text, "%dx%d", &width, &height); n == 2 {
-				s.Resize(width, height)
+				s.Forget() // it is written, and shall not come back
+				writeLeft(s, out, func() { s.Resize(width, height) })
 			}
 			continue
 		}
@@ -227,11 +228,16 @@ func writeScrolled(s *terminal.Screen, text string, out io.Writer) {
 	for len(text) > 0 {
 		part := text[:min(len(text), terminal.HistoryLines/2)]
 		text = text[len(part):]
-		before := s.Scrolled()
-		_, _ = io.WriteString(s, part)
-		for _, line := range s.History(int(min(s.Scrolled()-before, terminal.HistoryLines))) {
-			_, _ = fmt.Fprintln(out, line)
-		}
+		writeLeft(s, out, func() { _, _ = io.WriteString(s, part) })
+	}
+}
+
+// writeLeft writes the lines that scroll off while something is done to the screen.
+func writeLeft(s *terminal.Screen, out io.Writer, do func()) {
+	before := s.Scrolled()
+	do()
+	for _, line := range s.History(int(min(s.Scrolled()-before, terminal.HistoryLines))) {
+		_, _ = fmt.Fprintln(out, line)
 	}
 }
 

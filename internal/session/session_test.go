@@ -517,3 +517,12 @@ type nopStream struct{}
 func (nopStream) Read([]byte) (int, error)    { return 0, io.EOF }
 func (nopStream) Write(p []byte) (int, error) { return len(p), nil }
 func (nopStream) Close() error                { return nil }
+
+// A transcript as text has what a smaller terminal had no room for.
+func TestTextKeepsWhatASmallerTerminalHasNoRoomFor(t *testing.T) {
+	cast := `{"version":2,"width":20,"height":4}` + "\n" + `[0.1,"o","one\r\ntwo\r\nthree\r\nfour"]` + "\n" + `[0.2,"r","20x2"]` + "\n" + `[0.3,"o","\u001b[H\u001b[2Jthree\r\nfour"]` + "\n" + `[0.4,"r","20x9"]` + "\n" + `[0.5,"o","\r\nfive"]` + "\n"
+	var text bytes.Buffer
+	if err := Text(strings.NewReader(cast), &text); err != nil || text.String() != "one\ntwo\nthree\nfour\nfive\n" {
+		t.Errorf("got %q, %v", text.String(), err)
+	}
+}

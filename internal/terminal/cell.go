@@ -53,9 +53,12 @@ type line struct {
 	wraps bool // it goes on in the next line
 }
 
-// erase blanks part of a line. What is erased has the colour that is set.
+// erase blanks part of a line. What is erased has the colour that is set. A line whose end is
+// erased does not go on in the next.
 func (l *line) erase(from, to int, bg Colour) {
-	to = min(to, len(l.cells))
+	if to = min(to, len(l.cells)); to == len(l.cells) {
+		l.wraps = false
+	}
 	if bg == 0 && to >= l.used {
 		if from < l.used {
 			clear(l.cells[from:l.used])

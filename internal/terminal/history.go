@@ -1,5 +1,7 @@
 package terminal
 
+import "slices"
+
 // history is what has scrolled off the main screen: the last so many lines.
 type history struct {
 	lines []*line // a ring
@@ -29,6 +31,12 @@ func (h *history) last(n int) []*line {
 		out = append(out, h.lines[(h.first+i)%len(h.lines)])
 	}
 	return out
+}
+
+// replace puts other lines in the place of all that there are.
+func (h *history) replace(lines []*line) {
+	h.count += uint64(len(lines)) - uint64(len(h.lines)) // may be fewer
+	h.lines, h.first = slices.Clone(lines[max(0, len(lines)-h.max):]), 0
 }
 
 func (h *history) clear() { h.lines, h.first = nil, 0 }

@@ -43,8 +43,11 @@ func (s *Screen) paint(b []byte, which int, r Repaint) []byte {
 	b = append(b, "\x1b[H\x1b[2J"...)
 	lines := s.lines[which]
 	if which == 0 && r.History > 0 {
-		for _, l := range s.history.last(r.History) {
-			b = append(s.paintLine(b, l, r.Width), "\r\n"...)
+		old := s.history.last(r.History)
+		for i, l := range old {
+			if b = s.paintLine(b, l, r.Width); i == len(old)-1 || !s.goesOn(l, old[i+1], r) {
+				b = append(b, "\r\n"...)
+			}
 		}
 		for range min(len(lines), r.Height) - 1 { // what was drawn scrolls off
 			b = append(b, "\r\n"...)
@@ -55,14 +58,23 @@ func (s *Screen) paint(b []byte, which int, r Repaint) []byte {
 	if s.y >= r.Height && which == s.alternate { // the part where the cursor is
 		first = s.y + 1 - r.Height
 	}
-	for y, l := range lines[first:min(len(lines), first+r.Height)] {
+	shown := lines[first:min(len(lines), first+r.Height)]
+	for y, l := range shown {
 		if l.used == 0 {
 			continue
 		}
-		b = fmt.Appendf(b, "\x1b[%d;1H", y+1)
+		if y == 0 || !s.goesOn(shown[y-1], l, r) {
+			b = fmt.Appendf(b, "\x1b[%d;1H", y+1)
+		}
 		b = s.paintLine(b, l, r.Width)
 	}
 	return b
+}
+
+// goesOn reports whether a line is drawn as what the one before it had no room for, so that the
+// other terminal knows that the two are one, to copy them and to wrap them anew.
+func (s *Screen) goesOn(before, l *line, r Repaint) bool {
+	return before.wraps && before.used == s.width && r.Width == s.width && l.used > 0
 }
 
 // paintLine draws a line up to its last cell that is not blank, and ends with no style.
@@ -272,5 +284,9 @@ func (s *Screen) Alternate() bool { return s.alternate == 1 }
 // MainDrawn changes whenever the main screen is drawn on.
 func (s *Screen) MainDrawn() uint64 { return s.mainDrawn }
 
-// Scrolled is how many lines have ever scrolled off the main screen.
+// Scrolled is how many lines have ever scrolled off the main screen, less those that a change
+// of the size brought back.
 func (s *Screen) Scrolled() uint64 { return s.history.count }
+
+// Forget forgets what has scrolled off.
+func (s *Screen) Forget() { s.history.clear() }

@@ -111,46 +111,9 @@ func blank(width, height int) []*line {
 	return lines
 }
 
-// Resize changes the size. Lines are cut or lengthened, not wrapped anew; when the screen
-// gets lower, what was at its top scrolls off.
-func (s *Screen) Resize(width, height int) {
-	width, height = bounded(width, height)
-	if width == s.width && height == s.height {
-		return
-	}
-	s.Version++
-	s.mainDrawn = s.Version
-	if over := s.y + 1 - height; over > 0 && s.alternate == 0 {
-		for _, l := range s.lines[0][:over] {
-			_ = s.history.push(l)
-		}
-		s.lines[0] = s.lines[0][over:]
-		s.y -= over
-	}
-	for i, lines := range s.lines {
-		lines = lines[:min(len(lines), height)]
-		for _, l := range lines {
-			l.resize(width)
-		}
-		s.lines[i] = append(slices.Clip(lines), blank(width, height-len(lines))...)
-	}
-	s.width, s.height = width, height
-	s.top, s.bottom = 0, height
-	s.clamp(&s.cursor)
-	s.clamp(&s.saved[0])
-	s.clamp(&s.saved[1])
-	s.resetTabs()
-}
-
-func (l *line) resize(width int) {
-	cells := make([]Cell, width)
-	copy(cells, l.cells)
-	l.cells, l.used = cells, min(l.used, width)
-	l.mend(width - 1)
-}
-
 func (s *Screen) clamp(c *cursor) {
-	c.x, c.y, c.pending = min(c.x, s.width-1), min(c.y, s.height-1), false
+	c.pending = c.pending && c.x == s.width-1
+	c.x, c.y = min(c.x, s.width-1), min(c.y, s.height-1)
 }
 
 func (s *Screen) line() *line { return s.lines[s.alternate][s.y] }
