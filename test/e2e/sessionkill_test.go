@@ -1,0 +1,331 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+var (
+	killings      = flag.Int("kill", 6, "how many schedules of kill -9 to try")
+	firstKillSeed = flag.Uint64("kill.seed", 1, "seed of the first; the others follow")
+)
+
+// killed is one bottle, who looks at it, and what dies of it.
+type killed struct {
+	desk
+	dice     *rand.Rand
+	identity string
+	windows  int
+	said     []string
+}
+
+// Whatever is killed with -9, in any order: who looks at an agent has his terminal back, the
+// agent goes on unless it was that which died, and list, attach and the dashboard say what is so.
+// Each schedule is one seed: -kill.seed=N -kill=1 repeats it.
+func TestKill9OfEachPart(t *testing.T) {
+	t.Parallel()
+	const workers = 2
+	for worker := range workers {
+		t.Run(fmt.Sprint(worker), func(t *testing.T) {
+			t.Parallel()
+			h := open(t, standin.Options{})
+			h.ticker()
+			for n := worker; n < *killings; n += workers {
+				seed := *firstKillSeed + uint64(n)
+				k := &killed{desk: h.desk(), dice: rand.New(rand.NewPCG(seed, 9))}
+				k.say("seed %d", seed)
+				k.schedule(n)
+			}
+		})
+	}
+}
+
+// ticker is an agent that does everything to its terminal, answers what is typed, and leaves a
+// trail in its workspace for as long as it lives.
+func (h house) ticker() {
+	h.t.Helper()
+	script := `#!/bin/sh
+printf '\033[?1049h\033[?1000h\033[?1006h\033[?2004h\033[?25l\033[?1h\033=\033[2;5r\033[>1u\033]8;;https://a.example\033\\\033[1;7mtick\033[H'
+echo tick-tock
+n=0
+while :; do n=$((n+1)); echo $n > /workspace/ticks; sleep 0.1; done &
+while read -r line; do echo "you said $line"; done
+`
+	for name, content := range map[string]string{
+		"ticker/claude":     script,
+		"ticker/Dockerfile": "USER root\nCOPY claude /usr/local/bin/claude\nRUN chmod 755 /usr/local/bin/claude\n",
+		"bottles/ticker.md": "---\nextends: dev\nagent_provider: {dockerfile: " + filepath.Join(h.Home, "ticker", "Dockerfile") + "}\n---\n",
+		"agents/ticker.md":  "---\nbottle: ticker\n---\n",
+	} {
+		if err := h.Write(name, content); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+func (k *killed) say(format string, args ...any) {
+	k.said = append(k.said, fmt.Sprintf(format, args...))
+}
+
+func (k *killed) wrong(format string, args ...any) {
+	k.t.Helper()
+	k.t.Errorf("%s\n  after: %s", fmt.Sprintf(format, args...), strings.Join(k.said, "; "))
+}
+
+// schedule kills what the agent survives, in some order, and then what it does not.
+func (k *killed) schedule(n int) {
+	k.identity = strings.TrimSpace(k.run(0, "", "start", "-y", "--detach", "ticker").Stdout)
+	defer func() {
+		ctx := context.WithoutCancel(k.t.Context())
+		_, _ = k.Run(ctx, nil, "stop", k.identity)
+		_, _ = k.Run(ctx, nil, "rm", "-y", k.identity)
+	}()
+	first := k.attached()
+	k.answers(first, "begin")
+	for range 3 {
+		k.survivable(first)
+		k.goesOn()
+		k.answers(first, fmt.Sprintf("line-%d", len(k.said)))
+	}
+	second := k.attached()
+	fatal := []func() (status, how string){k.killGuest, k.killAgent, k.killBundle}[n%3]
+	want, how := fatal()
+	for _, name := range []string{first, second} {
+		if status := k.ended(name); status != want {
+			k.wrong("%s ended with status %s, want %s:\n%s", name, status, want, k.shot(name))
+		}
+		k.restored(name)
+	}
+	k.gone(how)
+}
+
+// attached opens a terminal on the agent.
+func (k *killed) attached() string {
+	k.windows++
+	name := fmt.Sprintf("w%d", k.windows)
+	k.window(name, "attach", k.identity)
+	k.sees(name, "tick-tock")
+	return name
+}
+
+// answers types, until the agent has answered: what is typed while a stream is lost may be lost.
+func (k *killed) answers(name, word string) {
+	k.t.Helper()
+	typed := time.Now()
+	k.keys(name, word, "Enter")
+	k.until("the agent does not answer "+word+" after "+strings.Join(k.said, "; "), name, func(shot string) bool {
+		if strings.Contains(shot, "you said "+word) {
+			return true
+		}
+		if time.Since(typed) > 3*time.Second {
+			typed = time.Now()
+			k.keys(name, "Enter", word, "Enter")
+		}
+		return false
+	})
+}
+
+// survivable kills something that is not the agent.
+func (k *killed) survivable(first string) {
+	k.t.Helper()
+	switch k.dice.IntN(5) {
+	case 0:
+		name := k.attached()
+		k.say("kill a viewer")
+		k.signal(name, syscall.SIGKILL)
+	case 1:
+		k.say("kill the streams in the bottle")
+		k.run(0, "", "exec", "--root", k.identity, "--", "sh", "-c", "kill -9 $(pgrep -f 'guest [a]ttach')")
+	case 2:
+		k.service()
+	case 3:
+		k.dashboard()
+	case 4:
+		name := k.attached()
+		k.say("close a terminal")
+		k.must("kill-session", "-t", name)
+	}
+}
+
+// service kills one of the bundle's services: another takes its place.
+func (k *killed) service() {
+	k.t.Helper()
+	var services [][]string
+	for _, p := range k.processes("sidecar") {
+		if command := p[len(p)-1]; strings.Contains(command, "sidecar ") && !strings.Contains(command, "sidecar bundle") && !strings.Contains(command, "sidecar control") {
+			services = append(services, p)
+		}
+	}
+	if len(services) == 0 {
+		k.t.Fatal("the bundle has no services")
+	}
+	one := services[k.dice.IntN(len(services))]
+	k.say("kill %s", one[len(one)-1])
+	k.kill9(one[1])
+	const ask = "for i in $(seq 100); do test $(curl -sk -m 5 -o /dev/null -w '%{http_code}' https://api.anthropic.com/nowhere) = 000 || exit 0; sleep 0.1; done; exit 1"
+	if r, err := k.Run(k.t.Context(), nil, "exec", k.identity, "--", "sh", "-c", ask); err != nil || r.Code != 0 {
+		k.wrong("the bundle does not serve any more: %v, status %d", err, r.Code)
+	}
+}
+
+// dashboard kills one that shows the agent: the next one shows it as well.
+func (k *killed) dashboard() {
+	k.t.Helper()
+	k.windows++
+	name := fmt.Sprintf("d%d", k.windows)
+	k.window(name, "dashboard")
+	k.sees(name, k.identity)
+	k.say("kill a dashboard")
+	k.signal(name, syscall.SIGKILL)
+	k.windows++
+	name = fmt.Sprintf("d%d", k.windows)
+	k.window(name, "dashboard")
+	k.sees(name, k.identity)
+	k.sees(name, "services")
+	k.keys(name, "q")
+	k.ended(name)
+	k.restored(name)
+}
+
+// goesOn fails the test unless the agent lives, and the verbs say so.
+func (k *killed) goesOn() {
+	k.t.Helper()
+	const lives = "a=$(cat /workspace/ticks); for i in $(seq 100); do test \"$(cat /workspace/ticks)\" = \"$a\" || exit 0; sleep 0.1; done; exit 1"
+	if r, err := k.Run(k.t.Context(), nil, "exec", k.identity, "--", "sh", "-c", lives); err != nil || r.Code != 0 {
+		k.wrong("the agent does not go on: %v, %s", err, r.Stderr)
+	}
+	if list := k.run(0, "", "list").Stdout; !strings.Contains(list, k.identity) || strings.Contains(list, "cut off") {
+		k.wrong("list says %q", list)
+	}
+}
+
+// restored fails the test unless a terminal is as a program finds one, for the eye and for keys.
+func (k *killed) restored(name string) {
+	k.t.Helper()
+	if got := k.modes(name); got != untouched {
+		k.wrong("%s is left with %s", name, got)
+	}
+	tty := strings.TrimSpace(k.must("display-message", "-p", "-t", name, "#{pane_tty}"))
+	out, err := exec.CommandContext(k.t.Context(), "stty", "-F", tty, "-a").Output()
+	words := strings.Fields(strings.ReplaceAll(string(out), ";", " "))
+	for _, want := range []string{"icanon", "echo", "isig", "icrnl", "opost"} {
+		if err != nil || !slices.Contains(words, want) {
+			k.wrong("%s is left without %s: %v", name, want, err)
+		}
+	}
+}
+
+// gone fails the test unless the verbs say of the agent that it does not run, and how it ended.
+func (k *killed) gone(how string) {
+	k.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); strings.Contains(k.run(0, "", "list").Stdout, k.identity); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			k.wrong("list shows it still")
+			return
+		}
+	}
+	if all := k.run(0, "", "list", "all").Stdout; !strings.Contains(all, k.identity) || !strings.Contains(all, how) {
+		k.wrong("list all says %q, not %q", all, how)
+	}
+	k.windows++
+	name := fmt.Sprintf("late%d", k.windows)
+	k.window(name, "attach", k.identity)
+	if status := k.ended(name); status != "2" || !strings.Contains(strings.ReplaceAll(k.shot(name), "\n", ""), k.identity+" has ended") {
+		k.wrong("a later attach ends with status %s:\n%s", status, k.shot(name))
+	}
+	k.run(0, "", "resume", "-y", "--detach", k.identity)
+	k.goesOn()
+	k.answers(k.attached(), "resumed")
+}
+
+// killGuest kills PID 1 of the bottle, and the bottle with it.
+func (k *killed) killGuest() (status, how string) {
+	k.t.Helper()
+	found, err := k.Engine.ContainerInspect(k.t.Context(), "bot-bottle-"+k.identity+"-agent", client.ContainerInspectOptions{})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.say("kill the guest")
+	k.kill9(strconv.Itoa(found.Container.State.Pid))
+	return "137", "ended with status 137"
+}
+
+// killAgent kills what the guest runs.
+func (k *killed) killAgent() (status, how string) {
+	k.t.Helper()
+	guest := ""
+	for _, p := range k.processes("agent") {
+		if strings.Contains(p[len(p)-1], "guest terminal") {
+			guest = p[1]
+		}
+	}
+	for _, p := range k.processes("agent") {
+		if p[2] == guest && strings.Contains(p[len(p)-1], "/claude") {
+			k.say("kill the agent")
+			k.kill9(p[1])
+			return "137", "ended with status 137"
+		}
+	}
+	k.t.Fatal("no agent runs")
+	return "", ""
+}
+
+// killBundle kills the bundle's first process, and all services with it. Nobody is there who
+// would end the bottle: the agent goes on, without a way out, and list says so.
+func (k *killed) killBundle() (status, how string) {
+	k.t.Helper()
+	found, err := k.Engine.ContainerInspect(k.t.Context(), "bot-bottle-"+k.identity+"-sidecar", client.ContainerInspectOptions{})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	k.say("kill the bundle")
+	k.kill9(strconv.Itoa(found.Container.State.Pid))
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(k.run(0, "", "list").Stdout, "cut off"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			k.wrong("list says %q", k.run(0, "", "list").Stdout)
+			break
+		}
+	}
+	k.answers("w1", "cut-off")
+	r, err := k.Run(k.t.Context(), nil, "exec", k.identity, "--", "curl", "-sk", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", "https://api.anthropic.com/")
+	if err != nil || strings.TrimSpace(r.Stdout) != "000" {
+		k.wrong("without its bundle the bottle got %q, %v", r.Stdout, err)
+	}
+	k.run(0, "", "stop", k.identity)
+	return "143", "ended with status 143"
+}
+
+func (k *killed) kill9(pid string) {
+	k.t.Helper()
+	n, err := strconv.Atoi(pid)
+	if err == nil {
+		err = syscall.Kill(n, syscall.SIGKILL)
+	}
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// processes of one of the bottle's containers, as ps shows them: user, process, parent, command last.
+func (k *killed) processes(role string) [][]string {
+	k.t.Helper()
+	top, err := k.Engine.ContainerTop(k.t.Context(), "bot-bottle-"+k.identity+"-"+role, client.ContainerTopOptions{})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return top.Processes
+}
