@@ -87,8 +87,13 @@ func (a *App) howItEnded(identity string, err error) error {
 	if !errors.Is(err, bottle.ErrNotRunning) || !bottle.ValidIdentity(identity) {
 		return err
 	}
-	if m, readErr := a.store().Read(identity); readErr == nil && m.EndedAt != nil && m.ExitCode != nil {
+	m, readErr := a.store().Read(identity)
+	switch {
+	case readErr != nil:
+	case m.EndedAt != nil && m.ExitCode != nil:
 		return &usageError{what: fmt.Sprintf("%s has ended, with status %d", identity, *m.ExitCode), hint: resume}
+	case m.EndedAt == nil && a.store().Locked(identity):
+		return &usageError{what: identity + " starts or ends just now", hint: "try again in a moment; bot-bottle list all says what becomes of it"}
 	}
 	return err
 }
