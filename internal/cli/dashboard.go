@@ -62,11 +62,16 @@ func (a *App) runDashboard(ctx context.Context, open string) error {
 	if err != nil {
 		return err
 	}
+	prices, err := a.prices("")
+	if err != nil {
+		return err
+	}
 	ctx, stop := untilEnded(ctx)
 	defer stop()
 	s := &sight{App: seen, loud: a, self: self}
 	return dashboard.Run(ctx, dashboard.Options{
 		Bottles: s, Desks: s, Logs: s, Screens: s, Terminal: s,
+		Prices: prices, PricesOf: prices.AsOf,
 		By: a.whoami(), Open: open, Now: a.Now, Getenv: a.Getenv, Stdin: a.Stdin, Stdout: a.Stdout, Env: a.terminalEnv(),
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	htmlreport "github.com/bot-bottle/bot-bottle/internal/report"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -123,6 +124,28 @@ func TestListAllTellsTheTruth(t *testing.T) {
 	}
 }
 
+// Who attaches to a bottle that is being taken down is told so, and not that there is none.
+func TestAttachToOneThatEndsJustNow(t *testing.T) {
+	home := t.TempDir()
+	store := state.Open(home)
+	if err := store.Write(state.Metadata{Identity: "busy-aaaaaa", Backend: "docker"}); err != nil {
+		t.Fatal(err)
+	}
+	gone := fmt.Errorf("busy-aaaaaa: %w", bottle.ErrNotRunning)
+	a := &App{home: home}
+	if err := a.howItEnded("busy-aaaaaa", gone); err != gone {
+		t.Errorf("nobody is at work on it: got %v", err)
+	}
+	release, err := store.Lock("busy-aaaaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	if err := a.howItEnded("busy-aaaaaa", gone); err == nil || !strings.Contains(err.Error(), "busy-aaaaaa starts or ends just now") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // docs/lifecycle.md says what programs may rely on: every field of what --json prints, and
 // every state.
 func TestJSONIsDocumented(t *testing.T) {
@@ -190,5 +213,32 @@ func TestReportVerb(t *testing.T) {
 		if code, _ := l.run(t.Context(), &stdout, args...); code == 0 {
 			t.Errorf("%v: got status 0", args)
 		}
+	}
+}
+
+// The operator's own prices are taken from the flag, else from config.yaml, else from the program.
+func TestPrices(t *testing.T) {
+	home := t.TempDir()
+	a := &App{home: home, userHome: home}
+	table := func(name, asOf string) {
+		if err := os.WriteFile(filepath.Join(home, name), []byte(`{"as_of":"`+asOf+`","currency":"EUR","per_million":{"m":{"in":1}}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table("own.json", "own")
+	table("flag.json", "flag")
+	for _, c := range []struct{ config, flag, want string }{{"", "", htmlreport.ListPrices().AsOf}, {"prices: own.json", "", "own"}, {"prices: ~/own.json", "", "own"}, {"prices: " + filepath.Join(home, "own.json"), "", "own"}, {"prices: own.json", filepath.Join(home, "flag.json"), "flag"}} {
+		if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte(c.config+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := a.prices(c.flag); err != nil || got.AsOf != c.want {
+			t.Errorf("%q, %q: got %q, %v", c.config, c.flag, got.AsOf, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("prices: none.json\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.prices(""); err == nil || !strings.Contains(err.Error(), "none.json") {
+		t.Errorf("got %v", err)
 	}
 }

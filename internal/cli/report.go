@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	htmlreport "github.com/bot-bottle/bot-bottle/internal/report"
 )
 
@@ -31,16 +33,14 @@ own, in the same form: {"as_of", "source", "currency", "per_million": {MODEL: {"
 		RunE:              func(c *cobra.Command, args []string) error { return a.runReport(c.Context(), args[0], out, prices) },
 	}
 	c.Flags().StringVarP(&out, "output", "o", "", "write to this file, - for standard output (default: IDENTITY.html)")
-	c.Flags().StringVar(&prices, "prices", "", "a file with what models cost")
+	c.Flags().StringVar(&prices, "prices", "", "a file with what models cost (default: prices in config.yaml, else list prices)")
 	return c
 }
 
 func (a *App) runReport(ctx context.Context, identity, out, prices string) (err error) {
-	o := htmlreport.Options{Prices: htmlreport.ListPrices(), Now: a.Now(), Program: currentVersion().Version}
-	if prices != "" {
-		if o.Prices, err = readPrices(prices); err != nil {
-			return err
-		}
+	o := htmlreport.Options{Now: a.Now(), Program: currentVersion().Version}
+	if o.Prices, err = a.prices(prices); err != nil {
+		return err
 	}
 	m, err := a.onRecord(identity)
 	if err != nil {
@@ -69,6 +69,24 @@ func (a *App) runReport(ctx context.Context, identity, out, prices string) (err 
 	}
 	_, err = fmt.Fprintln(a.Stdout, out)
 	return err
+}
+
+// prices are those of a file, else of the one that config.yaml names, else the program's own.
+func (a *App) prices(file string) (htmlreport.Prices, error) {
+	if file != "" {
+		return readPrices(file)
+	}
+	general, err := manifest.LoadConfig(a.home)
+	if err != nil || general.Prices == "" {
+		return htmlreport.ListPrices(), err
+	}
+	file = general.Prices
+	if rest, ok := strings.CutPrefix(file, "~/"); ok {
+		file = filepath.Join(a.userHome, rest)
+	} else if !filepath.IsAbs(file) {
+		file = filepath.Join(a.home, file)
+	}
+	return readPrices(file)
 }
 
 func readPrices(path string) (p htmlreport.Prices, err error) {

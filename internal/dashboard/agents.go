@@ -47,8 +47,10 @@ const (
 	stateWidth = 15
 	ageWidth   = 5
 	countWidth = 5
-	costWidth  = 13
-	wideEnough = 100 // for what costs
+	tokenWidth = 13
+	moneyWidth = 14
+	wideEnough = 100 // for tokens
+	widest     = 120 // for what they cost
 )
 
 // nameWidth is as wide as the longest name, within reason.
@@ -78,7 +80,10 @@ func (p *agentsPane) row(m *model, k *known, width int) row {
 	count(len(k.pending()), "▲", t.needs)
 	count(k.tally.blocked, "✗", t.bad)
 	if width >= wideEnough {
-		r = append(r, right(t.dim, tokens(k.tally), costWidth))
+		r = append(r, right(t.dim, tokens(k.tally), tokenWidth))
+	}
+	if width >= widest && m.o.Prices != nil {
+		r = append(r, right(t.dim, said(m.spent(k.tally)), moneyWidth))
 	}
 	if since := k.stale(); !since.IsZero() {
 		return append(r, piece{t.bad, "  stale since " + clock(since)})
@@ -118,7 +123,10 @@ func (p *agentsPane) draw(m *model, y, width, height int) []string {
 	t := m.theme
 	head := row{{t.dim, "   "}, col(t.dim, "AGENT", m.nameWidth()), {t.dim, " "}, col(t.dim, "STATE", stateWidth), right(t.dim, "FOR", ageWidth), {t.dim, " "}, right(t.dim, "ASKS", countWidth), right(t.dim, "DENY", countWidth)}
 	if width >= wideEnough {
-		head = append(head, right(t.dim, "TOKENS", costWidth))
+		head = append(head, right(t.dim, "TOKENS", tokenWidth))
+	}
+	if width >= widest && m.o.Prices != nil {
+		head = append(head, right(t.dim, "EST. COST", moneyWidth))
 	}
 	head = append(head, piece{t.dim, "  SCREEN"})
 	lines := []string{head.draw(width)}
@@ -152,6 +160,9 @@ func (m *model) about(k *known, width, height int) []string {
 	}
 	if k.tally.in+k.tally.out > 0 {
 		rows = append(rows, row{col(t.dim, " tokens", keyWidth), {t.text, fmt.Sprintf("%s in (%s cached), %s out, %s", plain.Amount(k.tally.in), plain.Amount(k.tally.cached), plain.Amount(k.tally.out), said(k.tally.model))}})
+		if estimate := m.spent(k.tally); estimate != "" {
+			rows = append(rows, row{col(t.dim, " cost", keyWidth), {t.text, said(estimate)}, {t.dim, said(", estimated at prices of " + m.o.PricesOf + m.unpriced(k.tally))}})
+		}
 	}
 	if k.tally.blocked > 0 {
 		e := k.tally.lastBlocked
@@ -179,6 +190,14 @@ func (m *model) about(k *known, width, height int) []string {
 		}
 	}
 	return filled(lines, width, height)
+}
+
+// unpriced says what an estimate lacks.
+func (m *model) unpriced(t tally) string {
+	if t.unpriced == 0 {
+		return ""
+	}
+	return ", without " + plain.Count(t.unpriced, "answer") + " of unknown price"
 }
 
 func (m *model) lived(k *known) string {

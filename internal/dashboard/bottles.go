@@ -43,6 +43,9 @@ func (s *source) lost(err error, now time.Time) {
 type tally struct {
 	in, out, cached int64 // tokens
 	model           string
+	cost            float64 // of the answers whose price is known
+	priced          int     // how many they are
+	unpriced        int
 	passed, blocked int
 	lastBlocked     audit.Event
 	last            time.Time // of what it did
@@ -52,10 +55,11 @@ type tally struct {
 // recentPushes is how many pushes of a bottle are remembered.
 const recentPushes = 50
 
-func (t *tally) add(e audit.Event) {
+func (t *tally) add(e audit.Event, p Prices) {
 	if e.Phase != "" {
 		return // its end is to come, and counts
 	}
+	t.pay(e.Usage, p)
 	t.in, t.out, t.cached = t.in+e.TokensIn, t.out+e.TokensOut, t.cached+e.TokensCached
 	t.model = cmp.Or(e.Model, t.model)
 	switch e.Decision {
@@ -71,6 +75,29 @@ func (t *tally) add(e audit.Event) {
 	if e.Kind == audit.Push {
 		t.pushes = append(t.pushes[max(0, len(t.pushes)-recentPushes+1):], e)
 	}
+}
+
+// pay adds what an answer cost.
+func (t *tally) pay(u audit.Usage, p Prices) {
+	if p == nil || u.Model == "" && u.TokensIn == 0 && u.TokensOut == 0 {
+		return
+	}
+	if cost, ok := p.Cost(u); ok {
+		t.cost, t.priced = t.cost+cost, t.priced+1
+	} else {
+		t.unpriced++
+	}
+}
+
+// spent is what a bottle's answers cost, as far as that is known: an estimate.
+func (m *model) spent(t tally) string {
+	switch {
+	case m.o.Prices == nil || t.priced == 0:
+		return ""
+	case t.unpriced > 0:
+		return "> " + m.o.Prices.Money(t.cost)
+	}
+	return "~ " + m.o.Prices.Money(t.cost)
 }
 
 func has(b Found, s control.Service) bool { return slices.Contains(b.Services, s) }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 )
 
 // Options is what the dashboard needs of its caller.
@@ -18,13 +20,22 @@ type Options struct {
 	Screens  Screens
 	Terminal Terminal
 
-	By     string // who decides, for the log
-	Open   string // one of Opens
-	Now    func() time.Time
-	Getenv func(string) string
-	Stdin  io.Reader
-	Stdout io.Writer
-	Env    []string // NAME=value: TERM, NO_COLOR and the like
+	Prices   Prices // nil: nothing is said of what answers cost
+	PricesOf string // when they were those
+	By       string // who decides, for the log
+	Open     string // one of Opens
+	Now      func() time.Time
+	Getenv   func(string) string
+	Stdin    io.Reader
+	Stdout   io.Writer
+	Env      []string // NAME=value: TERM, NO_COLOR and the like
+}
+
+// Prices estimate what a model's answers cost.
+type Prices interface {
+	// Cost of one; false when no price of its model is known.
+	Cost(audit.Usage) (float64, bool)
+	Money(float64) string
 }
 
 // Run shows the dashboard until the operator quits or ctx ends. The terminal is then as it

@@ -103,6 +103,15 @@ func (f *fake) Self(args ...string) *exec.Cmd {
 func (f *fake) Foreground(*exec.Cmd) error { return nil }
 func (f *fake) Passed() []string           { return nil }
 
+// tariff has a price for one model.
+type tariff struct{}
+
+func (tariff) Cost(u audit.Usage) (float64, bool) {
+	return float64(u.TokensIn+u.TokensOut) / 1e6, strings.HasPrefix(u.Model, "claude-")
+}
+
+func (tariff) Money(v float64) string { return fmt.Sprintf("%.2f USD", v) }
+
 // board is a dashboard that is driven by hand.
 type board struct {
 	t *testing.T
@@ -112,7 +121,7 @@ type board struct {
 
 func newBoard(t *testing.T, f *fake, width, height int) *board {
 	t.Helper()
-	o := Options{Bottles: f, Desks: f, Logs: f, Screens: f, Terminal: f, By: "op", Open: OpenPane, Now: func() time.Time { return noon }, Getenv: func(string) string { return "" }}
+	o := Options{Bottles: f, Desks: f, Logs: f, Screens: f, Terminal: f, By: "op", Open: OpenPane, Prices: tariff{}, PricesOf: "2026-01", Now: func() time.Time { return noon }, Getenv: func(string) string { return "" }}
 	b := &board{t, newModel(t.Context(), o, newFeed(o)), f}
 	b.send(tea.WindowSizeMsg{Width: width, Height: height})
 	b.refresh()
@@ -234,5 +243,6 @@ func (b *board) busy() {
 		b.event(e.of, e.e)
 	}
 	b.bottles["docs-writer-p3q7aa"].noScreen = nil
+	b.bottles["implementer-k7x2m4"].noScreen, b.bottles["implementer-k7x2m4"].screen = nil, Screen{State: WaitsForText, Since: at(200), Lines: []string{"● Pushing the branch needs a route that I do not have.", "  I asked for it and wait.", "", "────────────────────────────────", "> ", "────────────────────────────────", "  ⏵⏵ bypass permissions on", ""}}
 	b.bottles["docs-writer-p3q7aa"].screen = Screen{State: Working, Since: at(64), Lines: []string{"╭───────────────────────────╮", "│ ✻ Claude Code             │", "╰───────────────────────────╯", "", "● Reading docs/git.md", "", "✻ Drafting… (62s · ↑ 1.2k tokens)", ""}}
 }

@@ -81,7 +81,10 @@ type Screen struct {
 }
 
 // ErrNoScreen is Screens' answer for a bottle whose screen cannot be looked at.
-var ErrNoScreen = errors.New("there is no preview yet")
+var ErrNoScreen = errors.New("it has no terminal: its output goes to who started it")
+
+// errLooking is why there is no screen at first.
+var errLooking = errors.New("looking at its terminal …")
 
 // Screens look at agents' terminals.
 type Screens interface {

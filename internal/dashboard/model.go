@@ -134,7 +134,7 @@ func (m *model) take(news any) {
 		}
 	case happened:
 		if k := m.bottles[n.identity]; k != nil {
-			k.tally.add(n.event)
+			k.tally.add(n.event, m.o.Prices)
 			m.traffic.add(n.identity, n.event)
 		}
 	case logged:
@@ -168,7 +168,7 @@ func (m *model) list(n listed) {
 		there[f.Slug] = true
 		k := m.bottles[f.Slug]
 		if k == nil {
-			k = &known{noScreen: ErrNoScreen}
+			k = &known{noScreen: errLooking}
 			m.bottles[f.Slug] = k
 		}
 		if f.Slug == m.wanted {

@@ -358,3 +358,36 @@ func TestViewerSearch(t *testing.T) {
 	b.press("G")
 	b.shows("of 152")
 }
+
+// What answers cost is said to be an estimate; what has no price is said to be missing from it,
+// and nothing is made up.
+func TestCostIsAnEstimate(t *testing.T) {
+	priced, other := audit.Usage{Model: "claude-x", TokensIn: 1e6, TokensOut: 1e6}, audit.Usage{Model: "else", TokensIn: 1e6}
+	for name, c := range map[string]struct {
+		answers []audit.Usage
+		want    string
+		also    string
+	}{
+		"priced":         {[]audit.Usage{priced, priced}, "~ 4.00 USD", "estimated at prices of 2026-01 "},
+		"some":           {[]audit.Usage{priced, other, other}, "> 2.00 USD", "without 2 answers of unknown price"},
+		"none is priced": {[]audit.Usage{other}, "", ""},
+		"none":           {[]audit.Usage{{}}, "", ""},
+	} {
+		b := newBoard(t, office(t), 140, 40)
+		k := b.bottles["implementer-k7x2m4"]
+		k.tally = tally{}
+		for _, u := range c.answers {
+			b.send(batch{happened{k.Slug, audit.Event{Kind: audit.Request, Decision: audit.Allow, Usage: u}}})
+		}
+		b.chosen = k.Slug
+		line := ""
+		for _, l := range strings.Split(b.screen(), "\n") {
+			if strings.Contains(l, "▌▲ implementer-k7x2m4") {
+				line = l
+			}
+		}
+		if got := b.spent(k.tally); got != c.want || c.want != "" && !strings.Contains(line, c.want) || c.want == "" && strings.Contains(line, "USD") || !strings.Contains(b.screen(), c.also) {
+			t.Errorf("%s: got %q:\n%s", name, got, b.screen())
+		}
+	}
+}

@@ -31,9 +31,13 @@ func (p *previewPane) draw(m *model, _, width, height int) []string {
 func (m *model) screenRows(k *known, width, most int) []row {
 	t := m.theme
 	if k.noScreen != nil || len(k.screen.Lines) == 0 {
-		why := ErrNoScreen.Error()
-		if k.noScreen != nil && !errors.Is(k.noScreen, ErrNoScreen) {
-			why = "no preview: " + k.noScreen.Error()
+		why := "its terminal is empty"
+		switch {
+		case k.noScreen == nil:
+		case errors.Is(k.noScreen, ErrNoScreen), errors.Is(k.noScreen, errLooking):
+			why = k.noScreen.Error()
+		default:
+			why = "its terminal cannot be looked at: " + k.noScreen.Error()
 		}
 		return []row{{{t.rule, " " + gutter}, {t.dim, said(why)}}}
 	}

@@ -13,6 +13,7 @@ type Config struct {
 	Notify        Notify
 	DetachKeys    string   // that leave a session, as docker's --detach-keys; "": the usual ones
 	TerminalAllow []string // what an agent may do to the terminal beyond its screen
+	Prices        string   // a file with what models cost; "": the list prices that come with the program
 }
 
 // Notify is how the operator is told that a request waits.
@@ -30,6 +31,7 @@ func configShape() *shape {
 			one("webhook", "An https URL to post to.", word)),
 		one("detach_keys", "The keys that leave a session, for example ctrl-p,ctrl-q, or none.", word),
 		words("terminal_allow", "What an agent may do to the terminal beyond its screen."),
+		one("prices", "A file with what models cost, as report --prices takes it.", word),
 	}}
 }
 
@@ -65,7 +67,7 @@ func LoadConfig(home string) (Config, error) {
 }
 
 func (c *Config) read(root *value, problems *Problems) {
-	c.DetachKeys, c.TerminalAllow = text(root.get("detach_keys")), texts(root.get("terminal_allow"))
+	c.DetachKeys, c.TerminalAllow, c.Prices = text(root.get("detach_keys")), texts(root.get("terminal_allow")), text(root.get("prices"))
 	n := root.get("notify")
 	if n == nil {
 		return

@@ -16,6 +16,7 @@ func TestLoadConfig(t *testing.T) {
 		"notify:\n  desktop: false\n  command: [say, \"a request\"]\n  webhook: https://hooks.example/x?token=1\n": {Notify: Notify{true, []string{"say", "a request"}, "https://hooks.example/x?token=1"}},
 		"notify: {webhook: \"http://127.0.0.1:9/x\"}\n":                                                            {Notify: Notify{Webhook: "http://127.0.0.1:9/x"}},
 		"detach_keys: ctrl-a,d\nterminal_allow: [title, clipboard]\n":                                              {DetachKeys: "ctrl-a,d", TerminalAllow: []string{"title", "clipboard"}},
+		"prices: ~/prices.json\n": {Prices: "~/prices.json"},
 	} {
 		home := t.TempDir()
 		if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte(text), 0o600); err != nil {

@@ -121,7 +121,7 @@ func (r *Report) Charts() []Chart {
 		layer{Key{"gen", "output"}, func(b bucket) float64 { return b.gen }})
 	if r.Totals.Priced > 0 {
 		tokens.Title = "Tokens and cost"
-		s.rising(&tokens, Key{"cost", "cost so far"}, func(v float64) string { return r.money(v) }, func(b bucket) float64 { return b.cost })
+		s.rising(&tokens, Key{"cost", "cost so far"}, func(v float64) string { return r.Prices.Money(v) }, func(b bucket) float64 { return b.cost })
 	}
 	return append(all, tokens)
 }

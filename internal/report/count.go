@@ -137,7 +137,7 @@ func (c *counter) usage(e audit.Event) (cost float64) {
 	}
 	t := &c.report.Totals
 	e.TokensIn, e.TokensOut, e.TokensCached = max(0, e.TokensIn), max(0, e.TokensOut), max(0, e.TokensCached)
-	cost, priced := c.report.Prices.cost(e.Usage)
+	cost, priced := c.report.Prices.Cost(e.Usage)
 	m, name := slot(c.models, cmp.Or(e.Model, "(unnamed)"))
 	m.Name, m.Priced = name, priced
 	m.Answers++

@@ -153,10 +153,10 @@ func (r *Report) Open(day int) bool { return day == 0 || len(r.Entries) <= 200 }
 func (r *Report) Tokens() int64 { return r.Totals.TokensIn + r.Totals.TokensOut }
 
 // Money is a sum in words.
-func (r *Report) Money(v float64) string { return r.money(v) }
+func (r *Report) Money(v float64) string { return r.Prices.Money(v) }
 
 // Spent is what all answers cost, as far as there are prices.
-func (r *Report) Spent() string { return r.money(r.Totals.Cost) }
+func (r *Report) Spent() string { return r.Prices.Money(r.Totals.Cost) }
 
 // CostNote says what the cost is made of.
 func (r *Report) CostNote() string {

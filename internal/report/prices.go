@@ -59,15 +59,24 @@ func ReadPrices(r io.Reader) (Prices, error) {
 	return p, nil
 }
 
-// cost of an answer; false when there is no price of its model. A model is named as in the
+// Cost of an answer; false when there is no price of its model. A model is named as in the
 // table, or with a date after it: claude-opus-4-5 is not claude-opus-4.
-func (p Prices) cost(u audit.Usage) (float64, bool) {
+func (p Prices) Cost(u audit.Usage) (float64, bool) {
 	price, ok := p.PerMillion[undated(u.Model)]
 	if !ok {
 		return 0, false
 	}
 	fresh := max(0, u.TokensIn-u.TokensCached)
 	return (float64(fresh)*price.In + float64(u.TokensCached)*price.Cached + float64(u.TokensOut)*price.Out) / 1e6, true
+}
+
+// Money is a sum in words: of small ones the digits that say something.
+func (p Prices) Money(v float64) string {
+	digits := 2
+	if v > 0 && v < 1 {
+		digits = 4
+	}
+	return fmt.Sprintf("%.*f %s", digits, v, plain(p.Currency))
 }
 
 func undated(model string) string {

@@ -158,11 +158,11 @@ func TestARealLog(t *testing.T) {
 func TestPrices(t *testing.T) {
 	p := ListPrices()
 	for model, want := range map[string]bool{"claude-sonnet-4-20250514": true, "claude-opus-4-1": true, "claude-3-5-haiku-latest": true, "claude-opus-4-9-20270101": false, "": false, "claude-sonnet-4-2025": false} {
-		if _, ok := p.cost(audit.Usage{Model: model, TokensIn: 1}); ok != want {
+		if _, ok := p.Cost(audit.Usage{Model: model, TokensIn: 1}); ok != want {
 			t.Errorf("%q: got %t", model, ok)
 		}
 	}
-	if c, _ := p.cost(audit.Usage{Model: "claude-opus-4-1", TokensIn: 3e6, TokensCached: 2e6, TokensOut: 1e6}); c != 15+3+75 {
+	if c, _ := p.Cost(audit.Usage{Model: "claude-opus-4-1", TokensIn: 3e6, TokensCached: 2e6, TokensOut: 1e6}); c != 15+3+75 {
 		t.Errorf("got %v", c)
 	}
 	for name, text := range map[string]string{"no json": "x", "unknown": `{"as_of":"a","currency":"b","per_million":{"m":{}},"more":1}`, "empty": `{}`, "negative": `{"as_of":"a","currency":"b","per_million":{"m":{"in":-1}}}`} {

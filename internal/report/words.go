@@ -63,15 +63,6 @@ func scaled(n int64, units []string) string {
 	return ""
 }
 
-// money is a sum in the currency of the prices.
-func (r *Report) money(v float64) string {
-	digits := 2
-	if v > 0 && v < 1 {
-		digits = 4
-	}
-	return fmt.Sprintf("%.*f %s", digits, v, plain(r.Prices.Currency))
-}
-
 // lasted is a duration in words.
 func lasted(d time.Duration) string {
 	switch {
