@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -35,9 +36,11 @@ type Hub struct {
 	status   int
 	looked   bool // a viewer has come
 	changed  *sync.Cond
-	typing   chan []byte
+	keys     []byte     // typed, and not written yet
+	taken    *sync.Cond // some of them were written, or there are some
+	moved    time.Time  // when that was so last
+	closed   bool
 	ending   chan struct{} // closed by End
-	done     chan struct{} // closed by Close
 	finished sync.WaitGroup
 }
 
@@ -51,8 +54,8 @@ type Terminal interface {
 
 // NewHub makes a Hub for a terminal of a size. Close ends it.
 func NewHub(t Terminal, s Size) *Hub {
-	h := &Hub{terminal: t, backlog: []byte{}, typing: make(chan []byte), ending: make(chan struct{}), done: make(chan struct{}), typed: time.Now(), printed: time.Now()}
-	h.changed = sync.NewCond(&h.mu)
+	h := &Hub{terminal: t, backlog: []byte{}, ending: make(chan struct{}), typed: time.Now(), printed: time.Now()}
+	h.changed, h.taken = sync.NewCond(&h.mu), sync.NewCond(&h.mu)
 	h.screen = h.newScreen(int(s.Width), int(s.Height))
 	h.finished.Go(h.typeAll)
 	return h
@@ -104,33 +107,50 @@ func (h *Hub) reply() {
 			return
 		}
 	}
-	if len(answers) == 0 {
-		return
-	}
-	select {
-	case h.typing <- answers:
-	default:
-		h.finished.Go(func() { h.answerLater(answers) })
+	if len(h.keys)+len(answers) <= maxToGuest {
+		h.add(answers)
 	}
 }
 
-// answerLater waits until what was typed before is read.
-func (h *Hub) answerLater(answers []byte) {
-	select {
-	case h.typing <- answers:
-	case <-time.After(time.Second):
-	case <-h.done:
-	}
-}
-
-func (h *Hub) typeAll() {
-	for {
-		select {
-		case keys := <-h.typing:
-			_, _ = h.terminal.Write(keys)
-		case <-h.done:
+// add has keys typed. It waits for room while the agent reads; where that reads nothing, what
+// there is no room for is lost.
+func (h *Hub) add(keys []byte) {
+	for len(h.keys)+len(keys) > maxTyped && !h.closed {
+		left := stuckFor - time.Since(h.moved)
+		if left <= 0 {
 			return
 		}
+		timer := time.AfterFunc(left, h.taken.Broadcast)
+		h.taken.Wait()
+		timer.Stop()
+	}
+	if len(h.keys) == 0 {
+		h.moved = time.Now()
+	}
+	h.keys = append(h.keys, keys...)
+	h.taken.Broadcast()
+}
+
+// typeAll writes what is typed, for as long as the agent takes to read it.
+func (h *Hub) typeAll() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		for len(h.keys) == 0 && !h.closed {
+			h.taken.Wait()
+		}
+		if h.closed {
+			return
+		}
+		keys := slices.Clone(h.keys[:min(len(h.keys), maxToGuest)])
+		if h.keys = slices.Delete(h.keys, 0, len(keys)); len(h.keys) == 0 {
+			h.keys = nil
+		}
+		h.taken.Broadcast()
+		h.mu.Unlock()
+		_, _ = h.terminal.Write(keys)
+		h.mu.Lock()
+		h.moved = time.Now()
 	}
 }
 
@@ -203,7 +223,8 @@ func (h *Hub) Close() {
 	for _, v := range h.viewers {
 		v.leave()
 	}
+	h.closed = true
+	h.taken.Broadcast()
 	h.mu.Unlock()
-	close(h.done)
 	h.finished.Wait()
 }

@@ -7,8 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
-
-	"github.com/moby/term"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/terminal"
 )
@@ -38,17 +37,16 @@ var ErrLost = errors.New("lost the connection to the session, which goes on")
 type View struct {
 	o      Options
 	filter *terminal.Filter
-	keys   chan []byte // what was typed; closed at the end of it
+	typed  *typed
 	detach chan error
 	size   Size
 	again  bool
-	unsent []byte // typed when a stream was lost
 }
 
 // NewView begins to read the terminal. That read cannot be ended: it stays behind until the
 // process ends, and what it gets goes nowhere.
 func NewView(o Options) *View {
-	v := &View{o: o, filter: terminal.NewFilter(o.Allow...), keys: make(chan []byte), detach: make(chan error, 1)}
+	v := &View{o: o, filter: terminal.NewFilter(o.Allow...), typed: newTyped(), detach: make(chan error, 1)}
 	if o.Stdin != nil {
 		go v.read()
 	}
@@ -56,25 +54,46 @@ func NewView(o Options) *View {
 }
 
 func (v *View) read() {
-	var in io.Reader = v.o.Stdin
-	if len(v.o.DetachKeys) > 0 {
-		in = term.NewEscapeProxy(in, v.o.DetachKeys)
+	in := io.Reader(NewLeaving(v.o.Stdin, v.o.DetachKeys))
+	if v.o.ReadOnly { // ctrl-C has nobody else to go to
+		in = NewLeaving(in, []byte{0x03})
 	}
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := in.Read(buffer)
-		if n > 0 {
-			v.keys <- slices.Clone(buffer[:n])
+		if n > 0 && !v.o.ReadOnly {
+			v.typed.add(buffer[:n])
 		}
-		if escape := (term.EscapeError{}); errors.As(err, &escape) {
-			v.detach <- ErrDetached
-			return
-		}
-		if err != nil { // the terminal is gone
+		if err != nil { // it was left, or is gone
 			v.detach <- ErrDetached
 			return
 		}
 	}
+}
+
+// lastKeys is how long who leaves waits until what was typed before is sent.
+const lastKeys = 300 * time.Millisecond
+
+// leave ends ctx once the operator has left.
+func (v *View) leave(ctx context.Context, cancel context.CancelCauseFunc) {
+	var err error
+	select {
+	case err = <-v.detach:
+	case <-ctx.Done():
+		return
+	}
+	for over := time.After(lastKeys); !v.typed.empty(); {
+		select {
+		case <-v.typed.emptied:
+			continue
+		case <-over:
+		case <-ctx.Done():
+			v.detach <- err // for the next stream
+			return
+		}
+		break
+	}
+	cancel(err)
 }
 
 // Leave writes what puts the terminal back, whatever the session did to it.
@@ -94,7 +113,8 @@ func (v *View) Attach(ctx context.Context, stream io.ReadWriteCloser) (int, erro
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	defer cancel(nil)
-	sending.Go(func() { v.send(ctx, cancel, out) })
+	sending.Go(func() { v.send(ctx, out) })
+	sending.Go(func() { v.leave(ctx, cancel) })
 	status, err := v.show(stream, out)
 	if cause := context.Cause(ctx); cause != nil {
 		return 0, cause
@@ -149,22 +169,17 @@ func (v *View) greet(ctx context.Context, out *locked) error {
 	return out.put(hello, content)
 }
 
-// send passes on what is typed, and sizes.
-func (v *View) send(ctx context.Context, cancel context.CancelCauseFunc, out *locked) {
-	if len(v.unsent) > 0 && out.put(data, v.unsent) != nil {
-		return
-	}
-	v.unsent = nil
+// send passes on what is typed, and sizes, until the stream is lost, which show sees as well.
+func (v *View) send(ctx context.Context, out *locked) {
+	signal(v.typed.more) // of before, maybe
 	for {
 		var err error
 		select {
-		case keys := <-v.keys:
-			if !v.o.ReadOnly {
-				if err = out.put(data, keys); err != nil {
-					v.unsent = keys
+		case <-v.typed.more:
+			if keys := v.typed.first(); len(keys) > 0 {
+				if err = out.put(data, keys); err == nil {
+					v.typed.done(len(keys))
 				}
-			} else if slices.Contains(keys, 0x03) { // ctrl-C has nobody else to go to
-				err = ErrDetached
 			}
 		case s, ok := <-v.o.Size:
 			if !ok {
@@ -173,16 +188,11 @@ func (v *View) send(ctx context.Context, cancel context.CancelCauseFunc, out *lo
 			}
 			v.size = s
 			err = out.put(size, s.content())
-		case err = <-v.detach:
 		case <-ctx.Done():
 			return
 		}
-		if errors.Is(err, ErrDetached) {
-			cancel(err)
-			return
-		}
 		if err != nil {
-			return // show sees it as well
+			return
 		}
 	}
 }

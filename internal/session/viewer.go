@@ -171,7 +171,9 @@ func (v *viewer) writeAll() {
 			return
 		}
 		if v.put(next.kind, next.content) != nil {
-			v.close()
+			v.hub.mu.Lock()
+			v.leave()
+			v.hub.mu.Unlock()
 			return
 		}
 	}
@@ -302,24 +304,17 @@ func (v *viewer) take(k kind, content []byte) bool {
 func (v *viewer) typed(keys []byte) bool {
 	h := v.hub
 	h.mu.Lock()
-	may := v.may && !h.ended
-	if may {
-		h.typed, h.heard = time.Now(), h.screen.Bell
-		if h.typist != v {
-			h.typist = v
-			h.resize(v)
-		}
-	}
-	h.mu.Unlock()
-	if !may {
+	defer h.mu.Unlock()
+	if !v.may || h.ended {
 		return true
 	}
-	select {
-	case h.typing <- slices.Clone(keys):
-		return true
-	case <-h.done:
-		return false
+	h.typed, h.heard = time.Now(), h.screen.Bell
+	if h.typist != v {
+		h.typist = v
+		h.resize(v)
 	}
+	h.add(keys)
+	return !h.closed
 }
 
 func (v *viewer) sized(s Size) bool {

@@ -8,9 +8,9 @@ import (
 
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
-	"github.com/moby/term"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/session"
 )
 
 // The operator's detach keys are recognised here, not by the engine, which would
@@ -54,10 +54,10 @@ func cancelOn(cancel context.CancelCauseFunc, err error) {
 func send(conn client.HijackedResponse, streams bottle.IO) error {
 	stdin := streams.Stdin
 	if streams.TTY && len(streams.View.DetachKeys) > 0 {
-		stdin = term.NewEscapeProxy(stdin, streams.View.DetachKeys)
+		stdin = session.NewLeaving(stdin, streams.View.DetachKeys)
 	}
 	_, err := io.Copy(conn.Conn, stdin)
-	if escape := (term.EscapeError{}); errors.As(err, &escape) {
+	if errors.Is(err, bottle.ErrDetached) {
 		return bottle.ErrDetached
 	}
 	_ = conn.CloseWrite()
