@@ -16,6 +16,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
@@ -362,8 +363,8 @@ func TestAttackH1_TheTimelineIsPlain(t *testing.T) {
 			if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
 				t.Errorf("width %d: %q at %d of %q", width, line[i:i+1], i, line)
 			}
-			if width >= 20 && cells(line) > width {
-				t.Errorf("width %d: %d cells: %q", width, cells(line), line)
+			if width >= 20 && plain.Width(line) > width {
+				t.Errorf("width %d: %d cells: %q", width, plain.Width(line), line)
 			}
 		}
 		if width >= 54 && !strings.Contains(out.String(), "le\n") && !strings.Contains(out.String(), "evil.example") {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
@@ -77,7 +78,7 @@ func TestAttackH1_NothingOfOursHarmsATerminal(t *testing.T) {
 			s := emulator.New(400)
 			s.Show(text)
 			if harm := s.Harm(""); len(harm) > 0 {
-				t.Errorf("%s, by %s: %v\n%q", what, attack, harm[0], cut(text, 300))
+				t.Errorf("%s, by %s: %v\n%q", what, attack, harm[0], plain.Cut(text, 300))
 			}
 		}
 	}

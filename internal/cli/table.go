@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // table is a list for people and for programs.
@@ -57,7 +59,7 @@ func (t table) write(w io.Writer, width int) error {
 	for _, row := range append([][]string{titles}, t.rows...) {
 		line := t.line(row, widths)
 		if width > 0 {
-			line = cut(line, width) // not even the first column has room
+			line = plain.Cut(line, width) // not even the first column has room
 		}
 		b.WriteString(line + "\n")
 	}
@@ -69,7 +71,7 @@ func (t table) line(row []string, widths []int) string {
 	var parts []string
 	for i, text := range row {
 		if widths[i] > 0 {
-			parts = append(parts, fit(text, widths[i]))
+			parts = append(parts, plain.Fit(cell(text), widths[i]))
 		}
 	}
 	return strings.TrimRight(strings.Join(parts, gap), " ")
@@ -79,9 +81,9 @@ func (t table) line(row []string, widths []int) string {
 func (t table) fit(width int) []int {
 	widths := make([]int, len(t.columns))
 	for i, c := range t.columns {
-		widths[i] = cells(c.title)
+		widths[i] = plain.Width(c.title)
 		for _, row := range t.rows {
-			widths[i] = max(widths[i], cells(cell(row[i])))
+			widths[i] = max(widths[i], plain.Width(cell(row[i])))
 		}
 	}
 	for width > 0 && total(widths) > width {

@@ -3,6 +3,8 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 func aTable() table {
@@ -25,8 +27,8 @@ func TestTablesFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(b.String()) {
-			if line = strings.TrimSuffix(line, "\n"); cells(line) > width {
-				t.Fatalf("at %d a line has %d cells: %q", width, cells(line), line)
+			if line = strings.TrimSuffix(line, "\n"); plain.Width(line) > width {
+				t.Fatalf("at %d a line has %d cells: %q", width, plain.Width(line), line)
 			}
 			if strings.ContainsAny(line, "\x1b\x07\u202e") {
 				t.Fatalf("got %q", line)

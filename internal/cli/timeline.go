@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/text/width"
-
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -80,19 +78,19 @@ func (t *timeline) end() error {
 
 // row is one line, and the reason on a line of its own where there is no room beside.
 func (t *timeline) row(at, verdict, method, target, status, traffic, took, reason string) string {
-	line := fmt.Sprintf("%-8s %s %s %s %3s %11s %6s", at, fit(verdict, 5), fit(method, 7), pad(target, t.targetWidth()), status, traffic, took)
+	line := fmt.Sprintf("%-8s %s %s %s %3s %11s %6s", at, plain.Fit(cell(verdict), 5), plain.Fit(cell(method), 7), pad(target, t.targetWidth()), status, traffic, took)
 	line = strings.TrimRight(line, " ")
 	if t.width > 0 {
-		line = cut(line, t.width) // a very narrow one
+		line = plain.Cut(line, t.width) // a very narrow one
 	}
 	switch {
 	case reason == "":
 	case t.width == 0:
 		line = pad(line, fixedColumns+t.targetWidth()) + " " + reason
 	case t.width >= wideEnough:
-		line = pad(line, fixedColumns+t.targetWidth()) + " " + cut(reason, t.width-fixedColumns-t.targetWidth()-1)
+		line = pad(line, fixedColumns+t.targetWidth()) + " " + plain.Cut(reason, t.width-fixedColumns-t.targetWidth()-1)
 	default:
-		line += "\n" + strings.Repeat(" ", len("15:04:05 ")) + cut(reason, max(1, t.width-len("15:04:05 ")))
+		line += "\n" + strings.Repeat(" ", len("15:04:05 ")) + plain.Cut(reason, max(1, t.width-len("15:04:05 ")))
 	}
 	return line + "\n"
 }
@@ -130,9 +128,9 @@ func (t *timeline) target(e audit.Event) string {
 	host, path, room := cell(e.Host), cell(e.Path), t.targetWidth()
 	switch {
 	case e.Repository != "":
-		return cut(cell(repository(e)), room)
+		return plain.Cut(cell(repository(e)), room)
 	case e.Host == "":
-		return cut(cell(e.Service), room)
+		return plain.Cut(cell(e.Service), room)
 	}
 	if e.Port != 0 && e.Port != 443 && !(e.Protocol == policy.HTTP && e.Port == 80) {
 		host += ":" + strconv.Itoa(e.Port)
@@ -140,11 +138,11 @@ func (t *timeline) target(e audit.Event) string {
 	if e.Protocol == policy.HTTP || e.Protocol == policy.TCP {
 		host = string(e.Protocol) + "://" + host
 	}
-	if t.width == 0 || cells(host)+cells(path) <= room {
+	if t.width == 0 || plain.Width(host)+plain.Width(path) <= room {
 		return host + path
 	}
-	forPath := min(cells(path), max(room-cells(host), room/3))
-	return cutFront(host, room-forPath) + cutMiddle(path, forPath)
+	forPath := min(plain.Width(path), max(room-plain.Width(host), room/3))
+	return plain.CutFront(host, room-forPath) + plain.CutMiddle(path, forPath)
 }
 
 // repository is what a fetch or a push was about.
@@ -209,68 +207,7 @@ func reason(e audit.Event) string {
 	return strings.TrimSpace(strings.Join([]string{why, strings.TrimSpace(cost)}, " "))
 }
 
-// cells is how wide text is, at most: terminals draw a mark over a letter in its cell, here
-// it has one of its own.
-func cells(s string) (n int) {
-	for _, r := range s {
-		n += cellsOf(r)
-	}
-	return n
-}
-
-func cellsOf(r rune) int {
-	if r < 0x80 {
-		return 1
-	}
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	return 1
-}
-
-func pad(s string, width int) string { return s + strings.Repeat(" ", max(0, width-cells(s))) }
-
-func fit(s string, width int) string { return pad(cut(cell(s), width), width) }
-
-// cut leaves the beginning of what is too wide.
-func cut(s string, width int) string {
-	if cells(s) <= width {
-		return s
-	}
-	return begin(s, width-1) + "…"
-}
-
-func cutFront(s string, width int) string {
-	if cells(s) <= width {
-		return s
-	}
-	return "…" + end(s, width-1)
-}
-
-func cutMiddle(s string, width int) string {
-	if cells(s) <= width {
-		return s
-	}
-	return begin(s, (width-1)/2) + "…" + end(s, width-1-(width-1)/2)
-}
-
-// begin is as much of the beginning of s as is width wide.
-func begin(s string, width int) string {
-	for i, r := range s {
-		if width -= cellsOf(r); width < 0 {
-			return s[:i]
-		}
-	}
-	return s
-}
-
-func end(s string, width int) string {
-	runes := []rune(s)
-	i := len(runes)
-	for i > 0 && width >= cellsOf(runes[i-1]) {
-		i--
-		width -= cellsOf(runes[i])
-	}
-	return string(runes[i:])
+// pad makes s wide enough, and cuts nothing.
+func pad(s string, width int) string {
+	return s + strings.Repeat(" ", max(0, width-plain.Width(s)))
 }

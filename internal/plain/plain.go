@@ -77,6 +77,15 @@ func CutFront(s string, width int) string {
 	}
 }
 
+// CutMiddle leaves the beginning and the end of s.
+func CutMiddle(s string, width int) string {
+	if Width(s) <= width {
+		return s
+	}
+	begin := ansi.Truncate(s, max(0, (width-1)/2), "")
+	return begin + CutFront(s, width-Width(begin))
+}
+
 // Fit is s in exactly width cells.
 func Fit(s string, width int) string {
 	s = Cut(s, width)

@@ -31,6 +31,7 @@ func TestCuts(t *testing.T) {
 	}{
 		{Cut("abcdef", 4), "abc…"}, {Cut("abc", 4), "abc"}, {Cut("日本語", 5), "日本…"}, {Cut("x", 0), ""},
 		{CutFront("api.example.evil", 6), "….evil"}, {CutFront("abc", 3), "abc"}, {CutFront("x", 0), ""},
+		{CutMiddle("abcdefgh", 5), "ab…gh"}, {CutMiddle("日本語日本語", 7), "日…本語"}, {CutMiddle("abc", 3), "abc"}, {CutMiddle("abc", 1), ""}, {CutMiddle("abc", 0), ""},
 		{Fit("日本語", 4), "日… "}, {Fit("a", 3), "a  "},
 		{strings.Join(Wrap("one two three", 7), "|"), "one two|three"}, {strings.Join(Wrap("abcdefgh", 3), "|"), "abc|def|gh"},
 	} {
@@ -51,7 +52,7 @@ func FuzzText(f *testing.F) {
 		if !utf8.ValidString(text) || strings.ContainsAny(text, "\n\r\t\x1b\u009b\u202e\u200b") || Text(text) != text {
 			t.Errorf("%q → %q", s, text)
 		}
-		for _, cut := range []string{Cut(text, width), CutFront(text, width), Fit(text, width)} {
+		for _, cut := range []string{Cut(text, width), CutFront(text, width), CutMiddle(text, width), Fit(text, width)} {
 			if Width(cut) > max(0, width) {
 				t.Errorf("%q at %d → %q, %d wide", text, width, cut, Width(cut))
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -78,7 +79,7 @@ func changes(before, now string) string {
 func (p Plan) describe(w io.Writer, own Own) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(key, format string, args ...any) {
-		_, _ = fmt.Fprintf(t, "  %s\t%s\n", key, Printable(fmt.Sprintf(format, args...)))
+		_, _ = fmt.Fprintf(t, "  %s\t%s\n", key, plain.Text(fmt.Sprintf(format, args...)))
 	}
 	line("agent", "%s", p.Agent)
 	line("bottle", "%s (%s)", p.Bottle, p.Identity)
@@ -183,17 +184,6 @@ func head(name string, i int) string {
 		return ""
 	}
 	return name
-}
-
-// Printable drops what a terminal would interpret: a manifest inside a repository
-// is not trusted with the operator's screen.
-func Printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
-			return '·'
-		}
-		return r
-	}, s)
 }
 
 // pushing is what becomes of pushes to a repository.

@@ -17,7 +17,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
-	"github.com/bot-bottle/bot-bottle/internal/resolve"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // bundleContainer describes the sidecar bundle: the only container of a bottle with
@@ -203,5 +203,5 @@ func (t *tail) last() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	lines := strings.Split(strings.TrimSpace(string(t.data)), "\n")
-	return resolve.Printable(lines[len(lines)-1])
+	return plain.Text(lines[len(lines)-1])
 }

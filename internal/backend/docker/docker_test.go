@@ -103,12 +103,12 @@ func TestContainers(t *testing.T) {
 // Attack H1, C10: a plan is printed; a repository's agent has a name for the terminal.
 func TestAttackC10_APlanPrintsNoSecretAndNoControls(t *testing.T) {
 	p := plan()
-	p.Source = &provision.Source{Root: "/tmp/\x1b]0;owned\x07\u202e"}
+	p.Source = &provision.Source{Root: "/tmp/\x1b]0;owned\x07\u202e\u200f\u061c\u200b\ufeff\U000e0041o" + strings.Repeat("\u0336", 9)}
 	var b strings.Builder
 	if err := p.WriteSummary(&b); err != nil {
 		t.Fatal(err)
 	}
-	if strings.ContainsAny(b.String(), "\x1b\x07\u202e") {
+	if strings.ContainsAny(b.String(), "\x1b\x07\u202e\u200f\u061c\u200b\ufeff\U000e0041") || strings.Contains(b.String(), "\u0336\u0336\u0336") {
 		t.Errorf("got %q", b.String())
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
