@@ -20,24 +20,31 @@ import (
 const (
 	keystrokes = 40
 	keyRounds  = 7
+	openings   = 7
+	firstWord  = "begun" // of the agent
 	flood      = 200 << 20
 )
 
 // measureSession compares typing through attach with typing through docker exec -it of the
 // same program in the same bottle, to the echo of its terminal, and how fast the two can print;
-// ours also while another terminal is attached that reads nothing.
+// ours also while another terminal is attached that reads nothing; and how long a terminal takes
+// to show the agent, from the start of our program, with the bottle and without one to make.
 func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
-	identity, stop, err := printing(ctx, l)
+	identity, image, stop, err := printing(ctx, l)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	ours, err := sit(l.Command(ctx, "attach", identity), "up")
+	opened, err := firstScreens(ctx, l, identity, image)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := sit(l.Command(ctx, "attach", identity), firstWord)
 	if err != nil {
 		return nil, err
 	}
 	defer ours.leave()
-	theirs, err := sit(exec.CommandContext(ctx, "docker", "exec", "-it", "bot-bottle-"+identity+"-agent", "claude"), "up")
+	theirs, err := sit(exec.CommandContext(ctx, "docker", "exec", "-it", "bot-bottle-"+identity+"-agent", "claude"), firstWord)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +77,7 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return []figure{
+	return append([]figure{
 		atMost("session.echo_added_ms", ms(median(added)), "ms", 2),
 		report("session.echo_ms", ms(median(through)), "ms"),
 		report("session.exec_echo_ms", ms(median(bare)), "ms"),
@@ -80,22 +87,69 @@ func measureSession(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 		report("session.pty_output_mb_s", thrown, "MB/s"),
 		atLeast("session.output_of_exec", shown/rival, "×", 1),
 		report("session.caught_up_ms", ms(late), "ms"),
+	}, opened...), nil
+}
+
+// firstScreens measures from the start of a program on a terminal until that shows the agent's
+// first word: start, docker run of the same image, and attach to one that runs.
+func firstScreens(ctx context.Context, l *lab.Lab, identity, image string) ([]figure, error) {
+	var cold, bare, warm []time.Duration
+	for range openings {
+		for _, side := range []struct {
+			command *exec.Cmd
+			took    *[]time.Duration
+			leave   string
+		}{
+			{l.Command(ctx, "start", "-y", "--rm", "printer"), &cold, "\x04"},
+			{exec.CommandContext(ctx, "docker", "run", "--rm", "-it", "--network", "none", "--entrypoint", "/usr/local/bin/claude", image), &bare, "\x04"},
+			{l.Command(ctx, "attach", identity), &warm, "\x10\x11"},
+		} {
+			took, err := opening(side.command, side.leave)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", side.command.Args, err)
+			}
+			*side.took = append(*side.took, took)
+		}
+	}
+	return []figure{
+		report("session.start_to_screen_ms", ms(median(cold)), "ms"),
+		report("session.run_to_screen_ms", ms(median(bare)), "ms"),
+		report("session.attach_to_screen_ms", ms(median(warm)), "ms"),
 	}, nil
 }
 
+// opening runs a program until it shows the agent, and then has it end.
+func opening(c *exec.Cmd, leave string) (time.Duration, error) {
+	began := time.Now()
+	s, err := sit(c, firstWord)
+	if err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	defer func() { _ = s.tty.Close() }()
+	if _, err := s.tty.Write([]byte(leave)); err != nil {
+		return 0, err
+	}
+	for err == nil { // a terminal's end is an error
+		_, err = s.tty.Read(s.buffer)
+	}
+	return took, c.Wait()
+}
+
 // printing starts an agent that reads lines, and at the line "go" prints a great deal, and
-// then how many bytes it printed in how many nanoseconds.
-func printing(ctx context.Context, l *lab.Lab) (string, func() error, error) {
-	script := fmt.Sprintf(`echo up; while read -r line; do test "$line" = go || continue; a=$(date +%%%%s%%%%N); yes "a line of output that is as long as many are in a log" | head -c %d; b=$(date +%%%%s%%%%N); echo; echo "took $((b - a)) done"; done`, flood)
-	if _, err := stub(ctx, l, "printer", script); err != nil {
-		return "", nil, err
+// then how many bytes it printed in how many nanoseconds. It returns the bottle, its image, and
+// what ends it.
+func printing(ctx context.Context, l *lab.Lab) (identity, image string, stop func() error, err error) {
+	script := fmt.Sprintf(`echo begun; while read -r line; do test "$line" = go || continue; a=$(date +%%%%s%%%%N); yes "a line of output that is as long as many are in a log" | head -c %d; b=$(date +%%%%s%%%%N); echo; echo "took $((b - a)) done"; done`, flood)
+	if image, err = stub(ctx, l, "printer", script); err != nil {
+		return "", "", nil, err
 	}
 	started, err := l.Run(ctx, nil, "start", "-y", "--detach", "--rm", "printer")
 	if err != nil || started.Code != 0 {
-		return "", nil, fmt.Errorf("cannot start an agent that prints: %w\n%s", err, started.Stderr)
+		return "", "", nil, fmt.Errorf("cannot start an agent that prints: %w\n%s", err, started.Stderr)
 	}
-	identity := strings.TrimSpace(started.Stdout)
-	return identity, func() error {
+	identity = strings.TrimSpace(started.Stdout)
+	return identity, image, func() error {
 		_, err := l.Run(context.WithoutCancel(ctx), nil, "stop", identity)
 		return err
 	}, nil
