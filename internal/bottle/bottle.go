@@ -111,4 +111,5 @@ type View struct {
 	ReadOnly   bool             // nothing that is typed gets to the agent
 	Only       bool             // nobody else types meanwhile
 	History    int              // how many lines of what has scrolled off are shown
+	Colours    bool             // the operator's terminal can be asked for its colours
 }

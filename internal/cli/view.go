@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/moby/term"
@@ -52,5 +53,6 @@ func (a *App) view(f viewFlags) (v bottle.View, err error) {
 		return v, &usageError{what: err.Error(), hint: "see docs/sessions.md"}
 	}
 	v.History = terminal.HistoryLines
+	v.Colours = !slices.Contains([]string{"", "dumb", "linux"}, a.Getenv("TERM"))
 	return v, nil
 }

@@ -53,6 +53,9 @@ func newConsole(o Terminal) (_ *console, err error) {
 		return nil, fmt.Errorf("cannot make a terminal: %w", err)
 	}
 	c.hub = session.NewHub(c, o.Size)
+	if o.Awaited {
+		c.hub.Await()
+	}
 	drawn, _ := c.hub.Drawn()
 	c.Resize(drawn)
 	c.reading.Go(c.read)

@@ -12,7 +12,7 @@ import (
 type kind byte
 
 // To the guest: a hello, once and first; what was typed; the viewer's size; how many bytes
-// it has shown; a question for a snapshot. From it: output as it comes; a whole screen in
+// it has shown; a question for a snapshot; its terminal's colours. From it: output as it comes; a whole screen in
 // place of all before; whether what is typed is taken; how the agent ended; facts.
 const (
 	hello  kind = 'H'
@@ -20,6 +20,7 @@ const (
 	size   kind = 'Z'
 	shown  kind = 'A'
 	ask    kind = 'Q'
+	colour kind = 'C'
 	paint  kind = 'P'
 	rights kind = 'T'
 	exit   kind = 'X'
@@ -119,6 +120,7 @@ type greeting struct {
 	Watch   bool   `json:"watch,omitempty"`   // wants snapshots when it asks, and nothing else
 	Answers bool   `json:"answers,omitempty"` // its terminal answers the agent's questions
 	Title   bool   `json:"title,omitempty"`
+	Colours bool   `json:"colours,omitempty"` // its terminal is being asked for its colours
 }
 
 func readGreeting(b []byte) (g greeting, err error) {

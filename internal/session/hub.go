@@ -34,6 +34,8 @@ type Hub struct {
 	heard    uint64 // the screen's Bell when it was last typed to
 	ended    bool
 	status   int
+	awaited  bool // a viewer is on the way
+	schemed  bool // a viewer has told its colours
 	looked   bool // a viewer has come
 	changed  *sync.Cond
 	keys     []byte     // typed, and not written yet
@@ -73,6 +75,9 @@ func (h *Hub) newScreen(width, height int) *terminal.Screen {
 func (h *Hub) Output(p []byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if asksColours(p) {
+		h.awaitColours()
+	}
 	h.printed = time.Now()
 	h.draw(p)
 	h.reply()
@@ -90,7 +95,9 @@ func (h *Hub) Output(p []byte) {
 func (h *Hub) draw(p []byte) {
 	defer func() {
 		if recover() != nil {
+			scheme := h.screen.Scheme
 			h.screen = h.newScreen(h.screen.Size())
+			h.screen.Scheme = scheme
 			h.fallBehind(nil)
 		}
 	}()
@@ -225,6 +232,7 @@ func (h *Hub) Close() {
 	}
 	h.closed = true
 	h.taken.Broadcast()
+	h.changed.Broadcast()
 	h.mu.Unlock()
 	h.finished.Wait()
 }

@@ -22,6 +22,7 @@ type Options struct {
 	Allow      []terminal.Allow // what may reach beyond the screen
 	ReadOnly   bool             // types nothing
 	Only       bool             // nobody else types meanwhile
+	Colours    bool             // the terminal can be asked for its colours
 	History    int              // lines of what has scrolled off
 	First      bool             // has launched the session: wants all from its first byte
 }
@@ -35,18 +36,24 @@ var ErrLost = errors.New("lost the connection to the session, which goes on")
 // View shows a session on a terminal. It may be attached several times, one after the other:
 // when a stream was lost, and another takes over.
 type View struct {
-	o      Options
-	filter *terminal.Filter
-	typed  *typed
-	detach chan error
-	size   Size
-	again  bool
+	o       Options
+	filter  *terminal.Filter
+	typed   *typed
+	palette *palette // nil if the terminal is not asked
+	detach  chan error
+	size    Size
+	again   bool
 }
 
 // NewView begins to read the terminal. That read cannot be ended: it stays behind until the
 // process ends, and what it gets goes nowhere.
 func NewView(o Options) *View {
 	v := &View{o: o, filter: terminal.NewFilter(o.Allow...), typed: newTyped(), detach: make(chan error, 1)}
+	if o.Colours && !o.ReadOnly && o.Stdin != nil && !slices.Contains(o.Allow, terminal.Answers) {
+		v.palette = newPalette(o.Stdin)
+		v.o.Stdin = v.palette
+		_, _ = io.WriteString(o.Stdout, askColours)
+	}
 	if o.Stdin != nil {
 		go v.read()
 	}
@@ -97,7 +104,12 @@ func (v *View) leave(ctx context.Context, cancel context.CancelCauseFunc) {
 }
 
 // Leave writes what puts the terminal back, whatever the session did to it.
-func (v *View) Leave() { _, _ = v.o.Stdout.Write(v.filter.Leave()) }
+func (v *View) Leave() {
+	if v.palette != nil {
+		v.palette.await() // or its answer would be typed to a shell
+	}
+	_, _ = v.o.Stdout.Write(v.filter.Leave())
+}
 
 // Attach shows the session on the other end of stream until it ends, and returns how the
 // other end says that it did: believe it in nothing else. Otherwise the error is ErrDetached,
@@ -150,6 +162,7 @@ func (v *View) greet(ctx context.Context, out *locked) error {
 	}
 	g := greeting{
 		Width: v.size.Width, Height: v.size.Height, Typing: everybody, History: v.o.History, First: v.o.First && !v.again,
+		Colours: v.palette != nil,
 		Answers: slices.Contains(v.o.Allow, terminal.Answers), Title: slices.Contains(v.o.Allow, terminal.Title),
 	}
 	if v.again {
@@ -172,6 +185,7 @@ func (v *View) greet(ctx context.Context, out *locked) error {
 // send passes on what is typed, and sizes, until the stream is lost, which show sees as well.
 func (v *View) send(ctx context.Context, out *locked) {
 	signal(v.typed.more) // of before, maybe
+	known := v.known()
 	for {
 		var err error
 		select {
@@ -181,6 +195,8 @@ func (v *View) send(ctx context.Context, out *locked) {
 					v.typed.done(len(keys))
 				}
 			}
+		case <-known:
+			known, err = nil, out.put(colour, v.palette.content())
 		case s, ok := <-v.o.Size:
 			if !ok {
 				v.o.Size = nil

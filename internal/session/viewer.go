@@ -87,6 +87,7 @@ func (h *Hub) admit(v *viewer) bool {
 		h.resize(v)
 	}
 	h.share()
+	h.changed.Broadcast()
 	return true
 }
 
@@ -293,6 +294,8 @@ func (v *viewer) take(k kind, content []byte) bool {
 	case size:
 		s, err := readSize(content)
 		return err == nil && v.sized(s)
+	case colour:
+		return v.coloured(content)
 	case shown, ask:
 		n, err := number(content)
 		return err == nil && v.noted(k, n)

@@ -31,7 +31,7 @@ func (s *Screen) answerTo(q *sequence) {
 	case q.is("?n") && n == 6:
 		s.reply("\x1b[?%d;%d;1R", s.row(), s.x+1)
 	case q.is("?n") && n == 996:
-		s.reply("\x1b[?997;1n") // dark
+		s.reply("\x1b[?997;%dn", map[bool]int{true: 1, false: 2}[s.Scheme.Dark()])
 	case q.is("t") && n == 18:
 		s.reply("\x1b[8;%d;%dt", s.height, s.width)
 	case q.is("?u"):
@@ -122,19 +122,37 @@ func (s *Screen) answerCapability(names string) {
 	}
 }
 
-// answerColour says which colours a dark terminal has: the operator's are not asked for.
+// Scheme is what colours a terminal has where no program has set any.
+type Scheme struct{ Ink, Paper RGB }
+
+// RGB is a colour by its parts.
+type RGB struct{ R, G, B uint8 }
+
+// darkScheme is that of a terminal of which nothing is known.
+var darkScheme = Scheme{Ink: RGB{255, 255, 255}}
+
+// Dark reports whether the paper is darker than it is light.
+func (s Scheme) Dark() bool {
+	return 299*int(s.Paper.R)+587*int(s.Paper.G)+114*int(s.Paper.B) < 500*255
+}
+
+func (c RGB) String() string {
+	return fmt.Sprintf("rgb:%02x%02x/%02x%02x/%02x%02x", c.R, c.R, c.G, c.G, c.B, c.B)
+}
+
+// answerColour says which colours the terminal has: those of the operator's if they are known.
 func (s *Screen) answerColour(command string, rest []byte) {
 	switch {
 	case command == "4":
 		number, what, _ := bytes.Cut(rest, []byte(";"))
 		if n, err := strconv.ParseUint(string(number), 10, 8); err == nil && string(what) == "?" {
 			r, g, b := palette(int(n))
-			s.reply("\x1b]4;%d;rgb:%02x%02x/%02x%02x/%02x%02x\x1b\\", n, r, r, g, g, b, b)
+			s.reply("\x1b]4;%d;%v\x1b\\", n, RGB{uint8(r), uint8(g), uint8(b)})
 		}
 	case string(rest) == "?" && command == "11":
-		s.reply("\x1b]11;rgb:0000/0000/0000\x1b\\")
+		s.reply("\x1b]11;%v\x1b\\", s.Scheme.Paper)
 	case string(rest) == "?":
-		s.reply("\x1b]%s;rgb:ffff/ffff/ffff\x1b\\", command)
+		s.reply("\x1b]%s;%v\x1b\\", command, s.Scheme.Ink)
 	}
 }
 

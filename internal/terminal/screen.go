@@ -18,6 +18,7 @@ type Screen struct {
 	Bell    uint64 // how often the program rang, or notified
 	Title   string // what it calls itself: readable text
 	Version uint64 // changes with every write and resize
+	Scheme  Scheme // what programs are told of the terminal's colours; dark at first
 
 	width, height int
 	lines         [2][]*line // the main and the alternate screen
@@ -59,7 +60,7 @@ func NewScreen(width, height int, answer func([]byte)) *Screen {
 	if answer == nil {
 		answer = func([]byte) {}
 	}
-	s := &Screen{answer: answer, parser: parser{maxData: longestText}}
+	s := &Screen{Scheme: darkScheme, answer: answer, parser: parser{maxData: longestText}}
 	s.width, s.height = bounded(width, height)
 	s.history.max = HistoryLines
 	s.reset()

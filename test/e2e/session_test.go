@@ -390,3 +390,30 @@ func TestAttackH1_AnAgentCannotReachBeyondItsScreen(t *testing.T) {
 		}
 	}
 }
+
+// An agent that asks whether its terminal is dark is told what the operator's terminal says,
+// which an agent that is started on it may ask at once; what that answers is no key of the agent's.
+func TestAnAgentIsToldTheColoursOfTheTerminal(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	script := "#!/bin/bash\nstty raw -echo min 0 time 30\nprintf '\\033]11;?\\007\\033[?996n'\nanswer=$(head -c 40 | tr '\\033' E)\nstty sane\necho \"told <$answer>\"\nwhile read -r line; do echo \"you said $line\"; done\n"
+	if err := errors.Join(
+		h.Write("asker/claude", script),
+		h.Write("asker/Dockerfile", "USER root\nCOPY claude /usr/local/bin/claude\nRUN chmod 755 /usr/local/bin/claude\n"),
+		h.Write("bottles/asker.md", "---\nextends: dev\nagent_provider: {dockerfile: "+filepath.Join(h.Home, "asker", "Dockerfile")+"}\n---\n"),
+		h.Write("agents/asker.md", "---\nbottle: asker\n---\n"),
+	); err != nil {
+		t.Fatal(err)
+	}
+	s := h.terminal("start", "-y", "--rm", "asker")
+	s.waitRaw("\x1b]11;?")
+	s.send("\x1b]10;rgb:1e1e/1e1e/1e1e\x1b\\\x1b]11;rgb:fdfd/f6f6/e3e3\x1b\\")
+	s.waitRaw("told <E]11;rgb:fdfd/f6f6/e3e3E\\E[?997;2n>")
+	s.send("hello\n")
+	s.waitRaw("you said hello")
+	s.send("\x04")
+	if code := s.end(); code != 0 {
+		t.Errorf("got status %d", code)
+	}
+	s.cooked()
+}
