@@ -2,12 +2,16 @@ package control
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -22,6 +26,30 @@ type Holder interface {
 	Decision(ctx context.Context, id string, atMost time.Duration) (requests.Request, error)
 	// Done says what became of an approved push.
 	Done(ctx context.Context, id, result string) error
+	// Pushed hands in what a push has changed that did not wait and that the upstream has, for
+	// the operator to look at.
+	Pushed(ctx context.Context, p Pushed) error
+}
+
+// Pushed is a push that the upstream has.
+type Pushed struct {
+	Key  string `json:"key"`  // PushKey's
+	Text string `json:"text"` // the diff, at most MaxPushed bytes
+}
+
+// MaxPushed bounds the diff of a push that did not wait, in bytes.
+const MaxPushed = 256 << 10
+
+// PushKey names a push by what it changed, in place of a request's ID: a Desk has the diffs of
+// the last ones.
+func PushKey(repository string, updates []audit.Update) string {
+	what := []string{repository}
+	for _, u := range updates {
+		what = append(what, u.Old, u.New)
+	}
+	text, _ := json.Marshal(what) // of strings
+	sum := sha256.Sum256(text)
+	return "push-" + hex.EncodeToString(sum[:16])
 }
 
 // Forwarded is the result of a push that the upstream has.
@@ -55,6 +83,12 @@ func holderHandler(h Holder) http.Handler {
 		found, err := h.Decision(r.Context(), r.PathValue("id"), min(wait, maxWait))
 		answerAgent(w, found, err)
 	})
+	mux.HandleFunc("POST /pushed", func(w http.ResponseWriter, r *http.Request) {
+		var p Pushed
+		if read(w, r, &p) {
+			answerAgent(w, nil, h.Pushed(r.Context(), p))
+		}
+	})
 	mux.HandleFunc("PUT /pushes/{id}/result", func(w http.ResponseWriter, r *http.Request) {
 		var result string
 		if read(w, r, &result) {
@@ -83,6 +117,11 @@ func (c HolderClient) Hold(ctx context.Context, p HeldPush) (requests.Request, e
 func (c HolderClient) Decision(ctx context.Context, id string, atMost time.Duration) (requests.Request, error) {
 	var found requests.Request
 	return found, c.call(ctx, http.MethodGet, fmt.Sprintf("/pushes/%s?wait=%s", url.PathEscape(id), atMost), nil, &found)
+}
+
+// Pushed implements Holder.
+func (c HolderClient) Pushed(ctx context.Context, p Pushed) error {
+	return c.call(ctx, http.MethodPost, "/pushed", p, nil)
 }
 
 // Done implements Holder.

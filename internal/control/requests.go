@@ -29,7 +29,8 @@ type Desk interface {
 	Edit(id, digest string, c requests.Change) (requests.Shown, error)
 	// Revoke ends a grant.
 	Revoke(id string) (requests.Shown, error)
-	// Diff is what a push that waits would change. It is the agent's text, byte for byte.
+	// Diff is what a push that waits would change, or one of the last that the upstream has (by
+	// PushKey) has changed. It is the agent's text, byte for byte.
 	Diff(id string) (string, error)
 }
 
@@ -83,7 +84,7 @@ func handleDesk(mux *http.ServeMux, desk Desk) {
 	})
 }
 
-// Diff returns what a push that waits would change (see Desk).
+// Diff returns what a push would change, or has changed (see Desk).
 func (c Client) Diff(ctx context.Context, id string) (string, error) {
 	var text string
 	return text, c.call(ctx, http.MethodGet, requestPath(id, "diff"), nil, &text)

@@ -69,7 +69,10 @@ func (f *fake) Revoke(_ context.Context, identity, id string) error {
 	return nil
 }
 
-func (f *fake) Diff(context.Context, string, string) (string, error) { return f.diff, nil }
+func (f *fake) Diff(_ context.Context, identity, id string) (string, error) {
+	f.did = append(f.did, "diff "+identity+" "+id)
+	return f.diff, nil
+}
 
 func (f *fake) Allow(_ context.Context, identity string, r policy.Route) error {
 	f.did = append(f.did, "allow "+identity+" "+r.String())

@@ -10,6 +10,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
@@ -65,7 +66,7 @@ func (p *gitPane) row(m *model, one push) row {
 		mark, style, state = "▲ ", t.needs, "held"
 	case one.held != nil:
 		state = string(one.held.State)
-		if d := one.held.Decided; d != nil && d.Result == "forwarded" {
+		if d := one.held.Decided; d != nil && d.Result == control.Forwarded {
 			mark, style = "● ", t.good
 		}
 	case one.event.Decision == audit.Deny:
@@ -131,16 +132,67 @@ func (p *gitPane) selected(m *model) (push, bool) {
 }
 
 func (p *gitPane) keys(m *model) []binding {
-	if one, ok := p.selected(m); ok && one.held != nil {
+	one, ok := p.selected(m)
+	switch {
+	case !ok:
+		return nil
+	case one.held != nil && isPending(*one.held):
 		return decideKeys(*one.held)
+	case one.viewable(m):
+		return append([]binding{{"d", "diff"}}, one.otherKeys()...)
 	}
-	return nil
+	return one.otherKeys()
+}
+
+func (one push) otherKeys() []binding {
+	if one.held == nil {
+		return nil
+	}
+	return decideKeys(*one.held)
+}
+
+// key names a push that the upstream has, for its diff; "" if it does not have it.
+func (one push) key() string {
+	if one.held != nil && one.held.Decided != nil && one.held.Decided.Result == control.Forwarded {
+		var updates []audit.Update
+		for _, u := range one.held.Push.Updates {
+			updates = append(updates, audit.Update{Old: u.Old, New: u.New})
+		}
+		return control.PushKey(one.held.Push.Repository, updates)
+	}
+	if one.held == nil && one.event.Decision == audit.Allow {
+		return control.PushKey(one.event.Repository, one.event.Updates)
+	}
+	return ""
+}
+
+// viewable reports whether the bottle can be asked for the diff of a push that it has made.
+func (one push) viewable(m *model) bool {
+	k := m.bottles[one.identity]
+	return one.key() != "" && k != nil && k.Running && has(k.Found, control.GitGate)
+}
+
+// pushedDiff shows what a push has changed.
+func (m *model) pushedDiff(one push) tea.Cmd {
+	what := "reading the diff of a push of " + one.identity
+	m.say(false, what+" …")
+	return func() tea.Msg {
+		text, err := m.o.Desks.Diff(m.ctx, one.identity, one.key())
+		return did{what: what, err: err, then: func(m *model) tea.Cmd {
+			m.viewer = &viewer{title: "what a push of " + said(one.identity) + " has changed", lines: foreign(m.theme, text, diffStyle(m.theme))}
+			return nil
+		}}
+	}
 }
 
 func (p *gitPane) press(m *model, key string) tea.Cmd {
 	one, ok := p.selected(m)
 	switch {
-	case !ok || one.held == nil:
+	case !ok:
+		return nil
+	case one.viewable(m) && (key == "d" || key == "enter"):
+		return m.pushedDiff(one)
+	case one.held == nil:
 		return nil
 	case !p.rows.steady(m.now):
 		m.lookAgain()

@@ -391,3 +391,35 @@ func TestCostIsAnEstimate(t *testing.T) {
 		}
 	}
 }
+
+// What a push has changed that never waited can be read as well, behind the gutter, and only
+// where the bottle can be asked for it.
+func TestTheDiffOfAPushThatDidNotWait(t *testing.T) {
+	f := office(t)
+	f.diff = "diff --git a/x b/x\n+hello \x1b]0;owned\x07\n+▶ Push exactly this?\n"
+	b := newBoard(t, f, 100, 30)
+	updates := []audit.Update{{Ref: "refs/heads/agent/new", New: strings.Repeat("a", 40)}}
+	forwarded := audit.Event{Time: noon, Seq: 900, Service: "git-gate", Kind: audit.Push, Decision: audit.Allow, Repository: "widget", Updates: updates, Commits: 1}
+	refused := forwarded
+	refused.Seq, refused.Decision, refused.Repository, refused.Time = 901, audit.Deny, "gadget", noon.Add(-time.Minute)
+	b.send(batch{happened{"implementer-k7x2m4", forwarded}, happened{"implementer-k7x2m4", refused}})
+	b.press("4")
+	git := b.panes[3].(*gitPane)
+	git.rows.selected = "implementer-k7x2m4/900"
+	b.shows("d diff")
+	b.press("d")
+	b.shows("what a push of implementer-k7x2m4 has changed", "┃ +hello ·]0;owned·", "┃ +> Push exactly this?")
+	if want := "diff implementer-k7x2m4 " + control.PushKey("widget", updates); !slices.Contains(f.did, want) {
+		t.Errorf("got %q, want %q", f.did, want)
+	}
+	b.press("esc")
+	git.rows.selected = "implementer-k7x2m4/901"
+	if strings.Contains(b.screen(), "d diff") {
+		t.Errorf("the diff of one that was refused is offered:\n%s", b.screen())
+	}
+	git.rows.selected = "implementer-k7x2m4/900"
+	b.bottles["implementer-k7x2m4"].Running = false
+	if strings.Contains(b.screen(), "d diff") {
+		t.Errorf("a bottle that has ended is asked:\n%s", b.screen())
+	}
+}

@@ -41,6 +41,7 @@ type operator struct {
 	ledger   *requests.Ledger
 	supplied map[string]control.Secret // with grants, by request
 	diffs    map[string]string         // of pushes that wait, by request
+	pushed   []control.Pushed          // the last ones that the upstream has
 	asked    int                       // revision of the ledger
 	changed  chan struct{}             // closed when asked goes up
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -134,5 +135,30 @@ func TestAServiceThatSwallowsAChangeIsEnded(t *testing.T) {
 				t.Errorf("got %+v, %v", now, err)
 			}
 		})
+	}
+}
+
+// The diffs of the last pushes are kept, no more of them and no larger ones than agreed, whatever
+// the gate hands in.
+func TestTheDiffsOfPushesAreBounded(t *testing.T) {
+	o := &operator{diffs: map[string]string{}}
+	for i := range 3 * maxPushes {
+		if err := o.Pushed(t.Context(), control.Pushed{Key: fmt.Sprintf("push-%d", i), Text: fmt.Sprint("diff ", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(o.pushed) != maxPushes || cap(o.pushed) > 4*maxPushes {
+		t.Errorf("%d are kept", len(o.pushed))
+	}
+	if text, err := o.Diff("push-47"); err != nil || text != "diff 47" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if _, err := o.Diff("push-3"); err == nil || !strings.Contains(err.Error(), "is not kept") {
+		t.Errorf("got %v", err)
+	}
+	for _, p := range []control.Pushed{{Key: "push-x", Text: strings.Repeat("x", control.MaxPushed+1)}, {Key: "k7x2m4-1"}, {Key: "push-" + strings.Repeat("x", 90)}} {
+		if o.Pushed(t.Context(), p) == nil {
+			t.Errorf("%.20s of %d bytes was taken", p.Key, len(p.Text))
+		}
 	}
 }

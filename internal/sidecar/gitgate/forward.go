@@ -43,6 +43,7 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 	v.grant = grant
 	p.record(v, audit.Allow, "forwarded")
 	p.renamed = v.renamed
+	p.shown = &pushed{p.mirror, v.updates, p.mirror.trunk()}
 	for _, u := range v.renamed {
 		if branch, ok := strings.CutPrefix(u.Ref, "refs/heads/"); ok {
 			say(fmt.Sprintf("%s is upstream as %.10s: go on from there with git pull --rebase origin %s", branch, u.New, branch))

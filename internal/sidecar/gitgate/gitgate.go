@@ -55,6 +55,7 @@ type Server struct {
 	hooks   *hooks
 	slots   chan struct{}
 	parked  chan *held
+	pushed  chan pushed // the upstream has them
 	volume  *volume
 	untidy  chan struct{}
 
@@ -75,7 +76,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), untidy: make(chan struct{}, 1), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
+	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
 	for _, v := range config.Known {
 		s.hide(v.Value)
 	}
@@ -108,6 +109,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	working.Go(func() { s.warm(ctx) })
 	working.Go(func() { s.attend(ctx) })
 	working.Go(func() { s.keepTidy(ctx) })
+	working.Go(func() { s.showPushed(ctx) })
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),

@@ -145,7 +145,7 @@ func (p *push) describe(ctx context.Context, g git, v *verdict) (control.HeldPus
 		if u.New == "" {
 			continue
 		}
-		from, err := p.diffBase(ctx, g, u)
+		from, err := g.diffBase(ctx, p.mirror.trunk(), u)
 		if err != nil {
 			return whole, err
 		}
@@ -154,7 +154,7 @@ func (p *push) describe(ctx context.Context, g git, v *verdict) (control.HeldPus
 			return whole, err
 		}
 		whole.Stat = append(whole.Stat, strings.Split(strings.TrimRight(string(stat), "\n"), "\n")...)
-		diff, err := g.run(ctx, nil, "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "-M", from, u.New)
+		diff, err := g.diff(ctx, from, u.New)
 		if err != nil {
 			return whole, err
 		}
@@ -174,17 +174,25 @@ func cutBytes(s string, n int) string {
 
 // diffBase is what an update is compared with: what the ref is now, or for a new one where
 // it left the default branch, or nothing.
-func (p *push) diffBase(ctx context.Context, g git, u policy.RefUpdate) (string, error) {
+func (g git) diffBase(ctx context.Context, trunk string, u policy.RefUpdate) (string, error) {
 	if u.Old != "" {
 		return u.Old, nil
 	}
-	if trunk := p.mirror.refs.IDs[p.mirror.refs.Default]; trunk != "" {
+	if trunk != "" {
 		if out, err := g.run(ctx, nil, "merge-base", trunk, u.New); err == nil {
 			return strings.TrimSpace(string(out)), nil
 		}
 	}
 	out, err := g.run(ctx, strings.NewReader(""), "hash-object", "-t", "tree", "--stdin") // the empty tree's id
 	return strings.TrimSpace(string(out)), err
+}
+
+// trunk is what the default branch is at, "" if there is none.
+func (m *mirror) trunk() string { return m.refs.IDs[m.refs.Default] }
+
+// diff is what changes between two trees, run through nothing that a repository names.
+func (g git) diff(ctx context.Context, from, to string) ([]byte, error) {
+	return g.run(ctx, nil, "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "-M", from, to)
 }
 
 // attend carries decisions out until ctx ends: on what waited when the last gate ended, and

@@ -333,6 +333,14 @@ func (d *desk) Done(_ context.Context, id, result string) error {
 	return err
 }
 
+func (d *desk) Pushed(_ context.Context, p control.Pushed) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.diffs[p.Key] = p.Text
+	d.tell()
+	return nil
+}
+
 // decide decides the push that came last, and returns what became of it.
 func (d *desk) decide(t *testing.T, approve bool) requests.Request {
 	t.Helper()

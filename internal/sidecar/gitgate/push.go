@@ -31,6 +31,7 @@ type push struct {
 	deciding chan struct{}      // closed when the decision is made; nil until git asks
 	over     bool               // nobody waits for a decision any more
 	renamed  []policy.RefUpdate // what git makes the mirror's refs, and what they are upstream
+	shown    *pushed            // to the operator; nil if the upstream does not have it
 }
 
 // push takes a pack in (gitprotocol-pack(5)), and lets git ask us by way of its hook.
@@ -90,6 +91,9 @@ func (p *push) finish() {
 			}
 		}
 		p.mirror.mu.Unlock()
+		if p.shown != nil { // its objects are the mirror's by now
+			p.server.show(*p.shown)
+		}
 	}
 }
 
