@@ -526,3 +526,56 @@ func TestTextKeepsWhatASmallerTerminalHasNoRoomFor(t *testing.T) {
 		t.Errorf("got %q, %v", text.String(), err)
 	}
 }
+
+// Who only looks types nothing, and neither side relies on the other for it: the host's sends no
+// key, and the guest takes none.
+func TestReadOnlyIsKeptOnBothSides(t *testing.T) {
+	h, k := newTestHub(t)
+	near, far := net.Pipe()
+	served := make(chan struct{})
+	go func() { defer close(served); h.Serve(far) }()
+	go func() { _, _ = io.Copy(io.Discard, near) }()
+	if err := errors.Join(writeFrame(near, hello, []byte(`{"width":60,"height":20,"typing":"none"}`)), writeFrame(near, data, []byte("rm -rf /\r")), writeFrame(near, colour, []byte{1, 2, 3, 4, 5, 6}), near.Close()); err != nil {
+		t.Fatal(err)
+	}
+	<-served
+	h.mu.Lock()
+	if len(h.keys) > 0 || k.String() != "" || h.screen.Scheme.Paper != (terminal.RGB{}) {
+		t.Errorf("the guest took %q and %q, and the colours %v", h.keys, k.String(), h.screen.Scheme)
+	}
+	h.mu.Unlock()
+	if s, _ := h.Drawn(); s != (Size{80, 24}) {
+		t.Errorf("it has the size of who only looks: %v", s)
+	}
+
+	in, keys := io.Pipe()
+	near, far = net.Pipe()
+	ended := make(chan error)
+	go func() {
+		_, err := NewView(Options{Stdin: in, Stdout: io.Discard, ReadOnly: true}).Attach(t.Context(), near)
+		ended <- err
+	}()
+	go func() { _, _ = io.WriteString(keys, "rm -rf /\r\x03") }()
+	frames := &frames{r: far, limit: maxToGuest}
+	for {
+		k, content, err := frames.next()
+		if err != nil {
+			break
+		}
+		if k != hello {
+			t.Errorf("the host sends %c %q", k, content)
+		}
+	}
+	if err := <-ended; !errors.Is(err, ErrDetached) {
+		t.Errorf("ctrl-C: got %v", err)
+	}
+}
+
+// A title draws nothing on a dashboard's picture of the screen.
+func TestATitleDrawsNothing(t *testing.T) {
+	w := &Watcher{screen: terminal.NewScreen(80, 24, nil)}
+	s := w.take(report{Width: 80, Height: 24, Title: "a\x1b\\\x1b[Happrove? [y/N]\x07", Screen: []byte("real")})
+	if text := strings.Join(s.Screen.Text(), ""); text != "real" {
+		t.Errorf("it shows %q", text)
+	}
+}

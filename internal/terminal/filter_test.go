@@ -220,3 +220,46 @@ func FuzzFilter(f *testing.F) {
 		}
 	})
 }
+
+// What was allowed to reach beyond the screen is undone as well, and what was not touched is not.
+func TestLeavingUndoesWhatWasAllowed(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   string
+		want string
+	}{
+		"the title":     {"\x1b]2;build\x07", "\x1b]2;\x1b\\"},
+		"a colour":      {"\x1b]11;#ffffff\x07", "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\"},
+		"the clipboard": {"\x1b]52;c;AAAA\x07", ""},
+	} {
+		f := NewFilter(Title, Colours, Clipboard)
+		if len(f.Pass([]byte(c.in))) == 0 {
+			t.Fatalf("%s: the test's own output does nothing", name)
+		}
+		left := string(f.Leave())
+		for _, undo := range []string{"\x1b]2;\x1b\\", "\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\"} {
+			if strings.Contains(left, undo) != (undo == c.want) {
+				t.Errorf("%s: left with %q", name, left)
+			}
+		}
+		if again := f.Leave(); len(again) > 0 {
+			t.Errorf("%s: left twice with %q", name, again)
+		}
+	}
+}
+
+// Each way to track the mouse is undone by a reset of its own: terminals differ in whether
+// another's does it.
+func TestLeavingResetsEachMode(t *testing.T) {
+	f := NewFilter()
+	f.Pass([]byte("x"))
+	left := string(f.Leave())
+	for _, mode := range modes {
+		switch mode {
+		case 6, 7, 25, 47, 1047, 1048, 1049: // undone where they were set, or set again
+			continue
+		}
+		if !strings.Contains(left, fmt.Sprintf("\x1b[?%dl", mode)) {
+			t.Errorf("mode %d stays", mode)
+		}
+	}
+}
