@@ -220,10 +220,12 @@ func TestTheAgentIsNoViewer(t *testing.T) {
 	c, d := at(t, `echo ready; while :; do sleep 0.05; done`)
 	d.wait("ready")
 	socket := strings.TrimPrefix(c.Env[len(c.Env)-1], "GUEST_TERMINAL=")
-	other := exec.Command("/proc/self/exe", "guest-dial", socket)
-	other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000}}
-	if out, err := other.CombinedOutput(); err != nil || string(out) != "refused" {
-		t.Errorf("got %q, %v", out, err)
+	for uid, want := range map[uint32]string{0: "shown", 1000: "refused"} {
+		other := exec.Command("/proc/self/exe", "guest-dial", socket)
+		other.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		if out, err := other.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("user %d: got %q, %v", uid, out, err)
+		}
 	}
 	_ = c.Process.Signal(syscall.SIGTERM)
 	<-d.ended
