@@ -6,6 +6,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -35,8 +36,15 @@ const (
 	GrantEnd  = "grant-end" // what was granted ended
 )
 
+// AgentEnd is written on the host by whoever takes the bottle down, when its bundle has said
+// all it had to say: how the agent ended. It is the last line of a run, behind its End.
+const AgentEnd = "agent-end"
+
 // Bundle is the service of the parent's own events.
 const Bundle = "bundle"
+
+// Agent is the service of AgentEnd.
+const Agent = "agent"
 
 // Open is the phase of an event that is written before the first byte goes out, where
 // much may go out before the end: an upload, a WebSocket, a TCP route. Should the service
@@ -76,6 +84,7 @@ type Event struct {
 	Address  string          `json:"address,omitempty"` // that was dialled
 	Via      string          `json:"via,omitempty"`     // the operator's proxy that it went through; Address is then the proxy's
 	Status   int             `json:"status,omitempty"`
+	Exit     *int            `json:"exit,omitempty"`      // the agent's exit status; nil: nobody saw it
 	BytesOut int64           `json:"bytes_out,omitempty"` // towards the upstream
 	BytesIn  int64           `json:"bytes_in,omitempty"`  // towards the bottle
 	Millis   float64         `json:"duration_ms,omitempty"`
@@ -191,6 +200,18 @@ func (l *line) encode(from Event) ([]byte, error) {
 	}
 	err := l.encoder.Encode(e)
 	return l.text.Bytes(), err
+}
+
+// Words are what an AgentEnd says.
+func (e Event) Words() string {
+	how := "the agent ended"
+	if e.Exit != nil {
+		how = fmt.Sprintf("the agent ended with status %d", *e.Exit)
+	}
+	if e.Reason != "" {
+		how += ": " + e.Reason
+	}
+	return how
 }
 
 // Clean cuts s to what an event holds of a text, and replaces what a terminal would

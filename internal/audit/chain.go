@@ -71,7 +71,7 @@ func Decode(line []byte) (Event, error) {
 		return Event{}, errors.New("something follows it on its line")
 	}
 	switch {
-	case slices.Contains([]string{Begin, End, Lifecycle, Ask, Edit, Decision, GrantEnd}, e.Kind):
+	case slices.Contains([]string{Begin, End, AgentEnd, Lifecycle, Ask, Edit, Decision, GrantEnd}, e.Kind):
 		return Event{}, fmt.Errorf("%s is not for a service to say", e.Kind)
 	case e.Snapshot != nil:
 		return Event{}, errors.New("a snapshot is not for a service to say")

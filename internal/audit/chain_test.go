@@ -163,8 +163,15 @@ func other(hex byte) string {
 // chained is an event that follows log as its next line would.
 func chained(t *testing.T, log []string) string {
 	t.Helper()
+	return linked(t, log, Event{Service: "egress", Kind: Request})
+}
+
+// linked is a line that fits behind a log.
+func linked(t *testing.T, log []string, e Event) string {
+	t.Helper()
 	head, _, _ := ReadHead(join(log))
-	line, err := Continue(head).Line(Event{Bottle: bottle, Service: "egress", Kind: Request})
+	e.Bottle = bottle
+	line, err := Continue(head).Line(e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,4 +311,64 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("got %+v, but %v, %d", report, head, torn)
 		}
 	})
+}
+
+// How an agent ended is the last line of its run: behind the end that its bundle wrote, or
+// behind what a killed one had said, once. What comes after it, but for another run, is not
+// what was written.
+func TestHowTheAgentEndedIsTheLastLine(t *testing.T) {
+	code := 3
+	ending := Event{Bottle: bottle, Time: time.Date(2026, 1, 2, 4, 4, 5, 0, time.UTC), Exit: &code, Reason: "it was stopped"}
+	closed := func(log []string) []string {
+		t.Helper()
+		line, head, err := Ending(join(log), ending)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(line) > 0 {
+			log = append(slices.Clone(log), string(line))
+		}
+		if now, _, err := ReadHead(join(log)); err != nil || now != head {
+			t.Errorf("the log ends at %+v, not %+v: %v", now, head, err)
+		}
+		return log
+	}
+	for name, c := range map[string]struct {
+		log   []string
+		lines int
+		line  int64 // that is wrong
+	}{
+		"ended":              {closed(run(t, nil, 2, true)), 5, 0},
+		"bundle killed":      {closed(run(t, nil, 2, false)), 4, 0},
+		"told once":          {closed(closed(run(t, nil, 2, true))), 5, 0},
+		"resumed":            {closed(run(t, closed(run(t, nil, 2, true)), 1, true)), 9, 0},
+		"nothing ran":        {closed(nil), 0, 0},
+		"behind half a line": {closed(append(run(t, nil, 2, true), `{"seq":5,`)), 5, 5},
+		"a line after it":    {append(closed(run(t, nil, 2, false)), chained(t, closed(run(t, nil, 2, false)))), 5, 5},
+		"two of them":        {append(closed(run(t, nil, 2, false)), linked(t, closed(run(t, nil, 2, false)), Event{Kind: AgentEnd})), 5, 5},
+		"of no run":          {[]string{linked(t, nil, Event{Kind: AgentEnd})}, 1, 1},
+		"edited":             {[]string{strings.Replace(strings.Join(closed(run(t, nil, 2, true)), ""), `"exit":3`, `"exit":0`, 1)}, 1, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if len(c.log) != c.lines {
+				t.Errorf("got %d lines: %s", len(c.log), c.log)
+			}
+			head, _, err := ReadHead(join(closed(run(t, nil, 2, true))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := Expect{Bottle: bottle}
+			if name == "edited" {
+				want.Head, want.Ended = &head, true
+			}
+			_, err = Verify(join(c.log), want)
+			broken := (*BrokenError)(nil)
+			if errors.As(err, &broken); c.line == 0 && err != nil || c.line > 0 && (broken == nil || broken.Line != c.line) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	if _, err := Decode([]byte(`{"time":"2026-01-02T03:04:05Z","bottle":"dev-abcdef","service":"egress","event":"agent-end","exit":0}`)); err == nil {
+		t.Error("a service may say how the agent ended")
+	}
 }

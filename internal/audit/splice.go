@@ -12,6 +12,12 @@ import (
 // ReadHead finds where a log ends, and how many bytes come after: those of a line that
 // has no end, because whoever wrote it was killed.
 func ReadHead(log io.Reader) (head Head, torn int64, err error) {
+	head, _, torn, err = readEnd(log)
+	return head, torn, err
+}
+
+// readEnd is ReadHead, with the last line that is whole.
+func readEnd(log io.Reader) (head Head, last []byte, torn int64, err error) {
 	in := bufio.NewReaderSize(log, maxLine)
 	var line []byte
 	for {
@@ -19,13 +25,31 @@ func ReadHead(log io.Reader) (head Head, torn int64, err error) {
 		line = append(line, part...)
 		switch {
 		case err == nil:
-			head, line = head.then(line), line[:0]
+			head, last, line = head.then(line), line, last[:0]
 		case errors.Is(err, io.EOF):
-			return head, int64(len(line)), nil
+			return head, last, int64(len(line)), nil
 		case !errors.Is(err, bufio.ErrBufferFull):
-			return head, 0, err
+			return head, nil, 0, err
 		}
 	}
+}
+
+// Ending is the line to append to a log, for how its bottle's agent ended. There is none
+// where no run began, where somebody has written one, and behind half a line. head is where
+// the log ends with it; call it on a log to which nobody writes.
+func Ending(log io.Reader, e Event) (line []byte, head Head, err error) {
+	head, last, torn, err := readEnd(log)
+	if err != nil || head.Lines == 0 || torn > 0 {
+		return nil, head, err
+	}
+	var before Event
+	if json.Unmarshal(last, &before) == nil && before.Kind == AgentEnd {
+		return nil, head, nil
+	}
+	e.Kind, e.Service = AgentEnd, Agent
+	chain := Continue(head)
+	line, err = chain.Line(e)
+	return line, chain.head, err
 }
 
 // Splice is a bottle's whole log: the lines of the runs before, out of file, and all that

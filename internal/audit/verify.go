@@ -85,6 +85,7 @@ type Reader struct {
 	in     *bufio.Reader
 	bottle string
 	report Report
+	closed bool // how the agent ended is told: this run has no more lines
 	err    error
 }
 
@@ -134,9 +135,11 @@ func (r *Reader) link(number int64, e Event, line []byte) error {
 	why, unlinked := r.misplaced(number, e, line)
 	switch {
 	case e.Kind == Begin:
-		r.report.Runs, r.report.Open = r.report.Runs+1, true
+		r.report.Runs, r.report.Open, r.closed = r.report.Runs+1, true, false
 	case e.Kind == End:
 		r.report.Open = false
+	case e.Kind == AgentEnd:
+		r.closed = true
 	}
 	if why == "" {
 		return nil
@@ -157,6 +160,9 @@ func (r *Reader) misplaced(number int64, e Event, line []byte) (why string, unli
 		return "it does not begin with its number and the hash of the line before", false
 	case e.Bottle != r.bottle:
 		return fmt.Sprintf("it is of bottle %q", e.Bottle), false
+	case e.Kind != Begin && r.closed:
+		return "it came after the agent's end", false
+	case e.Kind == AgentEnd && r.report.Runs > 0: // its run was closed by End, or its bundle killed
 	case e.Kind != Begin && !r.report.Open:
 		return "it belongs to no run: a run begins with a line that says so", false
 	}

@@ -66,10 +66,10 @@ output is no terminal it prints that as text, or with --json the asciicast (vers
 }
 
 // Two of loggers are no services: lifecycle is what began and ended, of all services; agent
-// is what is on record of the agent itself, which writes no log.
+// is how the agent ended, which writes no log.
 const (
 	ofLifecycle = "lifecycle"
-	ofAgent     = "agent"
+	ofAgent     = audit.Agent
 )
 
 // loggers are who writes events.
@@ -80,7 +80,7 @@ func loggers() []string {
 // by reports whether an event is of a logger; "" is all of them.
 func by(logger string, e audit.Event) bool {
 	if logger == ofLifecycle {
-		return slices.Contains([]string{audit.Begin, audit.End, audit.Lifecycle}, e.Kind)
+		return slices.Contains([]string{audit.Begin, audit.End, audit.AgentEnd, audit.Lifecycle}, e.Kind)
 	}
 	return logger == "" || logger == e.Service
 }
@@ -114,7 +114,7 @@ func (a *App) runLogs(ctx context.Context, identity string, o logsOptions) (err 
 	if o.verify {
 		return a.verifyLog(log, m, o.json)
 	}
-	err = a.showLog(log, m, o, since)
+	err = a.showLog(ctx, log, m, o, since)
 	if o.followed && ctx.Err() != nil {
 		return nil // that is how one stops following
 	}
@@ -243,19 +243,23 @@ func (e *logError) Hint() string { return e.hint }
 
 // showLog prints events. What is no event is an error, never skipped; what is out of its
 // place is shown, and is an error in the end.
-func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time.Time) (err error) {
+func (a *App) showLog(ctx context.Context, log io.Reader, m state.Metadata, o logsOptions, since time.Time) (err error) {
 	out := bufio.NewWriter(a.Stdout)
 	show, end := a.shower(out, o.json)
 	defer func() { err = errors.Join(err, end(), out.Flush()) }()
 	reader := audit.NewReader(log, m.Identity)
 	var wrong error
-	for n := 0; ; n++ {
+	last := ""
+	for {
 		e, line, err := reader.Next()
 		if errors.Is(err, io.EOF) {
-			if n == 0 {
+			if last == "" {
 				_, _ = fmt.Fprintln(a.Stderr, "no event is recorded of "+m.Identity)
 			}
-			return errors.Join(wrong, a.showAgent(show, m, o, since))
+			if last == audit.AgentEnd {
+				return wrong
+			}
+			return errors.Join(wrong, a.showAgent(ctx, show, m, o, since))
 		}
 		if err != nil && !errors.As(err, new(*audit.BrokenError)) {
 			return fmt.Errorf("cannot read the audit log of %s: %w", m.Identity, err)
@@ -266,6 +270,7 @@ func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time
 		if line == nil {
 			return wrong
 		}
+		last = e.Kind
 		if !by(o.service, e) || e.Time.Before(since) {
 			continue
 		}
@@ -280,20 +285,59 @@ func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time
 	}
 }
 
-// showAgent shows how the agent ended, if that is on record: the log is complete by then. It
-// is no line of the log, so --json leaves it out.
-func (a *App) showAgent(show func(audit.Event, []byte) error, m state.Metadata, o logsOptions, since time.Time) error {
-	if fresh, err := a.store().Read(m.Identity); err == nil && o.followed {
-		m = fresh
+// showAgent shows how the agent ended where the log that was read does not say so: whoever
+// took a bottle down that was followed writes it behind what its bundle said, and an older
+// version has it in the record alone.
+func (a *App) showAgent(ctx context.Context, show func(audit.Event, []byte) error, m state.Metadata, o logsOptions, since time.Time) error {
+	if o.followed {
+		a.untilTakenDown(ctx, m.Identity)
 	}
-	if o.json || m.EndedAt == nil || m.EndedAt.Before(since) || o.service != "" && o.service != ofAgent && o.service != ofLifecycle {
+	e, line := a.endOnRecord(m.Identity)
+	if e.Kind == "" || o.json && line == nil || e.Time.Before(since) || !by(o.service, e) {
 		return nil
 	}
-	why := "the agent was stopped"
-	if m.ExitCode != nil {
-		why = fmt.Sprintf("the agent ended with status %d", *m.ExitCode)
+	return show(e, line)
+}
+
+// takenDown bounds the wait for who takes a bottle down.
+const takenDown = 15 * time.Second
+
+func (a *App) untilTakenDown(ctx context.Context, identity string) {
+	ctx, cancel := context.WithTimeout(ctx, takenDown)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for a.store().Locked(identity) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
-	return show(audit.Event{Time: *m.EndedAt, Service: ofAgent, Kind: audit.Lifecycle, Reason: why}, nil)
+}
+
+// endOnRecord is how a bottle's agent ended, with its line of the log if it has one.
+func (a *App) endOnRecord(identity string) (e audit.Event, line []byte) {
+	log, err := a.store().AuditLog(identity)
+	if err != nil {
+		return e, nil
+	}
+	defer func() { _ = log.Close() }()
+	for reader := audit.NewReader(log, identity); ; {
+		next, text, _ := reader.Next()
+		if text == nil {
+			break
+		}
+		e, line = next, append(line[:0], text...)
+	}
+	if e.Kind == audit.AgentEnd {
+		return e, line
+	}
+	m, err := a.store().Read(identity)
+	if err != nil || m.EndedAt == nil {
+		return audit.Event{}, nil
+	}
+	return audit.Event{Time: *m.EndedAt, Service: ofAgent, Kind: audit.AgentEnd, Exit: m.ExitCode}, nil
 }
 
 // shower prints one event after the other, and what is left at the end: as they are, or for

@@ -111,6 +111,8 @@ func verdict(e audit.Event) string {
 		return "open"
 	case e.Kind == audit.Lifecycle:
 		return "note"
+	case e.Kind == audit.AgentEnd:
+		return "end"
 	}
 	return cmp.Or(e.Decision, e.Kind)
 }
@@ -194,6 +196,9 @@ func took(e audit.Event) string {
 // reason is why, or what a model's answer cost.
 func reason(e audit.Event) string {
 	why := cell(e.Reason)
+	if e.Kind == audit.AgentEnd {
+		why = cell(e.Words())
+	}
 	if about := cmp.Or(e.Request, e.Grant); about != "" {
 		why = strings.TrimSpace(cell(about) + " " + why)
 	}

@@ -22,10 +22,11 @@ type counter struct {
 	blocks map[string]*Block
 	ahead  map[string]audit.Event // begun, and without an end so far
 	asked  map[string]int         // where a request is among the report's
+	last   string                 // kind of the last event
 }
 
 func newCounter(r *Report) *counter {
-	return &counter{r, map[string]*Host{}, map[string]*Model{}, map[string]*Block{}, map[string]audit.Event{}, map[string]int{}}
+	return &counter{r, map[string]*Host{}, map[string]*Model{}, map[string]*Block{}, map[string]audit.Event{}, map[string]int{}, ""}
 }
 
 // others stands for the rest where there are too many of something.
@@ -52,6 +53,7 @@ func beginning(e audit.Event) string {
 func (c *counter) add(e audit.Event) {
 	t := &c.report.Totals
 	t.Events++
+	c.last = e.Kind
 	if t.First.IsZero() {
 		t.First = e.Time
 		c.report.series.begin(e.Time)
@@ -223,10 +225,10 @@ func (c *counter) finish() {
 	})
 }
 
-// agentsEnd tells of the agent's end, which is on record and in no log.
+// agentsEnd tells of an agent's end that is on record and in no log: an older version wrote it.
 func (c *counter) agentsEnd() {
 	m := c.report.Bottle
-	if m.EndedAt == nil || len(c.report.Entries) >= maxEntries {
+	if c.last == audit.AgentEnd || m.EndedAt == nil || len(c.report.Entries) >= maxEntries {
 		return
 	}
 	what := "the agent was stopped"

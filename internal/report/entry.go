@@ -49,6 +49,8 @@ func entryOf(e audit.Event) Entry {
 		n.Class, n.Label, n.What = "life", "begin", "a run of the bottle begins"
 	case audit.End:
 		n.Class, n.Label, n.What = "life", "end", "the run ended in good order"
+	case audit.AgentEnd:
+		n.Class, n.Label, n.What, n.Detail = "life", "end", e.Words(), ""
 	case audit.Lifecycle:
 		n.Class, n.Label, n.What = "life", "service", e.Service
 	case audit.Ask:

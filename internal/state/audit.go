@@ -78,6 +78,41 @@ func (s Store) KeepAudit(identity string, run io.Reader) (err error) {
 	return rename(tmp.Name(), s.AuditFile(identity))
 }
 
+// CloseAudit appends how the agent ended to a bottle's audit log, once for each run, and
+// returns where the log ends then; nil if there is none.
+func (s Store) CloseAudit(identity string, e Ending) (*audit.Head, error) {
+	f, err := os.OpenFile(s.AuditFile(identity), os.O_RDWR|os.O_APPEND, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot close the audit log of %s: %w", identity, err)
+	}
+	line, head, err := audit.Ending(f, audit.Event{Time: e.At.UTC(), Bottle: identity, Exit: e.Code, Reason: e.How})
+	if err == nil && len(line) > 0 {
+		err = appendWhole(f, line)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("cannot close the audit log of %s: %w", identity, err)
+	}
+	return &head, nil
+}
+
+// appendWhole appends all of a line for good, or nothing of it.
+func appendWhole(f *os.File, line []byte) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(line); err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return errors.Join(err, f.Truncate(info.Size()))
+	}
+	return nil
+}
+
 // hasMore reports whether the log is what is in path, or that and more.
 func (s Store) hasMore(identity, path string) (bool, error) {
 	fresh, err := os.Open(path)
@@ -94,6 +129,24 @@ func (s Store) hasMore(identity, path string) (bool, error) {
 	}
 	defer func() { _ = old.Close() }()
 	return audit.Extends(old, fresh)
+}
+
+// Acted reports whether a bottle's log tells of anything that its agent did.
+func (s Store) Acted(identity string) bool {
+	log, err := s.AuditLog(identity)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = log.Close() }()
+	for reader := audit.NewReader(log, identity); ; {
+		e, line, _ := reader.Next()
+		if line == nil {
+			return false
+		}
+		if e.Kind != audit.Begin && e.Kind != audit.End && e.Kind != audit.Lifecycle {
+			return true
+		}
+	}
 }
 
 // AuditHead is where a bottle's log ends, nil if that cannot be told.

@@ -65,7 +65,7 @@ func TestTheLogIsWholeAfterACrash(t *testing.T) {
 	first := ofRun(t, audit.Head{}, 4, true)
 	for _, read := range []int{0, 1, 50, strings.Index(first, "\n"), strings.Index(first, "\n") + 1, len(first) - 30, len(first) - 1, len(first)} {
 		s := bottled(t, first[:read])
-		if err := errors.Join(s.KeepAudit(identity, strings.NewReader(first)), s.End(identity, nil, time.Now())); err != nil {
+		if err := errors.Join(s.KeepAudit(identity, strings.NewReader(first)), s.End(identity, Ending{At: time.Now()})); err != nil {
 			t.Fatal(err)
 		}
 		if report, err := s.verify(t); err != nil || report.Runs != 1 || report.Open {
@@ -76,7 +76,7 @@ func TestTheLogIsWholeAfterACrash(t *testing.T) {
 			t.Fatalf("got %d, %v", cut, err)
 		}
 		second := ofRun(t, head, 2, true)
-		if err := errors.Join(s.KeepAudit(identity, strings.NewReader(second)), s.KeepAudit(identity, strings.NewReader(second)), s.End(identity, nil, time.Now())); err != nil {
+		if err := errors.Join(s.KeepAudit(identity, strings.NewReader(second)), s.KeepAudit(identity, strings.NewReader(second)), s.End(identity, Ending{At: time.Now()})); err != nil {
 			t.Fatal(err)
 		}
 		if report, err := s.verify(t); err != nil || report.Runs != 2 || report.Open {
@@ -135,7 +135,7 @@ func TestAttackH5_ResumeDoesNotHealACutLog(t *testing.T) {
 	for name, left := range map[string]string{"the end is gone": log[:strings.LastIndex(strings.TrimSuffix(log, "\n"), "\n")+1], "all is gone": "", "the file is gone": "-"} {
 		t.Run(name, func(t *testing.T) {
 			s := bottled(t, log)
-			err := errors.Join(s.End(identity, nil, time.Now()), os.WriteFile(s.AuditFile(identity), []byte(left), 0o600))
+			err := errors.Join(s.End(identity, Ending{At: time.Now()}), os.WriteFile(s.AuditFile(identity), []byte(left), 0o600))
 			if left == "-" {
 				err = errors.Join(err, os.Remove(s.AuditFile(identity)))
 			}
@@ -149,7 +149,7 @@ func TestAttackH5_ResumeDoesNotHealACutLog(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(s.KeepAudit(identity, strings.NewReader(ofRun(t, head, 1, true))), s.End(identity, nil, time.Now())); err != nil {
+			if err := errors.Join(s.KeepAudit(identity, strings.NewReader(ofRun(t, head, 1, true))), s.End(identity, Ending{At: time.Now()})); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := s.verify(t); err == nil {
@@ -173,5 +173,42 @@ func TestABottleWithoutALog(t *testing.T) {
 	}
 	if err := s.KeepAudit(identity, strings.NewReader("")); err != nil {
 		t.Error(err)
+	}
+}
+
+// How the agent ended is in the log once, whoever tells it, and the record has the head behind
+// it. A log that lost its file is not made anew.
+func TestTheAgentsEndIsInTheLog(t *testing.T) {
+	s := bottled(t, ofRun(t, audit.Head{}, 2, true))
+	code, at := 7, time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	for range 2 { // the second finds the first
+		if err := s.End(identity, Ending{At: at, Code: &code, How: "it ended by itself"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(s.AuditFile(identity))
+	if err != nil || strings.Count(string(data), `"event":"agent-end"`) != 1 || !strings.Contains(string(data), `"time":"2026-03-04T05:06:07Z","bottle":"`+identity+`","service":"agent","event":"agent-end","reason":"it ended by itself","exit":7}`) {
+		t.Errorf("got %s, %v", data, err)
+	}
+	if report, err := s.verify(t); err != nil || report.Open || report.Lines != 5 {
+		t.Errorf("got %+v, %v", report, err)
+	}
+	if head, _, err := s.ContinueAudit(identity); err != nil || head.Lines != 5 {
+		t.Errorf("got %+v, %v", head, err)
+	}
+	if err := s.KeepAudit(identity, strings.NewReader(ofRun(t, audit.Head{}, 2, true))); err != nil { // who was late
+		t.Fatal(err)
+	}
+	if report, err := s.verify(t); err != nil || report.Lines != 5 {
+		t.Errorf("got %+v, %v", report, err)
+	}
+	if err := os.Remove(s.AuditFile(identity)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.End(identity, Ending{At: at, Code: &code}); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := s.verify(t); err == nil {
+		t.Errorf("a log that is gone is whole: %+v", report)
 	}
 }

@@ -213,17 +213,30 @@ func (s Store) SetAside(identity string, now time.Time) (string, error) {
 	return to, nil
 }
 
-// End records that the agent ended. The audit log is complete by then.
-func (s Store) End(identity string, code *int, now time.Time) error {
+// Ending is how a bottle's agent ended.
+type Ending struct {
+	At   time.Time
+	Code *int   // its exit status; nil: nobody saw it
+	How  string // in a few words
+}
+
+// End records how the agent ended: as the last line of the audit log, to which nobody writes
+// any more, and then in the record.
+func (s Store) End(identity string, e Ending) error {
 	m, err := s.Read(identity)
 	if err != nil {
 		return err
 	}
-	if now.Before(m.StartedAt) {
-		now = m.StartedAt // the clock was set back meanwhile
+	if e.At.Before(m.StartedAt) {
+		e.At = m.StartedAt // the clock was set back meanwhile, or the engine's is behind
 	}
-	m.EndedAt, m.ExitCode = &now, code
-	if head := s.AuditHead(identity); head != nil {
+	at := e.At.UTC()
+	m.EndedAt, m.ExitCode = &at, e.Code
+	head, err := s.CloseAudit(identity, e)
+	if err != nil {
+		return err
+	}
+	if head != nil {
 		m.Audit = head
 	}
 	return s.Write(m)

@@ -30,7 +30,7 @@ func TestUnknownFieldsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.ExitCode = nil // known, and gone on purpose
-	if err := errors.Join(s.Write(m), s.End(identity, nil, time.Now())); err != nil {
+	if err := errors.Join(s.Write(m), s.End(identity, Ending{At: time.Now()})); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(s.recordFile(identity))
@@ -112,7 +112,7 @@ func TestADamagedRecordIsSetAside(t *testing.T) {
 func TestTheClockJumps(t *testing.T) {
 	s := Open(t.TempDir())
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	if err := errors.Join(s.Write(Metadata{Identity: identity, StartedAt: began}), s.End(identity, nil, began.Add(-time.Hour))); err != nil {
+	if err := errors.Join(s.Write(Metadata{Identity: identity, StartedAt: began}), s.End(identity, Ending{At: began.Add(-time.Hour)})); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := s.Read(identity); err != nil || !m.EndedAt.Equal(began) {
@@ -150,7 +150,7 @@ func TestStateOfFormat1IsRead(t *testing.T) {
 	if m, err := s.Read("sleeper-2jnhlr"); err != nil || m.EndedAt != nil || m.Runs != 0 {
 		t.Errorf("got %+v, %v", m, err)
 	}
-	if err := s.End("sleeper-2jnhlr", nil, time.Now()); err != nil { // as a cleanup does
+	if err := s.End("sleeper-2jnhlr", Ending{At: time.Now()}); err != nil { // as a cleanup does
 		t.Fatal(err)
 	}
 	if m, err := s.Read("sleeper-2jnhlr"); err != nil || m.Version != Version || m.EndedAt == nil || m.Audit == nil || len(m.Placeholders) != 1 {

@@ -129,7 +129,7 @@ func TestNothingIsCreatedByReading(t *testing.T) {
 	if s.Locked("dev-aaaaaa") {
 		t.Error("locked by nobody")
 	}
-	if err := s.End("dev-aaaaaa", nil, time.Time{}); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.End("dev-aaaaaa", Ending{At: time.Time{}}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 	if err := s.Remove("dev-aaaaaa"); err != nil {

@@ -97,7 +97,7 @@ func TestEndIsRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := 3
-	if err := s.End("dev-aaaaaa", &code, time.Now()); err != nil {
+	if err := s.End("dev-aaaaaa", Ending{At: time.Now(), Code: &code}); err != nil {
 		t.Fatal(err)
 	}
 	m, err := s.Read("dev-aaaaaa")

@@ -88,6 +88,16 @@ func (b *bundle) why() error {
 	return fmt.Errorf("the bottle was taken down, since its sidecar bundle ended: %s", b.errors.last())
 }
 
+// hasEnded reports whether its output has.
+func (b *bundle) hasEnded() bool {
+	select {
+	case <-b.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // abandon stops reading the bundle's output, and waits for the reader.
 func (b *bundle) abandon() {
 	b.stream.Close()

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // atOnce is how many bottles a cleanup is at work on. More would only make the engine
@@ -84,18 +85,19 @@ func (d *Driver) cleanBottle(ctx context.Context, identity string, items []lefto
 		}
 		return
 	}
-	failed := false
+	ending := d.endOf(ctx, resource(identity, roleAgent), unheld)
+	stuck := false
 	for _, l := range items {
 		if !still(l, fresh) {
 			report(l, bottle.ErrCameToLife)
 			continue
 		}
-		if l.Kind == bottle.LeftState && failed {
+		if l.Kind == bottle.LeftState && stuck {
 			report(l, errors.New("its record stays, since something else of it does"))
 			continue
 		}
-		err := d.removeLeftover(ctx, l)
-		failed = failed || err != nil
+		err := d.removeLeftover(ctx, l, ending)
+		stuck = stuck || err != nil
 		report(l, err)
 	}
 	if err := d.forgetUnrecorded(identity); err != nil {
@@ -104,7 +106,7 @@ func (d *Driver) cleanBottle(ctx context.Context, identity string, items []lefto
 }
 
 // removeLeftover removes one thing, and keeps what it has to tell.
-func (d *Driver) removeLeftover(ctx context.Context, l leftover) error {
+func (d *Driver) removeLeftover(ctx context.Context, l leftover, ending state.Ending) error {
 	switch l.Kind {
 	case bottle.LeftContainer:
 		return d.removeLeftContainer(ctx, l)
@@ -121,7 +123,7 @@ func (d *Driver) removeLeftover(ctx context.Context, l leftover) error {
 		return ignoreGone(err)
 	}
 	if l.close {
-		return d.closeRecord(l.id)
+		return d.closeRecord(l.id, ending)
 	}
 	return d.State.Remove(l.id)
 }
@@ -142,7 +144,7 @@ func (d *Driver) removeLeftContainer(ctx context.Context, l leftover) error {
 }
 
 // keepEnd keeps the transcript of an agent that nobody held, and its exit status for when the
-// record is closed: the bundle may have more to tell still.
+// record is closed: the bundle may have more to tell still, and a crash come between.
 func (d *Driver) keepEnd(ctx context.Context, identity string) error {
 	m, err := d.State.Read(identity)
 	if err != nil || m.EndedAt != nil || m.Remove {
@@ -156,12 +158,15 @@ func (d *Driver) keepEnd(ctx context.Context, identity string) error {
 	return errors.Join(d.keepTranscript(ctx, identity, nil), d.State.Write(m))
 }
 
-func (d *Driver) closeRecord(identity string) error {
+func (d *Driver) closeRecord(identity string, e state.Ending) error {
 	m, err := d.State.Read(identity)
 	if err != nil {
 		return err
 	}
-	return d.State.End(identity, m.ExitCode, d.Now().UTC())
+	if e.Code == nil {
+		e = state.Ending{At: d.Now(), Code: m.ExitCode, How: unseen}
+	}
+	return d.State.End(identity, e)
 }
 
 func ignoreGone(err error) error {
@@ -204,11 +209,11 @@ func (d *Driver) cleanShared(ctx context.Context, items []leftover, fresh Cleanu
 	for _, l := range items {
 		switch {
 		case l.Kind == bottle.LeftState: // on its way out already, whoever takes it
-			report(l, d.removeLeftover(ctx, l))
+			report(l, d.removeLeftover(ctx, l, state.Ending{}))
 		case l.Kind == bottle.LeftImage && busy != nil, !still(l, fresh):
 			report(l, bottle.ErrCameToLife)
 		default:
-			report(l, d.removeLeftover(ctx, l))
+			report(l, d.removeLeftover(ctx, l, state.Ending{}))
 		}
 	}
 }

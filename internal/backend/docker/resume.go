@@ -45,12 +45,31 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 }
 
 // sweepBefore removes what a crash has left of a bottle's last run, but for its home and
-// workspace, and keeps what its bundle has to tell.
-func (d *Driver) sweepBefore(ctx context.Context, identity string) error {
-	return errors.Join(
+// workspace, and keeps what its bundle has to tell. It returns how the agent ended, nil if
+// the engine has none that ran.
+func (d *Driver) sweepBefore(ctx context.Context, identity, how string) (*state.Ending, error) {
+	var ending *state.Ending
+	if found, err := d.ownAgent(ctx, identity); err == nil {
+		e := endIn(*found.State, d.Now(), how)
+		ending = &e
+	}
+	return ending, errors.Join(
 		d.keepTranscript(ctx, identity, nil), d.removeContainer(ctx, resource(identity, roleAgent)), d.harvest(ctx, identity),
 		d.removeVolumes(ctx, identity, []role{roleSockets}),
 	)
+}
+
+// closeBefore sweeps, and tells the log how the last run ended if nobody has.
+func (d *Driver) closeBefore(ctx context.Context, before state.Metadata) error {
+	ending, err := d.sweepBefore(ctx, before.Identity, unheld)
+	if err != nil || before.EndedAt != nil {
+		return err
+	}
+	if ending == nil {
+		ending = &state.Ending{At: d.Now(), Code: before.ExitCode, How: unseen}
+	}
+	_, err = d.State.CloseAudit(before.Identity, *ending)
+	return err
 }
 
 // retreat takes down what a failed resume made. What was there before stays, and so does
@@ -58,7 +77,10 @@ func (d *Driver) sweepBefore(ctx context.Context, identity string) error {
 func (d *Driver) retreat(ctx context.Context, before state.Metadata) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
 	defer cancel()
-	err := d.sweepBefore(ctx, before.Identity)
+	ending, err := d.sweepBefore(ctx, before.Identity, failed)
+	if err == nil && ending != nil {
+		_, err = d.State.CloseAudit(before.Identity, *ending)
+	}
 	before.Audit = d.State.AuditHead(before.Identity)
 	return errors.Join(err, d.State.Write(before))
 }

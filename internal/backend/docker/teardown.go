@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
@@ -67,7 +68,7 @@ func (b *Bottle) overrule(ctx context.Context) error {
 }
 
 func (b *Bottle) tearDown(ctx context.Context) error {
-	code := b.stopAgent(ctx)
+	ending := b.stopAgent(ctx)
 	var group errgroup.Group
 	group.Go(func() error { return b.driver.endAgent(ctx, b) })
 	group.Go(func() error { return b.endBundle(ctx) })
@@ -80,29 +81,60 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 	if err != nil { // it may still run, or the engine still have what its bundle said: then the record stays open, for cleanup
 		return explain(err)
 	}
-	return explain(b.driver.recordEnd(b.identity, code))
+	return explain(b.driver.recordEnd(b.identity, ending))
 }
 
 // recordEnd closes a bottle's record. One whose record somebody has deleted ends all
 // the same.
-func (d *Driver) recordEnd(identity string, code *int) error {
-	err := d.State.End(identity, code, d.Now().UTC())
+func (d *Driver) recordEnd(identity string, e state.Ending) error {
+	err := d.State.End(identity, e)
 	if errors.Is(err, fs.ErrNotExist) {
 		return d.State.Remove(identity)
 	}
 	return err
 }
 
-// stopAgent ends the agent if it still runs, and returns its exit status if known.
-func (b *Bottle) stopAgent(ctx context.Context) *int {
+// stopAgent ends the agent if it still runs, and returns how it ended.
+func (b *Bottle) stopAgent(ctx context.Context) state.Ending {
+	how := byItself
 	if !b.agent.ended {
+		if how = stopped; b.bundle != nil && b.bundle.hasEnded() {
+			how = cutOff
+		}
 		_ = b.driver.stop(ctx, b.agent.id, agentGrace) // what does not stop is removed by force
 	}
-	found, err := b.driver.Client.ContainerInspect(ctx, b.agent.id, client.ContainerInspectOptions{})
+	return b.driver.endOf(ctx, b.agent.id, how)
+}
+
+// How an agent ended, in words for the log.
+const (
+	byItself = "it ended by itself"
+	stopped  = "it was stopped"
+	cutOff   = "it was stopped, since its sidecar bundle had ended"
+	unheld   = "it ended, or was killed, while no process held it"
+	failed   = "it was stopped, since its start failed"
+	unseen   = "nobody saw how it ended"
+)
+
+// endOf is how the agent in a container ended: when and with which status the engine has on
+// record.
+func (d *Driver) endOf(ctx context.Context, id, how string) state.Ending {
+	found, err := d.Client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil || found.Container.State == nil {
-		return nil
+		return state.Ending{At: d.Now(), How: how}
 	}
-	return &found.Container.State.ExitCode
+	return endIn(*found.Container.State, d.Now(), how)
+}
+
+func endIn(s container.State, now time.Time, how string) state.Ending {
+	if s.Status == container.StateCreated || s.Running {
+		return state.Ending{At: now, How: how}
+	}
+	e := state.Ending{At: now, Code: &s.ExitCode, How: how}
+	if at := parsed(s.FinishedAt); at != nil && at.Year() > 1 {
+		e.At = *at
+	}
+	return e
 }
 
 // endBundle ends the bundle once it has said all it has to say. What could not be read, or
