@@ -2,6 +2,7 @@ package bottle
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/bot-bottle/bot-bottle/internal/image"
@@ -59,6 +60,11 @@ func (e erased[P, C]) PrepareCleanup(ctx context.Context, o CleanupOptions) (Pre
 	plan, err := e.Driver.PrepareCleanup(ctx, o)
 	if err != nil {
 		return nil, err
+	}
+	for _, l := range plan.Leftovers() {
+		if o.Identity != "" && l.Identity != o.Identity {
+			return nil, fmt.Errorf("backend %s would clean up %s %s, which is not of %s", e.Name(), l.Kind, l.Name, o.Identity)
+		}
 	}
 	return preparedCleanup[P, C]{e.Driver, plan}, nil
 }

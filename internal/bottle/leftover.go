@@ -9,6 +9,9 @@ import (
 
 // CleanupOptions say what a cleanup is to look for.
 type CleanupOptions struct {
+	// Identity, if it is not "", is the one bottle whose leftovers are looked for, and then
+	// nothing that is of no one bottle is.
+	Identity string
 	// OlderThan leaves out what is younger, and, if it is not zero, counts as left over also
 	// a bottle whose last run ended longer ago than that, with its home and workspace.
 	OlderThan time.Duration

@@ -84,7 +84,9 @@ func (a *App) runCleanup(ctx context.Context, f cleanupFlags) error {
 	if ok, err := a.confirmed(ctx, "Remove it?", f.yes); err != nil || !ok {
 		return err
 	}
-	return errors.Join(a.carryOut(ctx, sweeps), a.printSwept(sweeps, f.json))
+	freed, err := a.carryOut(ctx, sweeps)
+	_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: removed %s\n", freed)
+	return errors.Join(err, a.printSwept(sweeps, f.json))
 }
 
 // confirmed asks unless yes was said. A no is an exit status of its own.
@@ -107,8 +109,10 @@ func (a *App) lookForLeftovers(ctx context.Context, o bottle.CleanupOptions) ([]
 	if err != nil {
 		return nil, err
 	}
-	if o.Manifest, err = a.manifest(); err != nil {
-		a.note(fmt.Errorf("images are left out, since it is not known which are in use: %w", err))
+	if o.Identity == "" { // images are of no one bottle
+		if o.Manifest, err = a.manifest(); err != nil {
+			a.note(fmt.Errorf("images are left out, since it is not known which are in use: %w", err))
+		}
 	}
 	var sweeps []sweep
 	for _, b := range usable {
@@ -188,9 +192,9 @@ func (s *space) String() string {
 }
 
 // carryOut removes what is left over, and reports what it could not.
-func (a *App) carryOut(ctx context.Context, sweeps []sweep) error {
+func (a *App) carryOut(ctx context.Context, sweeps []sweep) (freed *space, err error) {
 	var failed []error
-	var freed space
+	freed = &space{}
 	for _, s := range sweeps {
 		failed = append(failed, s.plan.Run(ctx, func(l bottle.Leftover, err error) {
 			item := s.of(l)
@@ -208,8 +212,7 @@ func (a *App) carryOut(ctx context.Context, sweeps []sweep) error {
 			failed = append(failed, fmt.Errorf("cannot remove %w", err))
 		}))
 	}
-	_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: removed %s\n", &freed)
-	return errors.Join(failed...)
+	return freed, errors.Join(failed...)
 }
 
 func (s sweep) of(l bottle.Leftover) *swept {

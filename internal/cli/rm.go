@@ -164,7 +164,7 @@ func leftOf(ctx context.Context, b bottle.Backend, identity string) (bool, error
 	if running, err := b.Open(ctx, identity); err == nil {
 		return true, running.Detach()
 	}
-	plan, err := b.PrepareCleanup(ctx, bottle.CleanupOptions{})
+	plan, err := b.PrepareCleanup(ctx, bottle.CleanupOptions{Identity: identity})
 	if err != nil {
 		return false, err
 	}

@@ -7,6 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 func (a *App) stop() *cobra.Command {
@@ -14,7 +17,8 @@ func (a *App) stop() *cobra.Command {
 		Use:   "stop IDENTITY…",
 		Short: "Stop bottles; their home and workspace stay",
 		Long: `Stop asks each agent to end, ends it if it does not, and removes the bottle's containers.
-Home and workspace stay, unless the bottle was started with --rm: bot-bottle resume goes on.`,
+Home and workspace stay, unless the bottle was started with --rm: bot-bottle resume goes on.
+Of a bottle whose agent has ended by itself, it takes down what is left.`,
 		Example:           "  bot-bottle stop implementer-k7x2m4",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completeRunning,
@@ -50,6 +54,9 @@ func (a *App) each(ctx context.Context, identities []string, do func(context.Con
 
 func (a *App) stopOne(ctx context.Context, identity string) error {
 	running, err := a.find(ctx, identity)
+	if errors.Is(err, bottle.ErrNotRunning) {
+		return a.stopRest(ctx, identity, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -57,4 +64,46 @@ func (a *App) stopOne(ctx context.Context, identity string) error {
 		return fmt.Errorf("cannot stop %s: %w", identity, err)
 	}
 	return nil
+}
+
+// stopRest takes down what is left of a bottle whose agent does not run any more: its bundle may
+// hold secrets and connections still.
+func (a *App) stopRest(ctx context.Context, identity string, why error) error {
+	if !bottle.ValidIdentity(identity) {
+		return why
+	}
+	sweeps, err := a.lookForLeftovers(ctx, bottle.CleanupOptions{Identity: identity})
+	if err != nil {
+		return fmt.Errorf("cannot stop %s: %w", identity, err)
+	}
+	if _, removable := count(sweeps); removable == 0 {
+		if a.store().Locked(identity) {
+			return fmt.Errorf("cannot stop %s: %w", identity, &busyError{state.ErrLocked})
+		}
+		if m, err := a.store().Read(identity); err == nil && m.EndedAt == nil && a.elsewhere(ctx, m) {
+			return &usageError{what: fmt.Sprintf("cannot stop %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint}
+		}
+		return a.howItEnded(identity, why)
+	}
+	if _, err := a.carryOut(ctx, sweeps); err != nil {
+		return fmt.Errorf("cannot stop %s: %w", identity, err)
+	}
+	_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s did not run any more%s; what was left of it is taken down\n", identity, a.endedHow(identity))
+	return nil
+}
+
+// busyError is a bottle that a process starts or takes down just now.
+type busyError struct{ error }
+
+func (e *busyError) Unwrap() error { return e.error }
+
+// Hint says what to do.
+func (e *busyError) Hint() string { return "wait for it to be done, or interrupt it" }
+
+// endedHow is how an agent ended, in words behind others; "" if that is not on record.
+func (a *App) endedHow(identity string) string {
+	if m, err := a.store().Read(identity); err == nil && m.ExitCode != nil {
+		return fmt.Sprintf(": its agent had ended with status %d", *m.ExitCode)
+	}
+	return ""
 }

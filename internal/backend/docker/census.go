@@ -38,6 +38,7 @@ type record struct {
 	state.Metadata
 	missing, damaged bool
 	logged           bool // missing, but there is an audit log
+	acted            bool // without an end, and its audit log tells of what its agent did
 }
 
 // ours selects what belongs to this $BOT_BOTTLE_HOME, on a shared engine too.
@@ -126,6 +127,8 @@ func (c *census) read(store state.Store) (err error) {
 		if r.missing {
 			head := store.AuditHead(identity)
 			r.logged = head != nil && head.Lines > 0
+		} else if err == nil && m.EndedAt == nil {
+			r.acted = store.Acted(identity)
 		}
 		c.records[identity] = r
 	}
@@ -191,6 +194,12 @@ func (c census) halfMade(identity string) bool {
 	}
 	agent, there := c.agent(identity)
 	return there && agent.State == container.StateCreated
+}
+
+// ran reports whether a bottle's agent has ever run, as far as that can be told.
+func (c census) ran(identity string) bool {
+	agent, there := c.agent(identity)
+	return there && agent.State != container.StateCreated || c.records[identity].acted
 }
 
 func (c census) inUse(volume string) bool {

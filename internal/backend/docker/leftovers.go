@@ -39,7 +39,11 @@ func (p CleanupPlan) Leftovers() []bottle.Leftover {
 // $BOT_BOTTLE_HOME's own resources only, and skips what another process is at work on.
 func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (CleanupPlan, error) {
 	weighed := make(chan map[string]int64, 1)
-	go func() { weighed <- d.weigh(ctx) }()
+	if o.Identity == "" {
+		go func() { weighed <- d.weigh(ctx) }()
+	} else { // nobody is shown it
+		weighed <- nil
+	}
 	plan, err := d.leftovers(ctx, o)
 	bytes := <-weighed
 	for i, l := range plan.items {
@@ -60,7 +64,7 @@ func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions) (Cleanu
 	plan := CleanupPlan{options: o}
 	limit := d.Now().Add(-o.OlderThan)
 	add := func(l leftover, ok bool) {
-		if ok && (o.OlderThan == 0 || l.Since != nil && l.Since.Before(limit)) {
+		if ok && (o.Identity == "" || l.Identity == o.Identity) && (o.OlderThan == 0 || l.Since != nil && l.Since.Before(limit)) {
 			plan.items = append(plan.items, l)
 		}
 	}
@@ -71,14 +75,11 @@ func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions) (Cleanu
 	for _, v := range c.volumes {
 		add(c.volume(v, old, o.OlderThan > 0))
 	}
-	for _, l := range c.spareNetworks() {
-		add(l, true)
-	}
 	unused, err := d.unusedImages(ctx, c, o)
 	if err != nil {
 		return plan, err
 	}
-	for _, l := range unused {
+	for _, l := range slices.Concat(c.spareNetworks(), unused) {
 		add(l, true)
 	}
 	for _, identity := range c.states {
@@ -181,7 +182,8 @@ func (c census) spareNetworks() []leftover {
 }
 
 // state: a record without an end whose bottle does not run was left by a crash. It
-// is closed when there is something to come back to, and forgotten otherwise.
+// is closed when there is something to come back to, or a log of what its agent did, and
+// forgotten otherwise.
 func (c census) state(backend, identity string, old func(string) bool) (leftover, bool) {
 	if !bottle.ValidIdentity(identity) || c.alive(identity) {
 		return leftover{}, false
@@ -208,8 +210,11 @@ func (c census) state(backend, identity string, old func(string) bool) (leftover
 		l.Why = "its home and workspace are gone; its audit log is left: bot-bottle rm " + identity
 	case r.EndedAt != nil:
 		return leftover{}, false
-	case kept && !r.Remove && !c.halfMade(identity):
+	case c.halfMade(identity):
+	case kept && !r.Remove:
 		l.close, l.Why = true, "ended unseen; its home and workspace stay"
+	case c.ran(identity):
+		l.close, l.Why = true, "ended unseen; its audit log stays"
 	}
 	return l, true
 }

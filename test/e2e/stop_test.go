@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/test/standin"
+)
+
+// exited starts a bottle that nobody holds, whose agent is then killed: its bundle lives on.
+func (h house) exited(args ...string) string {
+	h.t.Helper()
+	h.sleeper()
+	identity := strings.TrimSpace(h.run(0, "", append([]string{"start", "-y", "--detach", "sleeper"}, args...)...).Stdout)
+	h.t.Cleanup(func() { _, _ = h.Run(context.Background(), nil, "rm", "--force", identity) })
+	h.run(0, "", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark; curl -sk -m 9 -o /dev/null https://elsewhere.example/; true")
+	agent := "bot-bottle-" + identity + "-agent"
+	ended := h.Engine.ContainerWait(h.t.Context(), agent, client.ContainerWaitOptions{Condition: "not-running"})
+	if _, err := h.Engine.ContainerKill(h.t.Context(), agent, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+		h.t.Fatal(err)
+	}
+	select {
+	case <-ended.Result:
+	case err := <-ended.Error:
+		h.t.Fatal(err)
+	}
+	return identity
+}
+
+// A bottle whose agent has ended by itself while nobody held it has a bundle still, with
+// credentials in it: stop takes down what is left, says so, and keeps the work. Its log tells
+// how and when the agent ended, as its last line.
+func TestStopTakesDownWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	identity := h.exited()
+	if r := h.run(0, "", "stop", identity); r.Stdout != identity+"\n" || !strings.Contains(r.Stderr, identity+" did not run any more: its agent had ended with status 137; what was left of it is taken down") {
+		t.Errorf("got %q %s", r.Stdout, r.Stderr)
+	}
+	if left, err := h.Left(t.Context()); err != nil || len(left) != 2 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	h.run(0, "", "logs", identity, "--verify")
+	log := h.run(0, "", "logs", identity, "--json").Stdout
+	last := log[strings.LastIndex(strings.TrimSpace(log), "\n")+1:]
+	if !strings.Contains(log, "elsewhere.example") || !strings.Contains(last, `"service":"agent","event":"agent-end"`) || !strings.Contains(last, `"exit":137`) || !strings.Contains(last, "while no process held it") {
+		t.Errorf("the last line is %s", last)
+	}
+	if r := h.run(0, "", "logs", identity, "--service", "agent"); !strings.Contains(r.Stdout, "the agent ended with status 137: it ended, or was killed, while no process held it") {
+		t.Errorf("got %s", r.Stdout)
+	}
+	if r := h.run(2, "", "stop", identity); !strings.Contains(r.Stderr, identity+" has ended, with status 137") || !strings.Contains(r.Stderr, "resume") {
+		t.Errorf("a second stop says %s", r.Stderr)
+	}
+	if r := h.run(0, "", "cleanup", "-y"); !strings.Contains(r.Stderr, "nothing to clean up") {
+		t.Errorf("cleanup found: %s", r.Stderr)
+	}
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if r := h.run(0, "", "exec", identity, "--", "cat", "/workspace/mark"); r.Stdout != "precious\n" {
+		t.Errorf("got %q", r.Stdout)
+	}
+	h.run(0, "", "stop", identity)
+	if r := h.run(0, "", "logs", identity, "--json"); strings.Count(r.Stdout, `"event":"agent-end"`) != 2 || !strings.Contains(r.Stdout, `"reason":"it was stopped"`) {
+		t.Errorf("got %s", r.Stdout)
+	}
+	h.run(0, "", "logs", identity, "--verify")
+}
+
+// A resume of such a bottle tells the log how its last run ended, before it begins another.
+func TestResumeTellsHowTheLastRunEnded(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	identity := h.exited()
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	log := h.run(0, "", "logs", identity, "--json").Stdout
+	end, begin := strings.Index(log, `"event":"agent-end"`), strings.LastIndex(log, `"event":"begin"`)
+	if end < 0 || end > begin || !strings.Contains(log, `"exit":137`) {
+		t.Errorf("got %s", log)
+	}
+	h.run(0, "", "logs", identity, "--verify")
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "logs", identity, "--verify")
+}
+
+// What a bottle did stays on record, also of one that was to be removed at its end and whose
+// end nobody saw: cleanup, and stop, take the rest and keep the log.
+func TestTheLogOfAKilledBottleStays(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	for _, verb := range []string{"cleanup", "stop"} {
+		identity := h.exited("--rm")
+		if verb == "cleanup" {
+			h.run(0, "", "cleanup", "-y")
+		} else {
+			h.run(0, "", "stop", identity)
+		}
+		if left, err := h.Left(t.Context()); err != nil || len(left) > 0 {
+			t.Errorf("%s left %v, %v", verb, left, err)
+		}
+		if r := h.run(0, "", "logs", identity, "--json"); !strings.Contains(r.Stdout, "elsewhere.example") || !strings.Contains(r.Stdout, `"exit":137`) {
+			t.Errorf("after %s the log is %s", verb, r.Stdout)
+		}
+		h.run(0, "", "logs", identity, "--verify")
+		if r := h.run(0, "", "list", "all", "--json"); !strings.Contains(r.Stdout, `"state": "removed"`) {
+			t.Errorf("got %s", r.Stdout)
+		}
+		if r := h.run(0, "", "cleanup", "-y"); !strings.Contains(r.Stderr, "nothing to clean up") {
+			t.Errorf("cleanup found: %s", r.Stderr)
+		}
+		h.run(0, "", "rm", "--force", identity)
+		if _, err := os.Stat(h.Home + "/state/" + identity); err == nil {
+			t.Error("it is still on record")
+		}
+	}
+}
