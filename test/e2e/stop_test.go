@@ -8,6 +8,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/bot-bottle/bot-bottle/internal/state"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -115,5 +116,33 @@ func TestTheLogOfAKilledBottleStays(t *testing.T) {
 		if _, err := os.Stat(h.Home + "/state/" + identity); err == nil {
 			t.Error("it is still on record")
 		}
+	}
+}
+
+// Who has the lock of a running bottle need not be its holder: a cleanup has it for as long as it
+// looks. stop takes the bottle down all the same, once it is free.
+func TestStopBesideWhoOnlyLooks(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	identity := h.idle()
+	release, err := state.Open(h.Home).Lock(identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := "bot-bottle-" + identity + "-agent"
+	ended := h.Engine.ContainerWait(t.Context(), agent, client.ContainerWaitOptions{Condition: "not-running"})
+	go func() {
+		select { // it is asked for by now, and taken to be somebody's
+		case <-ended.Result:
+		case <-ended.Error:
+		}
+		release()
+	}()
+	h.run(0, "", "stop", identity)
+	if left, err := h.Left(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if m, err := state.Open(h.Home).Read(identity); err != nil || m.EndedAt == nil {
+		t.Errorf("got %+v, %v", m, err)
 	}
 }

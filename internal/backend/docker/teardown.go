@@ -54,7 +54,21 @@ func (b *Bottle) askHolder(ctx context.Context) error {
 			return b.overrule(ctx)
 		}
 	}
-	return nil
+	return b.unlessTakenDown(ctx)
+}
+
+// unlessTakenDown takes down a bottle that was locked by somebody who was not its holder, such
+// as a cleanup that looked at it.
+func (b *Bottle) unlessTakenDown(ctx context.Context) error {
+	if _, err := b.driver.ownAgent(ctx, b.identity); err != nil {
+		return nil
+	}
+	release, err := b.driver.State.Lock(b.identity)
+	if err != nil {
+		return err
+	}
+	b.release = release
+	return b.tearDown(ctx)
 }
 
 // overrule ends a bottle whose holder hangs or is suspended: its key and its network
