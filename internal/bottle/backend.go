@@ -20,6 +20,7 @@ type Backend interface {
 	Transcript(ctx context.Context, identity string) (io.ReadCloser, error)
 	Remove(ctx context.Context, identity string) error
 	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
+	Files(ctx context.Context, identity string) (Files, error)
 	Build(ctx context.Context, identity string, l image.Layer, say Progress) error
 	PrepareCleanup(context.Context, CleanupOptions) (PreparedCleanup, error)
 	Active(context.Context) ([]ActiveAgent, error)

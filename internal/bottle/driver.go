@@ -55,6 +55,9 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// status. repository is relative to the workspace. Nothing that the agent wrote runs on the
 	// host. The error is ErrGone when there is no workspace.
 	UploadPack(ctx context.Context, identity, repository string, streams IO) (int, error)
+	// Files opens the files of a bottle. Of one that does not run, there are home and workspace,
+	// and nobody else can start it meanwhile. The error is ErrGone when it has neither.
+	Files(ctx context.Context, identity string) (Files, error)
 	// Build builds what the image of a running bottle would be with one more layer, and changes
 	// nothing: the bottle has it when it is resumed, if the layer's request was approved by then.
 	// The error is ErrNotRunning when it does not run.

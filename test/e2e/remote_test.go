@@ -125,12 +125,29 @@ func everyVerb(h house) {
 			t.Errorf("list %s: got %q %s", want, r.Stdout, r.Stderr)
 		}
 	}
+	attached(h, identity)
+	h.run(0, "copied", "cp", "-", identity+":copy")
+	h.run(0, "", "exec", identity, "--", "sh", "-c", "git init -q -b main /workspace/made && cd /workspace/made && git -c user.name=A -c user.email=a@b.example commit -q --allow-empty -m 'from afar'")
+	pulled(h, identity)
+	follow := h.Command(t.Context(), "logs", identity, "--follow", "--json")
+	var followed lockedBuffer
+	follow.Stdout = &followed
+	if err := follow.Start(); err != nil {
+		t.Fatal(err)
+	}
 	h.run(0, "", "egress", identity, "allow", "added.example")
 	if r := h.run(0, "", "egress", identity); !strings.Contains(r.Stdout, "added.example") {
 		t.Errorf("egress: got %s", r.Stdout)
 	}
 	h.run(0, "", "logs", identity, "--verify")
 	h.run(0, "", "stop", identity)
+	if err := follow.Wait(); err != nil || !strings.Contains(followed.String(), "the operator changed the policy") || !strings.Contains(followed.String(), `"event":"agent-end"`) {
+		t.Errorf("logs --follow: got %v %s", err, followed.String())
+	}
+	if r := h.run(0, "", "cp", identity+":copy", "-"); r.Stdout != "copied" {
+		t.Errorf("cp: got %q %s", r.Stdout, r.Stderr)
+	}
+	pulled(h, identity)
 	if r := h.run(0, "", "logs", identity, "--verify"); !strings.Contains(r.Stdout, "whole") {
 		t.Errorf("logs: got %s", r.Stdout)
 	}
@@ -144,5 +161,33 @@ func everyVerb(h house) {
 	h.run(0, "", "rm", "-y", identity)
 	if r := h.run(0, "", "list", "all"); strings.Contains(r.Stdout, identity) {
 		t.Errorf("rm: got %s", r.Stdout)
+	}
+}
+
+// attached looks at a bottle's terminal, and leaves it.
+func attached(h house, identity string) {
+	h.t.Helper()
+	h.run(0, "", "exec", identity, "--", "sh", "-c", "echo waiting > /proc/$(pgrep -x sleep)/fd/1")
+	s := h.terminal("attach", identity)
+	s.wait("waiting")
+	s.send("\x10\x11")
+	s.wait("left " + identity + " running")
+	if code := s.end(); code != 0 {
+		h.t.Errorf("attach: got status %d", code)
+	}
+	s.cooked()
+}
+
+// pulled fetches what an agent committed, with the engine as far away for git's process as for ours.
+func pulled(h house, identity string) {
+	h.t.Helper()
+	here := h.t.TempDir()
+	if out, err := exec.Command("git", "init", "-q", here).CombinedOutput(); err != nil {
+		h.t.Fatalf("%v: %s", err, out)
+	}
+	c := h.Command(h.t.Context(), "pull", identity, "--path", "made")
+	c.Dir = here
+	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "refs/bottles/"+identity+"/main") || !strings.Contains(string(out), "from afar") {
+		h.t.Errorf("pull: got %v %s", err, out)
 	}
 }

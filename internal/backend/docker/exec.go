@@ -13,7 +13,8 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
-	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/filecopy"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
 )
 
 // maxOutput bounds what Exec keeps of each stream.
@@ -76,7 +77,7 @@ func (d *Driver) copyTree(ctx context.Context, id, hostPath, target string) erro
 	reader, writer := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := provision.WriteTree(writer, hostPath, path.Base(target))
+		err := filecopy.Pack(writer, hostPath, path.Base(target), provider.UID, nil)
 		_ = writer.CloseWithError(err)
 		done <- err
 	}()

@@ -24,6 +24,11 @@ func (d *Driver) UploadPack(ctx context.Context, identity, repository string, st
 	if err != nil {
 		return 0, err
 	}
+	if open, err := d.Open(ctx, identity); err == nil {
+		_ = open.Detach()
+	} else if release, err := d.State.Lock(identity); err == nil {
+		defer release() // no cleanup takes our container for one that was left
+	}
 	image, err := d.Images.Ensure(ctx, "sidecar", func(string) {})
 	if err != nil {
 		return 0, err
