@@ -106,6 +106,9 @@ func (a *App) files(ctx context.Context, identity string) (bottle.Files, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := backend.Available(ctx); err != nil {
+		return nil, err
+	}
 	files, err := backend.Files(ctx, identity)
 	if errors.Is(err, bottle.ErrGone) {
 		if a.elsewhere(ctx, record) {

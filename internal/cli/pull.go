@@ -37,8 +37,16 @@ look at it with git log and git diff before you merge it. The bottle may run or 
 }
 
 func (a *App) runPull(ctx context.Context, identity, path string, asJSON bool) error {
-	if _, err := a.recordOf(identity); err != nil {
+	record, err := a.recordOf(identity)
+	if err != nil {
 		return err
+	}
+	backend, err := a.backend(record.Backend)
+	if err != nil {
+		return err
+	}
+	if err := backend.Available(ctx); err != nil {
+		return err // it knows what to do; git would only tell of it
 	}
 	self, err := a.Executable()
 	if err != nil {

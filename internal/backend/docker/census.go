@@ -202,8 +202,9 @@ func (c census) ran(identity string) bool {
 	return there && agent.State != container.StateCreated || c.records[identity].acted
 }
 
-func (c census) inUse(volume string) bool {
+// inUse reports whether a container uses a volume: one that stays, or, with all, any.
+func (c census) inUse(volume string, all bool) bool {
 	return slices.ContainsFunc(c.containers, func(found container.Summary) bool {
-		return slices.ContainsFunc(found.Mounts, func(m container.MountPoint) bool { return m.Name == volume })
+		return (all || c.alive(found.Labels[labelIdentity])) && slices.ContainsFunc(found.Mounts, func(m container.MountPoint) bool { return m.Name == volume })
 	})
 }

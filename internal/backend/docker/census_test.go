@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/volume"
 
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
@@ -37,5 +38,30 @@ func TestWhoIsAlive(t *testing.T) {
 		if !c.alive("dev-aaaaaa") {
 			t.Errorf("%s: a bottle of another engine is none of ours", s)
 		}
+	}
+}
+
+// The program of another version goes together with the last dead container that uses it, so a
+// second cleanup finds nothing; one that only looks at what is old leaves it to younger ones.
+func TestAnotherVersionsProgramGoesAtOnce(t *testing.T) {
+	using := func(state container.ContainerState) census {
+		return census{records: map[string]record{}, current: "bot-bottle-bin-new", busy: func(string) bool { return false }, containers: []container.Summary{{
+			State: state, Labels: map[string]string{labelIdentity: "dev-aaaaaa", labelRole: string(roleAgent)}, Mounts: []container.MountPoint{{Name: "bot-bottle-bin-old"}},
+		}}}
+	}
+	old := volume.Volume{Name: "bot-bottle-bin-old", Labels: map[string]string{labelRole: string(roleBinary)}}
+	for name, c := range map[string]struct {
+		state container.ContainerState
+		byAge bool
+		want  bool
+	}{
+		"runs": {container.StateRunning, false, false}, "paused": {container.StatePaused, false, false}, "dead": {container.StateExited, false, true}, "dead, by age": {container.StateExited, true, false},
+	} {
+		if _, got := using(c.state).volume(old, func(string) bool { return false }, c.byAge); got != c.want {
+			t.Errorf("%s: left over is %t", name, got)
+		}
+	}
+	if _, got := using(container.StateExited).volume(volume.Volume{Name: "bot-bottle-bin-new", Labels: old.Labels}, nil, false); got {
+		t.Error("the program of this version is left over")
 	}
 }

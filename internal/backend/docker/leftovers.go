@@ -137,7 +137,7 @@ func (c census) volume(v volume.Volume, old func(string) bool, byAge bool) (left
 	switch role(what) {
 	case roleBinary:
 		l.Why = "it holds bot-bottle of another version"
-		return l, v.Name != c.current && !c.inUse(v.Name)
+		return l, v.Name != c.current && !c.inUse(v.Name, byAge)
 	case roleSockets:
 		l.Why = "sockets of " + identity + ", which does not run"
 		return l, !c.alive(identity)
