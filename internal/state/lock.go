@@ -32,14 +32,24 @@ func (s Store) Lock(identity string) (release func(), err error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot record bottle %s: %w", identity, err)
 		}
-		if err := take(f); err != nil {
+		held, err := takeAt(f, path)
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("bottle %s: %w", identity, err), f.Close())
 		}
-		if isAt(f, path) {
+		if held {
 			return func() { _ = f.Close() }, nil
 		}
-		_ = f.Close() // a lock on what Remove took away keeps nobody out
+		_ = f.Close()
 	}
+}
+
+// takeAt locks f, which was opened at path. A lock on what Remove took away meanwhile keeps
+// nobody out: then it is not held.
+func takeAt(f *os.File, path string) (held bool, err error) {
+	if err := take(f); err != nil {
+		return false, err
+	}
+	return isAt(f, path), nil
 }
 
 // take locks f, or fails with ErrLocked. Who only asks whether it is locked holds a

@@ -144,8 +144,8 @@ func TestARemovedLockIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	release()
-	if err := take(late); err != nil || isAt(late, path) {
-		t.Errorf("got %v, at its path: %v", err, isAt(late, path))
+	if held, err := takeAt(late, path); err != nil || held {
+		t.Errorf("a lock on nothing is held: %t, %v", held, err)
 	}
 	again, err := s.Lock("dev-aaaaaa")
 	if err != nil {
