@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,9 @@ func TestListAllTellsTheTruth(t *testing.T) {
 		states := map[string]condition{}
 		for _, l := range got {
 			states[l.Identity] = l.State
+		}
+		if !slices.IsSortedFunc(got, func(x, y listed) int { return strings.Compare(x.Identity, y.Identity) }) {
+			t.Errorf("not in order: %s", stdout)
 		}
 		if fmt.Sprint(states) != fmt.Sprint(want) {
 			t.Errorf("got  %v\nwant %v", states, want)
