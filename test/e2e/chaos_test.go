@@ -32,9 +32,13 @@ var (
 type chaos struct {
 	house
 	proxy     *faults.Proxy
-	bystander string
-	dice      *rand.Rand
-	said      []string // what was done, for whoever has to find out why
+	bystander string      // "" if there is none
+	engine    interface { // that may be killed; nil: it is everybody's
+		kill()
+		start()
+	}
+	dice *rand.Rand
+	said []string // what was done, for whoever has to find out why
 }
 
 func (c *chaos) say(format string, args ...any) {
@@ -57,6 +61,8 @@ func TestAttackJ5_Chaos(t *testing.T) {
 		t.Run(fmt.Sprint(worker), func(t *testing.T) {
 			t.Parallel()
 			h := open(t, standin.Options{})
+			h.run(0, "", "list") // the owner
+			h = h.tiny(t, 16<<10)
 			socket := strings.TrimPrefix(lab.Endpoint(), "unix://")
 			proxy, err := faults.Start(t.TempDir(), socket)
 			if err != nil {
@@ -85,9 +91,16 @@ func (c *chaos) schedule() {
 	for range 1 + c.dice.IntN(2) {
 		c.strike(identity)
 	}
+	if c.engine != nil {
+		c.restart()
+	}
 	c.settled()
 	c.unguarded(identity)
 	c.truth()
+	if identity != "" && c.dice.IntN(2) == 0 {
+		c.say("resumed as it was left")
+		c.resumed(identity, acknowledged)
+	}
 	c.swept()
 	if identity != "" {
 		c.resumed(identity, acknowledged)
@@ -164,7 +177,7 @@ func (c *chaos) strike(identity string) {
 		return
 	}
 	agent, bundle := "bot-bottle-"+identity+"-agent", "bot-bottle-"+identity+"-sidecar"
-	switch c.dice.IntN(9) {
+	switch c.dice.IntN(11) {
 	case 0:
 		c.kill(agent)
 	case 1:
@@ -181,7 +194,46 @@ func (c *chaos) strike(identity string) {
 		c.verb("cleanup", "-y")
 	case 8:
 		c.verb("resume", "-y", "--detach", identity)
+	case 9:
+		c.fullDisk("stop", identity)
+	case 10:
+		c.fullDisk("resume", "-y", "--detach", identity)
 	}
+}
+
+// fullDisk runs a verb without room on the operator's disk.
+func (c *chaos) fullDisk(args ...string) {
+	if c.engine != nil {
+		return // its home is no file system of its own
+	}
+	room := c.fill()
+	r := c.run0(args...)
+	room()
+	c.say("%s with a full disk: status %d", args[0], r.Code)
+}
+
+// restart kills the engine, maybe in the middle of a verb, and starts it again.
+func (c *chaos) restart() {
+	verbs := [][]string{nil, {"start", "-y", "--detach", "sleeper"}, {"cleanup", "-y"}}
+	for identity := range c.listed() {
+		verbs = append(verbs, []string{"stop", identity}, []string{"resume", "-y", "--detach", identity})
+	}
+	args := verbs[c.dice.IntN(len(verbs))]
+	c.proxy.Fail(1<<30, faults.Refuse)
+	ended := make(chan error, 1)
+	if args == nil {
+		ended <- nil
+	} else {
+		command := c.Command(context.WithoutCancel(c.t.Context()), args...)
+		if err := command.Start(); err != nil {
+			c.t.Fatal(err)
+		}
+		go func() { ended <- command.Wait() }()
+		time.Sleep(time.Duration(c.dice.IntN(600)) * time.Millisecond)
+	}
+	c.engine.kill()
+	c.say("engine killed in %v: %v", args, <-ended)
+	c.engine.start()
 }
 
 // verb runs one that is killed on the way, or whose engine fails.
@@ -250,15 +302,25 @@ func (c *chaos) requests(identity string) (answered int) {
 	return answered
 }
 
-// unguarded tries to get out of a bottle whose bundle, or a service, may be dead.
+// unguarded tries to get out of a bottle whose bundle, or a service, may be dead: to a server of
+// this host's by its address, and to an upstream that its policy allows, which must not hear of it
+// where nobody could have put it on record.
 func (c *chaos) unguarded(identity string) {
 	if identity == "" || !c.state("bot-bottle-"+identity+"-agent") {
 		return
 	}
 	guarded := c.state("bot-bottle-" + identity + "-sidecar")
-	r := c.run0("exec", identity, "--", "curl", "-sk", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", "https://unguarded.example/")
-	if !guarded && strings.TrimSpace(r.Stdout) != "000" && r.Code == 0 {
-		c.fail("without its bundle the bottle got %q", r.Stdout)
+	before := len(c.Standin.Requests())
+	r := c.run0("exec", identity, "--", "sh", "-c", "ls /sys/class/net; curl -sk --noproxy '*' -m 2 -o /dev/null -w '%{http_code} ' https://"+c.Standin.Address+"/unguarded; curl -sk -m 2 -o /dev/null -w '%{http_code}' https://"+standin.Host+"/unguarded; true")
+	if r.Code != 0 {
+		return // it has just ended
+	}
+	seen := strings.Fields(r.Stdout)
+	if len(seen) != 3 || seen[0] != "lo" || seen[1] != "000" {
+		c.fail("the bottle has a network: %q", r.Stdout)
+	}
+	if heard := len(c.Standin.Requests()) - before; !guarded && (heard != 0 || seen[len(seen)-1] != "000") {
+		c.fail("without its bundle the bottle got %q, and %d requests out", r.Stdout, heard)
 	}
 }
 
@@ -311,8 +373,10 @@ func (c *chaos) swept() {
 			c.fail("cleanup ended %s, which ran", identity)
 		}
 	}
-	if r := c.must("bystander", "exec", c.bystander, "--", "echo", "alive"); r.Stdout != "alive\n" {
-		c.fail("the bystander was touched: %s", r.Stderr)
+	if c.bystander != "" {
+		if r := c.must("bystander", "exec", c.bystander, "--", "echo", "alive"); r.Stdout != "alive\n" {
+			c.fail("the bystander was touched: %s", r.Stderr)
+		}
 	}
 	left, err := c.Left(c.t.Context())
 	if err != nil {
@@ -321,8 +385,17 @@ func (c *chaos) swept() {
 	known := c.listed()
 	for _, what := range left {
 		name := strings.TrimPrefix(strings.TrimPrefix(strings.Fields(what)[1], "/"), "bot-bottle-")
-		if _, ok := known[name[:max(0, strings.LastIndex(name, "-"))]]; !ok {
+		at := max(0, strings.LastIndex(name, "-"))
+		switch said, ok := known[name[:at]]; {
+		case !ok:
 			c.fail("%s is of no bottle on record", what)
+		case said != "running" && name[at:] != "-home" && name[at:] != "-workspace":
+			c.fail("a cleanup left %s of a bottle that is %s", what, said)
+		}
+	}
+	for identity, said := range known {
+		if said != "running" && said != "ended" && said != "removed" {
+			c.fail("after a cleanup %s is %s", identity, said)
 		}
 	}
 }
@@ -332,9 +405,6 @@ func (c *chaos) swept() {
 func (c *chaos) resumed(identity string, acknowledged int) {
 	c.t.Helper()
 	if c.state("bot-bottle-" + identity + "-agent") {
-		if c.state("bot-bottle-"+identity+"-sidecar") && c.dice.IntN(2) == 0 {
-			c.say("it still ran")
-		}
 		c.must("stop", "stop", identity)
 	}
 	c.must("resume", "resume", "-y", "--detach", identity)
@@ -344,6 +414,9 @@ func (c *chaos) resumed(identity string, acknowledged int) {
 	c.must("stop", "stop", identity)
 	c.must("verify", "logs", identity, "--verify")
 	r := c.must("logs", "logs", identity, "--json")
+	if lines := strings.Split(strings.TrimSpace(r.Stdout), "\n"); !strings.Contains(lines[len(lines)-1], `"event":"agent-end"`) {
+		c.fail("the log does not tell how the agent ended: %s", r.Stdout)
+	}
 	if got := strings.Count(r.Stdout, `"path":"/denied-`); got < acknowledged {
 		c.fail("%d events were acknowledged, %d are in the log", acknowledged, got)
 	}

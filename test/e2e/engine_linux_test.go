@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/test/faults"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -137,6 +139,47 @@ func (e *engine) load(from *client.Client) {
 	}
 }
 
+// moved is a house with an engine of its own, and a home of its own.
+func (h house) moved() (house, *engine) {
+	h.t.Helper()
+	e := ownEngine(h.t, h.Engine)
+	own := h.at("DOCKER_HOST="+e.host(), "BOT_BOTTLE_HOME="+h.t.TempDir())
+	l := *own.Lab
+	l.Home, l.Engine = strings.TrimPrefix(own.Extra[len(own.Extra)-1], "BOT_BOTTLE_HOME="), e.client
+	own.Lab = &l
+	if err := os.CopyFS(filepath.Join(l.Home, "agents"), os.DirFS(filepath.Join(h.Home, "agents"))); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(l.Home, "bottles"), os.DirFS(filepath.Join(h.Home, "bottles"))); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := l.Write("standin.pem", h.Standin.CA); err != nil {
+		h.t.Fatal(err)
+	}
+	return own, e
+}
+
+// TestAttackJ5_Chaos with an engine that is killed and started again: under a bottle, and in the
+// middle of verbs.
+func TestAttackJ5_ChaosOfTheEngine(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
+	h.sleeper()
+	own, e := h.moved()
+	proxy, err := faults.Start(t.TempDir(), strings.TrimPrefix(e.host(), "unix://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = proxy.Close() })
+	for n := range max(1, *schedules/6) {
+		seed := *firstSeed + uint64(n)
+		c := &chaos{house: own.at("DOCKER_HOST=" + proxy.Host), proxy: proxy, engine: e, dice: rand.New(rand.NewPCG(seed, 2))}
+		c.say("engine, seed %d", seed)
+		c.schedule()
+	}
+}
+
 // Invariant 6: the engine is killed under bottles, and in the middle of a start. Afterwards
 // list tells what is known, cleanup takes exactly what is left, the log has all that was
 // acknowledged, and the bottle goes on with its workspace.
@@ -145,20 +188,7 @@ func TestTheEngineIsKilled(t *testing.T) {
 	h := open(t, standin.Options{})
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
 	h.sleeper()
-	e := ownEngine(t, h.Engine)
-	own := h.at("DOCKER_HOST="+e.host(), "BOT_BOTTLE_HOME="+t.TempDir())
-	l := *own.Lab
-	l.Home, l.Engine = strings.TrimPrefix(own.Extra[len(own.Extra)-1], "BOT_BOTTLE_HOME="), e.client
-	own.Lab = &l
-	if err := os.CopyFS(filepath.Join(l.Home, "agents"), os.DirFS(filepath.Join(h.Home, "agents"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(filepath.Join(l.Home, "bottles"), os.DirFS(filepath.Join(h.Home, "bottles"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Write("standin.pem", h.Standin.CA); err != nil {
-		t.Fatal(err)
-	}
+	own, e := h.moved()
 	identity := strings.TrimSpace(own.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
 	own.run(0, "", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark; curl -sk -m 9 -o /dev/null https://elsewhere.example/; true")
 	c := own.Command(context.WithoutCancel(t.Context()), "start", "-y", "--detach", "sleeper") // in the middle of which it happens

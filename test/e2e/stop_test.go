@@ -19,6 +19,13 @@ func (h house) exited(args ...string) string {
 	identity := strings.TrimSpace(h.run(0, "", append([]string{"start", "-y", "--detach", "sleeper"}, args...)...).Stdout)
 	h.t.Cleanup(func() { _, _ = h.Run(context.Background(), nil, "rm", "--force", identity) })
 	h.run(0, "", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark; curl -sk -m 9 -o /dev/null https://elsewhere.example/; true")
+	h.killAgent(identity)
+	return identity
+}
+
+// killAgent ends a bottle's agent and nothing else of it.
+func (h house) killAgent(identity string) {
+	h.t.Helper()
 	agent := "bot-bottle-" + identity + "-agent"
 	ended := h.Engine.ContainerWait(h.t.Context(), agent, client.ContainerWaitOptions{Condition: "not-running"})
 	if _, err := h.Engine.ContainerKill(h.t.Context(), agent, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
@@ -29,7 +36,6 @@ func (h house) exited(args ...string) string {
 	case err := <-ended.Error:
 		h.t.Fatal(err)
 	}
-	return identity
 }
 
 // A bottle whose agent has ended by itself while nobody held it has a bundle still, with
