@@ -23,6 +23,7 @@ const (
 	Lookup  = "lookup"  // a refused DNS question
 	Fetch   = "fetch"   // of a repository
 	Push    = "push"    // to a repository
+	Scanner = "scanner" // pipelock has passed its test, or does not pass it any more
 )
 
 // Kinds of event that the bundle's parent alone writes (see Decode).
@@ -89,6 +90,7 @@ type Event struct {
 	BytesIn  int64           `json:"bytes_in,omitempty"`  // towards the bottle
 	Millis   float64         `json:"duration_ms,omitempty"`
 	Findings []Finding       `json:"findings,omitempty"`
+	Pipelock *Pipelock       `json:"pipelock,omitempty"` // what it was asked
 
 	Repository string   `json:"repository,omitempty"` // its name in the manifest
 	Updates    []Update `json:"updates,omitempty"`    // of its refs, that were asked for
@@ -110,8 +112,18 @@ type Finding struct {
 	Part     string `json:"part"`             // head, body, message
 	Action   string `json:"action"`           // block, redact, alert
 	Encoding string `json:"encoding,omitempty"`
-	Place    string `json:"place,omitempty"`  // of a push: file and line
-	Commit   string `json:"commit,omitempty"` // of a push: which one brings it
+	Place    string `json:"place,omitempty"`   // of a push: file and line
+	Commit   string `json:"commit,omitempty"`  // of a push: which one brings it
+	Scanner  string `json:"scanner,omitempty"` // who found it: pipelock, or "" for our own
+	Scan     string `json:"scan_id,omitempty"` // pipelock's name of the scan
+}
+
+// Pipelock is what looking at a request took. What pipelock had allowed before is not looked
+// at again.
+type Pipelock struct {
+	Scans  []string `json:"scan_ids,omitempty"` // some of them, where there are many
+	Bytes  int64    `json:"bytes,omitempty"`    // that were looked at
+	Millis float64  `json:"duration_ms,omitempty"`
 }
 
 // Update is a change of a ref: from one object id to another, "" for none.
@@ -191,7 +203,7 @@ func (l *line) encode(from Event) ([]byte, error) {
 		*field = Clean(*field)
 	}
 	for i := range e.Findings {
-		for _, field := range []*string{&e.Findings[i].Place, &e.Findings[i].Commit} {
+		for _, field := range []*string{&e.Findings[i].Place, &e.Findings[i].Commit, &e.Findings[i].Rule, &e.Findings[i].Encoding, &e.Findings[i].Scan} {
 			*field = Clean(*field)
 		}
 	}

@@ -62,7 +62,7 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
 			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe",
-			UIDs: map[control.Service]int{control.Egress: 10001, control.GitGate: control.GitGateUID, control.Supervise: 10003}, DropPrivileges: true,
+			UIDs: map[control.Service]int{control.Egress: control.EgressUID, control.GitGate: control.GitGateUID, control.Supervise: 10003}, DropPrivileges: true,
 		})
 	case slices.Equal(s.Args, []string{"sidecar", "control"}):
 		return 0, bundle.Connect(ctx, control.Socket, s.Stdin, s.Stdout)

@@ -30,8 +30,18 @@ const (
 	SessionSocket = "@bot-bottle-session" // abstract, in the bottle's own network namespace: no file that the agent could remove
 
 	SocketDir = "/run/bot-bottle" // egress.sock, git-gate.sock, supervise.sock
-	BinaryDir = "/opt/bot-bottle" // the read-only volume that holds the binary
-	Binary    = "/opt/bot-bottle/bot-bottle"
+
+	PipelockVolume = "/run/pipelock"         // in the bundle and in pipelock's container, nowhere else
+	PipelockDir    = "/run/pipelock/sockets" // which egress alone may enter, and pipelock's own user
+	BinaryDir      = "/opt/bot-bottle"       // the read-only volume that holds the binary
+	Binary         = "/opt/bot-bottle/bot-bottle"
+)
+
+// EgressUID is whom egress runs as in the bundle, PipelockUID whom pipelock runs as in a
+// container of its own.
+const (
+	EgressUID   = 10001
+	PipelockUID = 65534
 )
 
 // GitGateUID is whom git-gate's files in the bundle belong to: the sidecar image knows it.
@@ -79,10 +89,19 @@ type EgressConfig struct {
 	// at the start only.
 	Used map[string]policy.Usage `json:"used,omitempty"`
 
+	Pipelock *PipelockConfig `json:"pipelock,omitempty"` // nil: there is no second scanner
+
 	CACert  string   `json:"ca_cert"` // PEM, the bottle's own CA
 	CAKey   string   `json:"ca_key"`  // PEM (PKCS #8, P-256)
 	Roots   string   `json:"roots"`   // PEM, what egress trusts upstream: the host's roots
 	Secrets []Secret `json:"secrets"`
+}
+
+// PipelockConfig is where egress finds pipelock, and what it insists on.
+type PipelockConfig struct {
+	Dir        string `json:"dir"`                   // of its sockets
+	MinVersion string `json:"min_version,omitempty"` // of its engine
+	Program    string `json:"program"`               // what runs there, for the log: an image by its digest, or a file by its hash
 }
 
 // Policy is the part that decides.

@@ -163,8 +163,8 @@ func plain(v *value) any {
 // routeText writes a route on one line, as people do. What stands for a default is left
 // out.
 func routeText(r policy.Route) (string, error) {
-	if r.CA != "" || r.LogPath != "" || r.Limits != nil || len(r.Deny) > 0 || len(r.Scan) > 0 {
-		return "", fmt.Errorf("the route to %s has a ca, limits, deny, scan or log_path, which have to be written by hand", filepath.Base(r.Host))
+	if r.CA != "" || r.LogPath != "" || r.Limits != nil || len(r.Deny) > 0 || len(r.Scan) > 0 || r.Pipelock != nil {
+		return "", fmt.Errorf("the route to %s has a ca, limits, deny, scan, pipelock or log_path, which have to be written by hand", filepath.Base(r.Host))
 	}
 	fields := []string{"host: " + plainWord(r.Host)}
 	add := func(name, text string) { fields = append(fields, name+": "+text) }

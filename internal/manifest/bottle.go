@@ -102,7 +102,7 @@ func (l *loader) bottle(d document, root *value) {
 		Proxy:     l.proxy(root.get("egress").field("upstream_proxy"), root.get("secrets")),
 		Git:       l.git(root.get("git"), root.get("secrets")),
 		Supervise: truth(root.get("supervise")),
-		Pipelock:  truth(root.get("pipelock")),
+		Pipelock:  l.pipelock(root.get("pipelock")),
 	}
 	if b.Runtime == "" {
 		b.Runtime = RuntimeAuto
@@ -236,7 +236,7 @@ func (l *loader) routes(v, secrets *value) []policy.Route {
 			Methods: texts(item.get("methods")), Paths: texts(item.get("paths")), Query: table(item.get("query")), Body: table(item.get("body")),
 			Deny: l.deny(item.get("deny")), Limits: l.limits(item.get("limits"), "limits"), Scan: l.scan(item.get("scan")), Auth: l.auth(item.get("auth"), secrets),
 			CA: l.path(item.get("ca")), Address: text(item.get("address")), Private: truth(item.get("private")),
-			LogPath: policy.LogPath(text(item.get("log_path"))),
+			LogPath: policy.LogPath(text(item.get("log_path"))), Pipelock: routePipelock(item.get("pipelock")),
 		}
 		l.conditions(item)
 		_, wrong := r.Check()

@@ -12,6 +12,9 @@ func check(v *value, s *shape, name string, problems *Problems) {
 	}
 	switch s.kind {
 	case object:
+		if _, isFlag := v.scalar.(bool); s.flag && isFlag {
+			return
+		}
 		checkObject(v, s, name, problems)
 	case mapping:
 		if expect(v, mapKind, name, problems) {
@@ -45,6 +48,10 @@ func expect(v *value, k kind, name string, problems *Problems) bool {
 }
 
 func checkObject(v *value, s *shape, name string, problems *Problems) {
+	if s.flag && v.kind != mapKind {
+		problems.add(v.file, v.line, "%s must be true, false or %s, not %s", name, mapKind, v.kind)
+		return
+	}
 	if !expect(v, mapKind, name, problems) {
 		return
 	}

@@ -57,4 +57,7 @@ func (s shape) objectSchema(out map[string]any) {
 	if len(required) > 0 {
 		out["required"] = required
 	}
+	if s.flag {
+		out["type"] = []string{"object", "boolean"} // what is said of an object's keys holds for objects alone
+	}
 }

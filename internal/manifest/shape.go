@@ -8,6 +8,7 @@ type shape struct {
 	items  *shape     // of a list, or of a map's values
 	words  []string   // the only values of a word
 	whole  bool       // in extends: replaced as a whole, not merged
+	flag   bool       // of an object: true or false will do as well
 }
 
 type shapeKind string
@@ -91,7 +92,7 @@ func bottleShape() shape {
 			proxyShape()),
 		{key: "git", shape: shape{doc: "Repositories behind the git gate.", kind: list, items: gitShape()}},
 		one("supervise", "Whether the agent may ask the operator for more.", yesNo),
-		one("pipelock", "Whether pipelock scans what egress lets through.", yesNo),
+		pipelockShape(),
 	}}
 }
 
@@ -126,6 +127,7 @@ func routeShape() *shape {
 		one("ca", "PEM file with certificates to trust for this route as well.", word),
 		one("address", "host:port to dial instead of resolving the host.", word),
 		one("private", "Whether the address may be private, loopback or link-local.", yesNo),
+		routePipelockShape(),
 		choice("log_path", "What the log tells of paths: redacted (by default), full, or none.", "redacted", "full", "none"),
 	}}
 }
@@ -161,6 +163,24 @@ func proxyShape() property {
 		one("ca", "PEM file with certificates to trust for an https proxy as well.", word),
 		words("no_proxy", `What is dialled directly: hosts, "*.domain", "**.domain", addresses, networks such as 10.0.0.0/8.`))
 	p.whole = true
+	return p
+}
+
+// pipelockShape is replaced as a whole in extends: a version is that of the program beside it.
+func pipelockShape() property {
+	p := group("pipelock", "Whether Pipelock looks at what the bottle sends as well, and which one: by default the image that the engine has of it.",
+		one("image", "Its image, by its digest: name@sha256:….", word),
+		one("binary", "The program itself, a static one, on this host.", word),
+		one("min_version", "The least version of it that will do, such as 2.3.", word))
+	p.whole, p.flag = true, true
+	return p
+}
+
+func routePipelockShape() property {
+	p := group("pipelock", "What Pipelock looks at on this route, where the bottle has it; false is nothing.",
+		one("budget", "How much of a body may be new to it, such as 2MiB; 1MiB by default, 8MiB at most.", size),
+		choice("over", "What becomes of a body with more.", "deny", "allow"))
+	p.whole, p.flag = true, true
 	return p
 }
 

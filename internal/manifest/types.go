@@ -56,8 +56,8 @@ type Bottle struct {
 	Proxy     *policy.Proxy         // through which egress reaches upstreams; CA holds a *path*; nil for none
 	Git       []GitRepo
 	Supervise bool
-	Pipelock  bool
-	Notes     string // the body
+	Pipelock  *Pipelock // nil: the bottle has none
+	Notes     string    // the body
 }
 
 // Provider chooses the agent CLI.
@@ -66,6 +66,14 @@ type Provider struct {
 	Dockerfile string // optional
 	Image      string // optional: one that is run as it is, by its digest
 	Offline    bool   // the Dockerfile's steps have no network
+}
+
+// Pipelock says which one looks at what the bottle sends. Without an image and a binary it is
+// the image that the engine has of it.
+type Pipelock struct {
+	Image      string // by its digest
+	Binary     string // absolute
+	MinVersion string // "" for any
 }
 
 // Runtime is the container runtime asked for.

@@ -58,7 +58,7 @@ func (r Route) Check() (Route, []FieldError) {
 		{"query", func(r *Route) error { return checkConditions(r.Query, checkParameter) }},
 		{"body", func(r *Route) error { return checkConditions(r.Body, checkField) }},
 		{"deny", normalizeDeny}, {"limits", checkLimits},
-		{"auth", normalizeAuth}, {"address", checkAddress}, {"log_path", checkLogPath},
+		{"auth", normalizeAuth}, {"address", checkAddress}, {"log_path", checkLogPath}, {"pipelock", checkPipelock},
 	})
 	return r, wrong
 }
@@ -283,6 +283,24 @@ func checkAddress(r *Route) error {
 		if _, err := ParseHost(host); err != nil {
 			return fmt.Errorf("address %q: %w", r.Address, err)
 		}
+	}
+	return nil
+}
+
+// MaxPipelockBudget is as much as egress holds of a body, in bytes.
+const MaxPipelockBudget = 8 << 20
+
+func checkPipelock(r *Route) error {
+	p := r.Pipelock
+	switch {
+	case p == nil:
+		return nil
+	case p.Over != "" && p.Over != OverDeny && p.Over != OverAllow:
+		return fmt.Errorf("pipelock: over %q is neither deny nor allow", p.Over)
+	case p.Budget < 0 || p.Budget > MaxPipelockBudget:
+		return fmt.Errorf("pipelock: a budget is at most %d MiB", MaxPipelockBudget>>20)
+	case p.Off && *p != Pipelock{Off: true}:
+		return errors.New("pipelock is off, so it has no budget")
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (r Route) account() string {
 	if r.Grant != "" {
 		return GrantAccount(r.Grant)
 	}
-	r.Limits, r.Deny, r.Scan, r.LogPath = nil, nil, nil, ""
+	r.Limits, r.Deny, r.Scan, r.LogPath, r.Pipelock = nil, nil, nil, "", nil
 	return digest(r)
 }
 

@@ -36,13 +36,29 @@ type Route struct {
 	Deny     []Deny                `json:"deny,omitempty"`     // for this route's host and port; they win over every route
 	Limits   *Limits               `json:"limits,omitempty"`
 	Auth     *Auth                 `json:"auth,omitempty"`
-	Scan     map[string]dlp.Action `json:"scan,omitempty"` // by rule of the scanner; before those of the bottle
+	Scan     map[string]dlp.Action `json:"scan,omitempty"`     // by rule of the scanner; before those of the bottle
+	Pipelock *Pipelock             `json:"pipelock,omitempty"` // nil: the defaults, where the bottle has it
 	LogPath  LogPath               `json:"log_path,omitempty"`
 	CA       string                `json:"ca,omitempty"`      // PEM, extra trust for this route
 	Address  string                `json:"address,omitempty"` // dial host:port here instead of resolving Host
 	Private  bool                  `json:"private,omitempty"` // may dial private, loopback and link-local addresses (never metadata)
 	Grant    string                `json:"grant,omitempty"`   // the request that it was granted by; "" for one of the manifest
 }
+
+// Pipelock is what a route has pipelock look at, where the bottle has it.
+type Pipelock struct {
+	Off    bool  `json:"off,omitempty"`    // nothing
+	Budget int64 `json:"budget,omitempty"` // bytes of a body that it has not seen before; 0 is the default
+	Over   Over  `json:"over,omitempty"`   // what becomes of a body with more; "" is OverDeny
+}
+
+// Over is what becomes of a body that is over the budget.
+type Over string
+
+const (
+	OverDeny  Over = "deny"
+	OverAllow Over = "allow" // it goes unseen by pipelock, and the log says so
+)
 
 // LogPath is what the log tells of the paths of a route's requests. A refusal that no route
 // decided is logged with its path redacted.

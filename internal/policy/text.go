@@ -30,7 +30,25 @@ func (r Route) String() string {
 	if len(r.Scan) > 0 {
 		fmt.Fprintf(&b, " (secrets: %s)", dlp.ActionText(r.Scan))
 	}
+	if r.Pipelock != nil {
+		fmt.Fprintf(&b, " (pipelock: %s)", r.Pipelock)
+	}
 	return b.String()
+}
+
+// String is a few words for people.
+func (p Pipelock) String() string {
+	switch {
+	case p.Off:
+		return "off"
+	case p.Budget == 0 && p.Over == OverAllow:
+		return "more than it may look at is allowed"
+	case p.Over == OverAllow:
+		return fmt.Sprintf("more than %d bytes are allowed unseen", p.Budget)
+	case p.Budget == 0:
+		return "on"
+	}
+	return fmt.Sprintf("up to %d bytes", p.Budget)
 }
 
 // String is one line for people.

@@ -28,9 +28,11 @@ type ahead struct {
 // wants is how much of an allowed body is to be read ahead: all of one that is not too
 // long, and of a conversation with a model also where its length is not known. Who asks
 // whether to send it at all (RFC 9110 §10.1.1) is answered by the upstream, not by us.
-func (x *exchange) wants(r *http.Request) int64 {
+func (x *exchange) wants(r *http.Request, guarded bool) int64 {
 	most := x.decision.NeedBody
 	switch {
+	case guarded && r.ContentLength <= maxWhole && len(codings(r.Header)) == 0:
+		most = maxWhole // pipelock looks at all of it, or at nothing
 	case len(codings(r.Header)) > 0 && r.ContentLength <= maxCoded:
 		most = maxCoded
 	case len(codings(r.Header)) > 0:
@@ -110,6 +112,7 @@ func (s *Server) searchBody(r *http.Request, x *exchange, a ahead) error {
 			return err
 		}
 	}
+	x.plain = data
 	put(r, &spent{bytes.NewReader(data), a.done})
 	return nil
 }

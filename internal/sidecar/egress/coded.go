@@ -62,12 +62,13 @@ func (s *Server) searchCoded(r *http.Request, x *exchange, a ahead) error {
 		return notCoded("the body is not in the content coding that it names")
 	}
 	data := a.data
-	if len(plain) > maxWhole {
+	x.plain = plain
+	if x.unseen = len(plain) > maxWhole; x.unseen {
 		err = x.search.through(r.Context(), r.Header, io.MultiReader(bytes.NewReader(plain), decoder))
 	} else if clean, bad := x.search.whole(r.Context(), r.Header, plain); bad != nil {
 		err = bad
 	} else if !bytes.Equal(clean, plain) {
-		data, err = clean, x.changed(r, clean)
+		data, x.plain, err = clean, clean, x.changed(r, clean)
 	}
 	if err == nil && len(data) == len(a.data) && &data[0] == &a.data[0] {
 		err = x.search.raw(r.Context(), data)

@@ -48,6 +48,9 @@ type frames struct {
 	finished bool // a close frame came: nothing may follow
 }
 
+// between reports whether what came so far ends with a message's end.
+func (s *frames) between() bool { return s.now == nil && !s.in && len(s.head) == 0 }
+
 // Write takes the next bytes.
 func (s *frames) Write(p []byte) error {
 	for len(p) > 0 || s.now != nil && s.read == s.now.length {

@@ -19,6 +19,7 @@ type refusal struct {
 	status   int    // 403 unless set
 	retry    string // Retry-After; "" where waiting does not help
 	found    []audit.Finding
+	scans    *audit.Pipelock
 	route    *policy.Route // that allowed it; nil for none
 	protocol policy.Protocol
 	host     string
@@ -32,7 +33,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, no refusal) {
 	no.status, no.code, no.host = cmp.Or(no.status, http.StatusForbidden), cmp.Or(no.code, "egress_denied"), cmp.Or(no.host, r.Host)
 	s.recordFor(no.route, audit.Event{
 		Kind: kindOf(r), Decision: audit.Deny, Reason: no.reason, Protocol: no.protocol,
-		Host: no.host, Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: no.status, Findings: no.found,
+		Host: no.host, Port: no.port, Method: r.Method, Path: r.URL.EscapedPath(), Status: no.status, Findings: no.found, Pipelock: no.scans,
 	})
 	if no.status == http.StatusForbidden && r.Method == http.MethodConnect {
 		if isGit(r) && no.code == "egress_denied" && s.refuseGit(w, r, no) == nil {

@@ -60,7 +60,7 @@ func defaultPort(p policy.Protocol) int {
 
 // forward decides about one request and sends it.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy.Protocol, host string, port int) {
-	x := &exchange{refusal: refusal{protocol: protocol, host: host, port: port}, rules: s.rules.Load(), path: r.URL.EscapedPath(), started: time.Now()}
+	x := &exchange{refusal: refusal{protocol: protocol, host: host, port: port}, rules: s.rules.Load(), server: s, path: r.URL.EscapedPath(), started: time.Now()}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	x.cancel = cancel
@@ -91,7 +91,7 @@ func (s *Server) inspect(r *http.Request, x *exchange) (done func(), err error) 
 		return done, &errDenied{x.decision.Reason}
 	}
 	x.model = isModel(x.refusal.host, r.URL.Path)
-	body, err := s.readAhead(r, x.wants(r))
+	body, err := s.readAhead(r, x.wants(r, s.second.guards(x.decision.Route)))
 	done = body.done
 	if err != nil {
 		return done, err
@@ -112,7 +112,12 @@ func (s *Server) inspect(r *http.Request, x *exchange) (done func(), err error) 
 	if err := x.search.head(r.Context(), r, x.rules.secrets); err != nil {
 		return done, err
 	}
-	return done, s.searchBody(r, x, body)
+	if err := s.searchBody(r, x, body); err != nil {
+		return done, err
+	}
+	err = x.askAll(r.Context(), s.second, r)
+	x.plain = nil // not to be held for as long as the answer lasts
+	return done, err
 }
 
 // errDenied is the policy's answer.
@@ -123,14 +128,19 @@ func (e *errDenied) Error() string { return e.reason }
 // refused tells the bottle why its request is not sent, or not to its end.
 func (x *exchange) refused(err error) refusal {
 	no := x.refusal
-	no.code, no.reason, no.found, no.route = "egress_denied", err.Error(), x.search.found(), x.decision.Route
+	no.code, no.reason, no.found, no.scans, no.route = "egress_denied", err.Error(), x.search.found(), x.search.scanned(), x.decision.Route
 	var unsearched *errUnsearched
 	var over *errLimit
+	var second *errSecond
 	switch {
 	case errors.As(err, &over):
 		no.code, no.reason, no.status, no.retry = "limit_reached", over.Error(), http.StatusTooManyRequests, over.retryAfter(time.Now())
 	case errors.As(err, new(*leak)):
 		no.code = "secret_leak"
+	case errors.As(err, &second) && second.found():
+		no.code = "secret_detected"
+	case errors.As(err, &second):
+		no.code, no.status, no.retry = "scanner_unavailable", http.StatusServiceUnavailable, "5"
 	case errors.As(err, new(*errUnreplaced)):
 		no.code = "placeholder_not_replaced"
 	case errors.As(err, &unsearched):
@@ -145,14 +155,17 @@ func (x *exchange) refused(err error) refusal {
 type exchange struct {
 	refusal  refusal
 	rules    *rules // that decided
+	server   *Server
 	asked    policy.Request
 	path     string
 	decision policy.Decision
 	model    bool // a conversation with a language model
 	guarded  bool // the host is sent a credential of ours, here or on another route
 	search   *search
-	streamed bool  // the body is searched as it goes out
-	unsent   error // why it could not be made ours; it must not be sent then (ATTACKS C6)
+	streamed bool   // the body is searched as it goes out
+	unseen   bool   // the body is too long to be held once decoded
+	plain    []byte // of the body, decoded, for pipelock; nil where it is not there as a whole
+	unsent   error  // why it could not be made ours; it must not be sent then (ATTACKS C6)
 	started  time.Time
 	cancel   context.CancelCauseFunc
 
@@ -370,7 +383,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, x *exchange, err e
 		no.code, no.reason, no.status = "upstream_proxy_failed", x.rules.secrets.echoes.maskText(refused.Error()), http.StatusBadGateway
 	case x.over.Load() != nil:
 		no = x.refused(x.over.Load())
-	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)), errors.As(err, new(*errUnreplaced)):
+	case errors.As(err, new(*leak)), errors.As(err, new(*errUnsearched)), errors.As(err, new(*errUnreplaced)), errors.As(err, new(*errSecond)):
 		no = x.refused(err)
 	case errors.Is(context.Cause(r.Context()), errRevoked):
 		no.code, no.reason = "egress_denied", errRevoked.Error()
@@ -397,7 +410,7 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 	if x.usage != nil {
 		e.Usage = x.usage.Result()
 	}
-	e.Findings = x.search.found()
+	e.Findings, e.Pipelock = x.search.found(), x.search.scanned()
 	if errors.Is(context.Cause(r.Context()), errRevoked) {
 		e.Reason, e.Decision = errRevoked.Error(), audit.Deny
 	} else if over := x.over.Load(); over != nil {

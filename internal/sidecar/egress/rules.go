@@ -1,10 +1,12 @@
 package egress
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -19,9 +21,10 @@ type rules struct {
 	set      *policy.Set
 	secrets  secrets
 	scanner  *scanner
-	routes   []*upstream    // one for each route, same index
-	all      *policy.Limits // of the bottle; nil for none
-	replaced chan struct{}  // closed when others have taken over
+	inert    *strings.Replacer // takes out of a text what pipelock must not see
+	routes   []*upstream       // one for each route, same index
+	all      *policy.Limits    // of the bottle; nil for none
+	replaced chan struct{}     // closed when others have taken over
 }
 
 // credentialFor reports whether some route puts a credential on requests to a host. What one
@@ -53,6 +56,7 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 	if next.scanner, err = newScanner(next.secrets, cfg, s.scans); err != nil {
 		return nil, err
 	}
+	next.inert = newInert(next.secrets)
 	for _, route := range cfg.Routes {
 		u, err := s.upstreamFor(route, old)
 		if err != nil {
@@ -75,8 +79,8 @@ func (s *Server) upstreamFor(route policy.Route, old *rules) (*upstream, error) 
 }
 
 // Apply puts a new policy and new secrets in force, all at once, and closes what is open and
-// is not allowed as it was. The rest of cfg is not looked at: the upstream proxy stays. On error nothing has
-// changed. It may be called at any time, also concurrently.
+// is not allowed as it was. The rest of cfg is not looked at: the upstream proxy stays, and pipelock. On error nothing has
+// changed, but pipelock, which may be down. It may be called at any time, also concurrently.
 func (s *Server) Apply(cfg control.EgressConfig) error {
 	s.applying.Lock()
 	defer s.applying.Unlock()
@@ -84,6 +88,11 @@ func (s *Server) Apply(cfg control.EgressConfig) error {
 	next, err := s.newRules(cfg, old)
 	if err != nil {
 		return err
+	}
+	if s.second != nil {
+		if err := s.second.Allow(context.Background(), lookedInto(cfg)); err != nil {
+			return err
+		}
 	}
 	s.rules.Store(next)
 	close(old.replaced)

@@ -75,6 +75,7 @@ type search struct {
 
 	mu    sync.Mutex
 	notes []audit.Finding
+	scans *audit.Pipelock // what was put to pipelock; nil for nothing
 }
 
 // own is the secret whose placeholder belongs on the route, "" for none.
@@ -172,16 +173,20 @@ const maxNotes = 20
 // note keeps what was found for the request's event: each rule once for each part. Where
 // the request is refused, that is what became of all of it.
 func (q *search) note(where part, findings []dlp.Finding, worst dlp.Action) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	for _, f := range findings {
 		n := audit.Finding{Rule: f.Rule, Secret: f.Name, Part: string(where), Action: string(f.Action), Encoding: strings.Join(f.Encoding, " ")}
 		if worst == dlp.Block {
 			n.Action = string(dlp.Block)
 		}
-		if len(q.notes) < maxNotes && !slices.Contains(q.notes, n) {
-			q.notes = append(q.notes, n)
-		}
+		q.addNote(n)
+	}
+}
+
+func (q *search) addNote(n audit.Finding) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.notes) < maxNotes && !slices.Contains(q.notes, n) {
+		q.notes = append(q.notes, n)
 	}
 }
 

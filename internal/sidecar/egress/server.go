@@ -9,6 +9,7 @@
 //	search  scan.go            does it carry a secret, or a placeholder where it must not?
 //	          head.go            in its line and headers
 //	          body.go coded.go   in its body
+//	          second.go          and what does pipelock say, where the bottle has it?
 //	strip   credentials.go     take off every credential that the bottle put on
 //	inject  credentials.go     put on ours, on this very route
 //	guard   guard.go           resolve, check every address, dial the checked one
@@ -71,6 +72,7 @@ type Server struct {
 	busy       busy
 	crowd      crowd
 	guest      attendance
+	second     *second       // pipelock; nil for none
 	grace      time.Duration // how long the guest may be silent
 }
 
@@ -98,6 +100,9 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	}
 	s.rules.Store(first)
 	s.meter.Seed(cfg.Used)
+	if s.second, err = newSecond(cfg); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -113,6 +118,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.inner.Serve(s.tunnels) })
+	serving.Go(func() { s.keepSecond(ctx) })
 	serving.Go(func() { s.guest.watchGuest(ctx, s.grace, func() { broken(ErrGuestGone) }) })
 	stop := context.AfterFunc(ctx, func() { _ = front.Close() })
 	err := front.Serve(limit(ln, maxConnections))

@@ -25,6 +25,8 @@ type webSocket struct {
 
 	messages, controls func(p []byte) error // search what goes out
 
+	second *holding // keeps what goes out until pipelock has seen it; nil: it is not asked
+
 	message []byte // of the message coming in, not yet handed on
 	heads   []placed
 	base    int // how much of the message was handed on already
@@ -46,7 +48,7 @@ func newWebSocket(upstream io.ReadWriteCloser, messages, controls func([]byte) e
 	free := func(int64) error { return nil }
 	s.up, s.down = free, free
 	nothing := func(*frame) error { return nil }
-	s.outwards = &frames{fromClient: true, begin: nothing, data: s.search, end: nothing}
+	s.outwards = &frames{fromClient: true, begin: nothing, data: s.search, end: s.sentFrame}
 	s.inwards = &frames{begin: s.place, data: s.keep, end: s.release}
 	return s
 }
@@ -69,14 +71,40 @@ func (s *webSocket) Write(p []byte) (int, error) {
 		s.refuse(err)
 		return len(p), nil
 	}
-	n, err := s.upstream.Write(p)
+	if s.second == nil {
+		n, err := s.upstream.Write(p)
+		s.sent.Add(int64(n))
+		return n, err
+	}
+	ready, err := s.second.add(p, s.outwards.between())
+	if err != nil {
+		s.refuse(err)
+		return len(p), nil
+	}
+	n, err := s.upstream.Write(ready)
 	s.sent.Add(int64(n))
-	return n, err
+	if err == nil {
+		n = len(p)
+	}
+	return min(n, len(p)), err
+}
+
+// sentFrame hears of the end of a frame that goes out.
+func (s *webSocket) sentFrame(f *frame) error {
+	if s.second == nil {
+		return nil
+	}
+	return s.second.ended(f)
 }
 
 // search looks through a message with what came before it, in the same or in another: a
 // value may be cut across messages. Control frames come between the parts of one.
 func (s *webSocket) search(f *frame, plain []byte) error {
+	if s.second != nil {
+		if err := s.second.collect(f, plain); err != nil {
+			return err
+		}
+	}
 	if f.control() {
 		return s.controls(plain)
 	}
@@ -222,6 +250,7 @@ func (x *exchange) upgraded(answer *http.Response, e *echoes) error {
 		looks[i] = look
 	}
 	x.socket = newWebSocket(both, looks[0], looks[1], e)
+	x.socket.second = x.holding(answer.Request.Context())
 	answer.Body = x.socket
 	return nil
 }

@@ -1,0 +1,158 @@
+package pipelock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// How often pipelock is tested while it is well, and while it is not.
+const (
+	testEach  = time.Minute
+	againEach = 5 * time.Second
+)
+
+func (s *Scanner) orderSocket() string { return filepath.Join(s.options.Dir, OrderSocket) }
+
+// Start has pipelock run, and tests it. On error it stays down, until Keep has brought it up.
+func (s *Scanner) Start(ctx context.Context) error {
+	s.testing.Lock()
+	defer s.testing.Unlock()
+	return s.settle(s.test(ctx))
+}
+
+// Keep tests pipelock again and again until ctx ends, and then lets go of it. changed is
+// told when it goes down, with why, and when it is well again, with nil.
+func (s *Scanner) Keep(ctx context.Context, changed func(error)) {
+	for {
+		pause := testEach
+		if s.Down() != nil {
+			pause = againEach
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			s.letGo()
+			return
+		}
+		before := s.Down()
+		err := s.Start(ctx)
+		if ctx.Err() == nil && (before == nil) != (err == nil) {
+			changed(err)
+		}
+	}
+}
+
+// letGo tells who runs pipelock that nobody needs it.
+func (s *Scanner) letGo() {
+	s.testing.Lock()
+	defer s.testing.Unlock()
+	s.order.close()
+	s.order = nil
+	_ = s.settle(outage("it has ended"))
+}
+
+// Down says why nothing is asked of pipelock, nil while it is well.
+func (s *Scanner) Down() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}
+
+func (s *Scanner) settle(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = err
+	return err
+}
+
+// test asks what can have one answer only: a token must be refused and a word allowed, the
+// first of the routes' hosts allowed and one that nobody has refused. The version says less.
+func (s *Scanner) test(ctx context.Context) error {
+	if err := s.run(ctx); err != nil {
+		return err
+	}
+	token := "ghp_" + strings.Repeat("aB3dE5fG7h", 4)[:36] // worth nothing
+	for _, c := range []struct {
+		what, kind, text string
+		allowed          bool
+	}{
+		{"a harmless word", kindText, "hello", true},
+		{"a token", kindText, "the token is " + token, false},
+		{"a route's host", kindURL, s.allowedURL(), true},
+		{"a host without a route", kindURL, "https://blocked.invalid/", false},
+	} {
+		if c.text == "" {
+			continue
+		}
+		a, err := s.ask(ctx, c.kind, c.text)
+		switch {
+		case errors.As(err, new(*DeniedError)) && !c.allowed, err == nil && c.allowed:
+		case err == nil || errors.As(err, new(*DeniedError)):
+			return outage("it fails its test: it decides wrongly about %s", c.what)
+		default:
+			return fmt.Errorf("%w (in its test)", err)
+		}
+		if err := s.check(a.Version); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allowedURL is one of a host that is allowed, "" if there is none.
+func (s *Scanner) allowedURL() string {
+	for _, host := range s.hosts {
+		return "https://" + strings.Replace(host, "*.", "www.", 1) + "/"
+	}
+	return ""
+}
+
+// check keeps the version, and compares it with the least that the manifest wants.
+func (s *Scanner) check(version string) error {
+	s.mu.Lock()
+	s.version = version
+	s.mu.Unlock()
+	least := s.options.MinVersion
+	if least == "" {
+		return nil
+	}
+	have, ok := parseVersion(version)
+	want, _ := parseVersion(least)
+	if !ok {
+		return outage("its version %q cannot be compared with min_version %s", version, least)
+	}
+	for i := range want {
+		if have[i] != want[i] {
+			if have[i] < want[i] {
+				return outage("it is version %s, and min_version is %s", version, least)
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+var numbered = regexp.MustCompile(`^v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?:[-+ ]|$)`)
+
+// ValidVersion reports whether a version can be compared with another.
+func ValidVersion(s string) bool {
+	_, ok := parseVersion(s)
+	return ok
+}
+
+func parseVersion(s string) (v [3]int, ok bool) {
+	m := numbered.FindStringSubmatch(s)
+	if m == nil {
+		return v, false
+	}
+	for i := range v {
+		v[i], _ = strconv.Atoi(m[i+1]) // of six digits; "" is 0
+	}
+	return v, true
+}
