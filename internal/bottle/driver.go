@@ -99,4 +99,6 @@ const (
 	Running = "running"
 	Paused  = "paused"
 	CutOff  = "running, cut off: its sidecar bundle does not run"
+
+	Unguarded = "running, cut off: its pipelock does not run"
 )

@@ -7,14 +7,17 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/guest"
+	client "github.com/bot-bottle/bot-bottle/internal/pipelock"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/bundle"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/egress"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/gitgate"
+	"github.com/bot-bottle/bot-bottle/internal/sidecar/pipelock"
 )
 
 // inner runs the roles that only bot-bottle itself starts: inside a bottle and in its
@@ -66,6 +69,10 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		})
 	case slices.Equal(s.Args, []string{"sidecar", "control"}):
 		return 0, bundle.Connect(ctx, control.Socket, s.Stdin, s.Stdout)
+	case slices.Equal(s.Args, []string{"sidecar", "pipelock"}):
+		return 0, pipelock.Run(ctx, pipelock.Options{
+			Dir: control.PipelockDir, Program: "/pipelock", ConfigFile: control.PipelockConfigDir + "/pipelock.yaml", Settings: client.InContainer(), Grace: pipelockGrace,
+		})
 	case slices.Equal(s.Args, []string{"sidecar", "git-hook"}):
 		return gitgate.Hook(s.Stdin, s.Stderr, os.Getenv), nil
 	case len(s.Args) == 6 && s.Args[0] == "sidecar" && s.Args[1] == "host":
@@ -83,6 +90,9 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 	}
 	return exitUsage, errors.New("this verb is for bot-bottle itself: see bot-bottle --help")
 }
+
+// pipelockGrace is how long egress may take to come, or to come back after a crash.
+const pipelockGrace = 2 * time.Minute
 
 // guest is PID 1 of a bottle. It takes its signals itself. Without a terminal its standard
 // streams are the agent's.

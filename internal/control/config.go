@@ -31,10 +31,11 @@ const (
 
 	SocketDir = "/run/bot-bottle" // egress.sock, git-gate.sock, supervise.sock
 
-	PipelockVolume = "/run/pipelock"         // in the bundle and in pipelock's container, nowhere else
-	PipelockDir    = "/run/pipelock/sockets" // which egress alone may enter, and pipelock's own user
-	BinaryDir      = "/opt/bot-bottle"       // the read-only volume that holds the binary
-	Binary         = "/opt/bot-bottle/bot-bottle"
+	PipelockConfigDir = "/run/pipelock-config"  // in memory, of pipelock's container
+	PipelockVolume    = "/run/pipelock"         // in the bundle and in pipelock's container, nowhere else
+	PipelockDir       = "/run/pipelock/sockets" // which egress alone may enter, and pipelock's own user
+	BinaryDir         = "/opt/bot-bottle"       // the read-only volume that holds the binary
+	Binary            = "/opt/bot-bottle/bot-bottle"
 )
 
 // EgressUID is whom egress runs as in the bundle, PipelockUID whom pipelock runs as in a

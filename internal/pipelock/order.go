@@ -31,7 +31,42 @@ const maxReply = 64 << 10
 // closed.
 type order struct {
 	conn    net.Conn
-	replies *bufio.Reader
+	replies chan Reply    // closed with the connection
+	over    chan struct{} // the same, with nothing on it
+}
+
+// ended reports whether the other side has hung up.
+func (o *order) ended() bool {
+	select {
+	case <-o.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// newOrder is over when the other side hangs up or says what makes no sense.
+func newOrder(conn net.Conn) *order {
+	o := &order{conn, make(chan Reply, 1), make(chan struct{})}
+	go func() {
+		defer close(o.replies)
+		defer close(o.over)
+		defer func() { _ = conn.Close() }()
+		lines := bufio.NewReaderSize(conn, maxReply)
+		for {
+			line, err := lines.ReadSlice('\n')
+			var r Reply
+			if err != nil || json.Unmarshal(line, &r) != nil {
+				return
+			}
+			select {
+			case o.replies <- r:
+			default:
+				return // nobody asked
+			}
+		}
+	}()
+	return o
 }
 
 func (o *order) close() {
@@ -46,7 +81,7 @@ func dialOrder(ctx context.Context, socket string) (*order, error) {
 	for {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err == nil {
-			return &order{conn, bufio.NewReaderSize(conn, maxReply)}, nil
+			return newOrder(conn), nil
 		}
 		select {
 		case <-time.After(pause):
@@ -59,21 +94,22 @@ func dialOrder(ctx context.Context, socket string) (*order, error) {
 
 // say gives an order and waits until it was carried out.
 func (o *order) say(ctx context.Context, what Order) error {
-	defer context.AfterFunc(ctx, func() { _ = o.conn.SetDeadline(time.Unix(1, 0)) })()
 	if err := json.NewEncoder(o.conn).Encode(what); err != nil {
 		return outage("its container hung up")
 	}
-	line, err := o.replies.ReadSlice('\n')
-	var r Reply
-	switch {
-	case ctx.Err() != nil:
+	select {
+	case r, ok := <-o.replies:
+		if !ok {
+			return outage("its container hung up")
+		}
+		if r.Error != "" {
+			return outage("%s", plainText(r.Error))
+		}
+		return nil
+	case <-ctx.Done():
+		o.close() // a late reply would be taken for the next one's
 		return outage("it is not ready after %s", orderTimeout)
-	case err != nil, json.Unmarshal(line, &r) != nil:
-		return outage("its container hung up")
-	case r.Error != "":
-		return outage("%s", plainText(r.Error))
 	}
-	return nil
 }
 
 // plainText is a longer text than a word, of the same kind.
@@ -93,8 +129,7 @@ func (s *Scanner) run(ctx context.Context) error {
 		if err := s.order.say(ctx, Order{}); err == nil || ctx.Err() != nil {
 			return err
 		}
-		s.order.close()
-		s.order = nil
+		s.hangUp()
 	}
 	fresh, err := dialOrder(ctx, s.orderSocket())
 	if err != nil {
@@ -105,5 +140,37 @@ func (s *Scanner) run(ctx context.Context) error {
 		return err
 	}
 	s.order = fresh
+	s.mu.Lock()
+	s.live = fresh
+	s.mu.Unlock()
+	go s.watch(fresh)
 	return nil
+}
+
+// hangUp lets go of who runs pipelock; it is down until it has passed its test again.
+func (s *Scanner) hangUp() {
+	s.mu.Lock()
+	s.live = nil
+	s.mu.Unlock()
+	s.order.close()
+	s.order = nil
+}
+
+// watch has pipelock count as down as soon as whoever runs it hangs up, and has Keep look for
+// it.
+func (s *Scanner) watch(o *order) {
+	<-o.over
+	s.mu.Lock()
+	current := s.live == o
+	if current {
+		s.down = outage("it has ended")
+	}
+	s.mu.Unlock()
+	if !current {
+		return // it was let go of
+	}
+	select {
+	case s.lost <- struct{}{}:
+	default:
+	}
 }

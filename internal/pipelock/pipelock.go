@@ -66,8 +66,11 @@ type Scanner struct {
 	running context.Context    //nolint:containedctx // of the scans that go on under it
 	stop    context.CancelFunc // ends them
 
+	lost chan struct{} // something is to be looked after
+
 	mu      sync.Mutex
-	down    error // why nothing is asked of it; nil while it passes its test
+	live    *order // whose end is pipelock's
+	down    error  // why nothing is asked of it; nil while it passes its test
 	version string
 }
 
@@ -84,7 +87,7 @@ func New(o Options) *Scanner {
 	token := hex.EncodeToString(key)
 	running, stop := context.WithCancel(context.Background())
 	return &Scanner{
-		options: o, token: token, caller: newCaller(filepath.Join(o.Dir, ScanSocket), token), slots: make(chan struct{}, atOnce),
+		options: o, token: token, caller: newCaller(filepath.Join(o.Dir, ScanSocket), token), slots: make(chan struct{}, atOnce), lost: make(chan struct{}, 1),
 		hosts: Allowlist(o.Hosts), clean: newCache(), running: running, stop: stop, down: outage("it has not been tested yet"),
 	}
 }
@@ -226,7 +229,6 @@ func (s *Scanner) Allow(ctx context.Context, hosts []string) error {
 	defer s.setting.Unlock()
 	s.running, s.stop = context.WithCancel(context.Background())
 	s.hosts, s.clean = hosts, newCache()
-	s.order.close()
-	s.order = nil
+	s.hangUp()
 	return s.settle(s.test(ctx))
 }

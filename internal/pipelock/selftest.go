@@ -29,22 +29,28 @@ func (s *Scanner) Start(ctx context.Context) error {
 // Keep tests pipelock again and again until ctx ends, and then lets go of it. changed is
 // told when it goes down, with why, and when it is well again, with nil.
 func (s *Scanner) Keep(ctx context.Context, changed func(error)) {
+	known := s.Down()
 	for {
 		pause := testEach
-		if s.Down() != nil {
+		if known != nil {
 			pause = againEach
 		}
 		select {
 		case <-time.After(pause):
+		case <-s.lost:
 		case <-ctx.Done():
 			s.letGo()
 			return
 		}
-		before := s.Down()
-		err := s.Start(ctx)
-		if ctx.Err() == nil && (before == nil) != (err == nil) {
-			changed(err)
+		if down := s.Down(); down != nil && known == nil {
+			known = down
+			changed(down)
 		}
+		down := s.Start(ctx)
+		if ctx.Err() == nil && (known == nil) != (down == nil) {
+			changed(down)
+		}
+		known = down
 	}
 }
 
@@ -52,8 +58,7 @@ func (s *Scanner) Keep(ctx context.Context, changed func(error)) {
 func (s *Scanner) letGo() {
 	s.testing.Lock()
 	defer s.testing.Unlock()
-	s.order.close()
-	s.order = nil
+	s.hangUp()
 	_ = s.settle(outage("it has ended"))
 }
 
@@ -64,9 +69,13 @@ func (s *Scanner) Down() error {
 	return s.down
 }
 
+// settle keeps what a test has shown, unless pipelock has ended since.
 func (s *Scanner) settle(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err == nil && s.live != nil && s.live.ended() {
+		err = outage("it has ended")
+	}
 	s.down = err
 	return err
 }

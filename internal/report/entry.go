@@ -53,6 +53,8 @@ func entryOf(e audit.Event) Entry {
 		n.Class, n.Label, n.What, n.Detail = "life", "end", e.Words(), ""
 	case audit.Lifecycle:
 		n.Class, n.Label, n.What = "life", "service", e.Service
+	case audit.Scanner:
+		n.Class, n.Label, n.What = "life", "service", e.Service
 	case audit.Ask:
 		n.Class, n.Label, n.What = "ask", "asked", e.Request
 	case audit.Edit:

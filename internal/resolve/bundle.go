@@ -17,6 +17,9 @@ func (p Plan) Services() []control.Service {
 	if p.Gate() {
 		all = append(all, control.GitGate)
 	}
+	if p.Pipelock != nil {
+		all = append(all, control.Pipelock)
+	}
 	if p.Supervise {
 		all = append(all, control.Supervise)
 	}
@@ -46,6 +49,9 @@ func (p Plan) BundleConfig(h Host) control.BundleConfig {
 	egress := &control.EgressConfig{
 		Bottle: p.Identity, Routes: p.Routes, Deny: p.Deny, Limits: p.Limits, Scan: p.Scan, Supervised: p.Supervise, Proxy: p.Proxy,
 		CACert: h.CA.CertPEM, CAKey: h.CA.KeyPEM, Roots: h.Roots,
+	}
+	if p.Pipelock != nil {
+		egress.Pipelock = &control.PipelockConfig{Dir: control.PipelockDir, MinVersion: p.Pipelock.MinVersion, Program: p.Pipelock.Program()}
 	}
 	for _, name := range p.secretNames() {
 		egress.Secrets = append(egress.Secrets, control.Secret{

@@ -52,10 +52,11 @@ type Plan struct {
 	Proxy        *policy.Proxy         // egress's way out; CA holds PEM; nil for none
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
-	Supervise    bool     // the agent may ask the operator for more
-	Credential   string   // the provider's own, "" for none
-	Withheld     []string // the provider's other credentials, which the agent does not see
-	Wanted       []string // credentials of which the agent needs one and has none
+	Pipelock     *Pipelock // nil: the bottle has none
+	Supervise    bool      // the agent may ask the operator for more
+	Credential   string    // the provider's own, "" for none
+	Withheld     []string  // the provider's other credentials, which the agent does not see
+	Wanted       []string  // credentials of which the agent needs one and has none
 
 	Resume bool   // home and workspace are there, as the bottle left them
 	Before string // the preflight of its last run

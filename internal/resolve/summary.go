@@ -91,6 +91,9 @@ func (p Plan) describe(w io.Writer, own Own) error {
 		line("credential", "none: the agent needs %s among the bottle's secrets", strings.Join(p.Wanted, " or "))
 	}
 	p.routeLines(line)
+	if p.Pipelock != nil {
+		line("pipelock", "%s", p.Pipelock)
+	}
 	if p.Supervise {
 		line("supervise", "the agent may ask for more (bot-bottle requests)")
 	}

@@ -48,8 +48,15 @@ func (d *Driver) describeActive(all []container.Summary, found container.Summary
 	switch bundle, there := find(all, identity, roleSidecar); {
 	case !there || !lives(bundle):
 		a.Status = bottle.CutOff
+	case slices.Contains(a.Services, control.Pipelock) && !livingPipelock(all, identity):
+		a.Status = bottle.Unguarded
 	case found.State == container.StatePaused || bundle.State == container.StatePaused:
 		a.Status = bottle.Paused
 	}
 	return a
+}
+
+func livingPipelock(all []container.Summary, identity string) bool {
+	found, there := find(all, identity, rolePipelock)
+	return there && lives(found)
 }

@@ -32,6 +32,9 @@ func (p Plan) bundleContainer(image, networkID, binaries string) client.Containe
 		tmpfs[control.GitKeys] = fmt.Sprintf("rw,noexec,nosuid,nodev,size=4m,mode=0700,uid=%d,gid=%d", control.GitGateUID, control.GitGateUID)
 		mounts = append(mounts, p.gitVolume())
 	}
+	if p.Pipelock != nil {
+		mounts = append(mounts, p.pipelockVolume())
+	}
 	return client.ContainerCreateOptions{
 		Name: resource(p.Identity, roleSidecar),
 		Config: &container.Config{

@@ -7,9 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/moby/api/types/image"
+	imagetypes "github.com/moby/moby/api/types/image"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/resolve"
 )
@@ -31,7 +32,7 @@ func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOpt
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(c.images, func(a, b image.Summary) int {
+	slices.SortFunc(c.images, func(a, b imagetypes.Summary) int {
 		return cmp.Or(cmp.Compare(b.Created, a.Created), cmp.Compare(a.ID, b.ID))
 	})
 	var all []leftover
@@ -68,6 +69,11 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 		}
 		if err := use(d.Images.Ref(cli.Image)); err != nil {
 			return nil, err
+		}
+		if b.Pipelock != nil && b.Pipelock.Binary != "" {
+			if ref, _, err := image.PipelockRef(b.Pipelock.Binary, ""); err == nil { // else it cannot run
+				used[ref] = true
+			}
 		}
 		if custom, ok := resolve.CustomOf(b, cli, o.Cwd); ok {
 			if ref, err := d.Images.CustomRef(ctx, custom); err == nil { // else there is no such file here

@@ -109,6 +109,7 @@ type supplies struct {
 	agent, sidecar image.Image
 	network        string
 	binaries       string
+	pipelock       string // id of its image; "" for none
 	roots          []byte // what the agent's image trusts
 	ca             pki.CA
 }
@@ -128,6 +129,10 @@ func (d *Driver) supplies(ctx context.Context, p Plan, say bottle.Progress) (s s
 			return err
 		}
 		s.binaries, err = d.ensureBinary(ctx, p, s.sidecar.ID, say)
+		return err
+	})
+	group.Go(func() (err error) {
+		s.pipelock, err = d.pipelockID(ctx, p, say)
 		return err
 	})
 	group.Go(func() (err error) {
@@ -181,11 +186,8 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, record sta
 		return d.State.Write(record)
 	})
 	group.Go(func() (err error) {
-		id, err := d.create(grouped, p.bundleContainer(needs.sidecar.ID, needs.network, needs.binaries))
-		if err == nil {
-			b.bundle, err = d.startBundle(grouped, id, config, audit)
-		}
-		return named("sidecar bundle", needs.binaries, err)
+		b.bundle, err = d.makeBundle(grouped, p, needs, config, audit)
+		return d.withPipelocksWord(ctx, p, err)
 	})
 	group.Go(func() error {
 		return named("agent's container", needs.binaries, d.startAgent(grouped, p, needs, archive, b.agent, say))
@@ -195,6 +197,23 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, needs supplies, record sta
 		return nil, err
 	}
 	return b, nil
+}
+
+// makeBundle creates and starts the bundle, and pipelock before it, whose test the bundle
+// waits for.
+func (d *Driver) makeBundle(ctx context.Context, p Plan, needs supplies, config control.BundleConfig, audit io.Writer) (b *bundle, err error) {
+	group, grouped := errgroup.WithContext(ctx)
+	var id string
+	group.Go(func() error { return d.startPipelock(grouped, p, needs) })
+	group.Go(func() (err error) {
+		id, err = d.create(grouped, p.bundleContainer(needs.sidecar.ID, needs.network, needs.binaries))
+		return named("sidecar bundle", needs.binaries, err)
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	b, err = d.startBundle(ctx, id, config, audit)
+	return b, named("sidecar bundle", needs.binaries, err)
 }
 
 // startAgent creates the agent's container, fills it, and starts it with its output

@@ -138,7 +138,7 @@ func (c census) volume(v volume.Volume, old func(string) bool, byAge bool) (left
 	case roleBinary:
 		l.Why = "it holds bot-bottle of another version"
 		return l, v.Name != c.current && !c.inUse(v.Name, byAge)
-	case roleSockets:
+	case roleSockets, rolePipelock:
 		l.Why = "sockets of " + identity + ", which does not run"
 		return l, !c.alive(identity)
 	case roleHome, roleWorkspace, roleGit:

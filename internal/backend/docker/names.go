@@ -29,6 +29,7 @@ const (
 	roleBinary    role = "binary"
 	roleHelper    role = "helper" // a container that is never started, to copy files through
 	roleNetwork   role = "network"
+	rolePipelock  role = "pipelock" // its container, and the volume of its sockets
 )
 
 // networkName is the one bridge that all bundles share: creating a network takes

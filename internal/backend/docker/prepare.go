@@ -41,6 +41,9 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err := p.resolveEngine(info.Info, s.Resolved.Bottle.Runtime); err != nil {
 		return Plan{}, err
 	}
+	if err := d.resolvePipelock(ctx, &p, s.Resolved.Bottle.Pipelock, info.Info); err != nil {
+		return Plan{}, err
+	}
 	if s.Resume {
 		if err := d.resolveResume(ctx, &p); err != nil {
 			return Plan{}, err

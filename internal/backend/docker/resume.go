@@ -55,7 +55,7 @@ func (d *Driver) sweepBefore(ctx context.Context, identity, how string) (*state.
 	}
 	return ending, errors.Join(
 		d.keepTranscript(ctx, identity, nil), d.removeContainer(ctx, resource(identity, roleAgent)), d.harvest(ctx, identity),
-		d.removeVolumes(ctx, identity, []role{roleSockets}),
+		d.endPipelock(ctx, identity), d.removeVolumes(ctx, identity, []role{roleSockets}),
 	)
 }
 

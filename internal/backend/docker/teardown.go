@@ -76,7 +76,7 @@ func (b *Bottle) unlessTakenDown(ctx context.Context) error {
 func (b *Bottle) overrule(ctx context.Context) error {
 	return errors.Join(
 		fmt.Errorf("the process that holds %s does not react; its containers were removed without it", b.identity),
-		b.driver.endAgent(ctx, b), b.driver.harvest(ctx, b.identity),
+		b.driver.endAgent(ctx, b), b.driver.harvest(ctx, b.identity), b.driver.endPipelock(ctx, b.identity),
 		b.driver.removeVolumes(ctx, b.identity, []role{roleSockets}),
 	)
 }
@@ -86,8 +86,9 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 	var group errgroup.Group
 	group.Go(func() error { return b.driver.endAgent(ctx, b) })
 	group.Go(func() error { return b.endBundle(ctx) })
+	group.Go(func() error { return b.driver.removeContainer(ctx, resource(b.identity, rolePipelock)) })
 	err := group.Wait()
-	roles := []role{roleSockets}
+	roles := []role{roleSockets, rolePipelock}
 	if b.remove {
 		roles = append(roles, roleHome, roleWorkspace, roleGit)
 	}
@@ -96,6 +97,12 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 		return explain(err)
 	}
 	return explain(b.driver.recordEnd(b.identity, ending))
+}
+
+// endPipelock removes pipelock's container and its sockets, if there are any. Whatever the
+// bundle still asks it is refused from then on.
+func (d *Driver) endPipelock(ctx context.Context, identity string) error {
+	return errors.Join(d.removeContainer(ctx, resource(identity, rolePipelock)), d.removeVolumes(ctx, identity, []role{rolePipelock}))
 }
 
 // recordEnd closes a bottle's record. One whose record somebody has deleted ends all
@@ -203,11 +210,11 @@ func (d *Driver) discard(ctx context.Context, identity string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
 	defer cancel()
 	var group errgroup.Group
-	for _, r := range []role{roleAgent, roleSidecar} {
+	for _, r := range []role{roleAgent, roleSidecar, rolePipelock} {
 		group.Go(func() error { return d.removeContainer(ctx, resource(identity, r)) })
 	}
 	err := group.Wait()
-	err = errors.Join(err, d.removeVolumes(ctx, identity, []role{roleSockets, roleHome, roleWorkspace, roleGit}))
+	err = errors.Join(err, d.removeVolumes(ctx, identity, []role{roleSockets, rolePipelock, roleHome, roleWorkspace, roleGit}))
 	if err != nil {
 		return err // the record stays for cleanup
 	}

@@ -222,6 +222,15 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	return ended
 }
 
+// of is the service that an event is about: pipelock has no process here, and egress tells of
+// it.
+func (s *service) of(e audit.Event) control.Service {
+	if s.name == control.Egress && e.Kind == audit.Scanner {
+		return control.Pipelock
+	}
+	return s.name
+}
+
 // asking makes the stream on which the service asks us, if it does (askingFD).
 func (s *service) asking(command *exec.Cmd) (net.Conn, error) {
 	ours, theirs, err := newLink()
@@ -256,7 +265,7 @@ func (s *service) forward(stdout io.Reader, out *log, up func()) error {
 			if err != nil {
 				return errors.New("it wrote a line that is no event") // the cause may quote a secret
 			}
-			out.record(string(s.name), e)
+			out.record(string(s.of(e)), e)
 			if s.heard != nil {
 				s.heard(e)
 			}

@@ -20,20 +20,17 @@ const (
 	startLimit  = 6 * time.Second
 	healthLimit = 2 * time.Second
 	endLimit    = 2 * time.Second
-	firstPause  = 100 * time.Millisecond
-	longPause   = 5 * time.Second
 )
 
 var errNone = errors.New("it was not told yet how to run")
 
-// child is pipelock under one configuration, started again when it ends. A nil one can be
-// ended.
+// child is one process of pipelock's. A nil one can be ended.
 type child struct {
 	options  Options
 	settings pipelock.Settings
 	cancel   context.CancelFunc
-	ended    chan struct{}
-	first    chan error // why the first start ended
+	ended    chan struct{} // closed once it has
+	why      error         // read it after ended
 	last     tail
 }
 
@@ -43,10 +40,10 @@ func start(ctx context.Context, o Options, s pipelock.Settings) (*child, error) 
 		return nil, fmt.Errorf("cannot write its configuration: %w", err)
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c := &child{options: o, settings: s, cancel: cancel, ended: make(chan struct{}), first: make(chan error, 1)}
+	c := &child{options: o, settings: s, cancel: cancel, ended: make(chan struct{})}
 	go func() {
 		defer close(c.ended)
-		c.keep(running)
+		c.why = c.run(running)
 	}()
 	if err := c.await(ctx); err != nil {
 		c.end()
@@ -66,28 +63,6 @@ func write(path string, data []byte) error {
 	}
 	_, err = file.Write(data)
 	return errors.Join(err, file.Close())
-}
-
-// keep runs pipelock until ctx ends.
-func (c *child) keep(ctx context.Context) {
-	pause := firstPause
-	for {
-		started := time.Now()
-		err := c.run(ctx)
-		select {
-		case c.first <- err:
-		default:
-		}
-		if time.Since(started) > time.Minute {
-			pause = firstPause
-		}
-		select {
-		case <-time.After(pause):
-			pause = min(2*pause, longPause)
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 func (c *child) run(ctx context.Context) error {
@@ -110,8 +85,8 @@ func (c *child) await(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case err := <-c.first:
-			return fmt.Errorf("it does not run: %v%s", err, c.last.line())
+		case <-c.ended:
+			return fmt.Errorf("it does not run: %v%s", c.why, c.last.line())
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("it is not well after %s%s", startLimit, c.last.line())

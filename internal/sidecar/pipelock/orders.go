@@ -20,6 +20,8 @@ type runner struct {
 
 	mu    sync.Mutex // held while an order is carried out
 	child *child     // nil: none was ordered
+
+	callers sync.Map // net.Conn, of those who gave orders
 }
 
 // take carries out orders until l is closed.
@@ -35,6 +37,8 @@ func (r *runner) take(ctx context.Context, l net.Listener) error {
 			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 			defer func() { _ = conn.Close() }()
 			defer r.needed.begin()()
+			r.callers.Store(conn, true)
+			defer r.callers.Delete(conn)
 			r.serve(ctx, conn)
 		})
 	}
@@ -74,8 +78,26 @@ func (r *runner) carryOut(ctx context.Context, o pipelock.Order) error {
 	settings := r.options.Settings
 	settings.Order = o
 	var err error
-	r.child, err = start(ctx, r.options, settings)
+	if r.child, err = start(ctx, r.options, settings); err == nil {
+		go r.watch(r.child)
+	}
 	return err
+}
+
+// watch hangs up on everybody when pipelock ends by itself: they know at once that it is
+// gone, and order it anew.
+func (r *runner) watch(c *child) {
+	<-c.ended
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.child != c {
+		return // it was ended for another one
+	}
+	r.child = nil
+	r.callers.Range(func(conn, _ any) bool {
+		_ = conn.(net.Conn).Close()
+		return true
+	})
 }
 
 func (r *runner) end() {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -182,16 +183,34 @@ func TestItsWordsAreCleaned(t *testing.T) {
 	}
 }
 
-// It is started again when it crashes, and until then nothing passes.
+// It is started again when it crashes, and until then nothing passes, also nothing that is
+// known.
 func TestStartsAgain(t *testing.T) {
 	s := newLab(t, time.Minute, pipelocktest.StandIn).scanner(t, "api.example.com")
+	if _, err := s.Body(t.Context(), "hello", client.DefaultBudget); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	changes := make(chan error)
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	defer cancel()
+	keeping.Go(func() {
+		s.Keep(ctx, func(err error) {
+			if _, asked := s.Body(ctx, "hello", client.DefaultBudget); (asked == nil) != (err == nil) && err != nil {
+				t.Errorf("it is said to be down (%v), and allows", err)
+			}
+			changes <- err
+		})
+	})
 	if _, err := s.Body(t.Context(), "standin-fault-crash", client.DefaultBudget); !errors.As(err, new(*client.OutageError)) {
 		t.Fatalf("got %v", err)
 	}
-	for s.Start(t.Context()) != nil {
-		if t.Context().Err() != nil {
-			t.Fatal("it did not come back")
-		}
+	if err := <-changes; err == nil {
+		t.Error("it is not said to be down")
+	}
+	if err := <-changes; err != nil {
+		t.Errorf("it did not come back: %v", err)
 	}
 	if _, err := s.Body(t.Context(), "hello again", client.DefaultBudget); err != nil {
 		t.Error(err)

@@ -1,6 +1,6 @@
 // Package pipelock runs the agent firewall Pipelock for one bottle, in a container that has
-// no network, or as a process: it starts it with the configuration that egress orders, starts
-// it again when it crashes, and carries connections from a unix socket to its Scan API.
+// no network, or as a process: it starts it as egress orders, hangs up when it crashes, and
+// carries connections from a unix socket to its Scan API.
 //
 // It must never keep what pipelock prints but for its last line of errors, since that may
 // quote what it was shown, and must end once nobody needs pipelock.
