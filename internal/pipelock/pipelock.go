@@ -138,7 +138,7 @@ func (s *Scanner) whole(ctx context.Context, kind, text string) (r Result, err e
 }
 
 // Body asks about a text, in pieces that overlap. What was allowed before, with the same
-// text around it, is not asked about again. budget bounds what is.
+// text before it, is not asked about again. budget bounds what is.
 func (s *Scanner) Body(ctx context.Context, text string, budget int64) (r Result, err error) {
 	ctx, end, err := s.begin(ctx)
 	if err != nil {

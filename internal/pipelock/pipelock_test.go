@@ -34,7 +34,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Units cover a text without a gap, and any two neighbouring half KiB are in one call.
+// Units cover a text without a gap, and half a KiB before each cut is in one call with what follows it.
 func TestUnitsCoverAText(t *testing.T) {
 	text := randomText(300 << 10)
 	end := 0

@@ -6,15 +6,15 @@ import "unicode/utf8"
 // it, or behind it, moves no cut elsewhere: a conversation that has grown has new units at
 // its end alone.
 const (
-	minUnit = 512
-	maxUnit = 4 << 10
-	overlap = 512 // that a unit is looked at with on both sides: what lies across a cut is found
+	minUnit = 256
+	maxUnit = 2 << 10
+	overlap = 512 // before a unit, that it is looked at with: what lies across a cut is found behind it
 
 	maxChunk = 64 << 10 // of one call, with what overlaps
 )
 
-// cutMask makes a cut about every KiB.
-const cutMask = 1<<10 - 1
+// cutMask makes a cut about every 512 bytes behind the least.
+const cutMask = 1<<9 - 1
 
 // span is a part of a text.
 type span struct{ from, to int }
@@ -48,16 +48,13 @@ func gear(b byte) uint64 {
 	return x ^ x>>31
 }
 
-// wide is a span with what overlaps, from and to the beginning of a character.
+// wide is a span with what overlaps, from the beginning of a character.
 func (s span) wide(text string) span {
-	from, to := max(0, s.from-overlap), min(len(text), s.to+overlap)
+	from := max(0, s.from-overlap)
 	for from > 0 && !utf8.RuneStart(text[from]) {
 		from--
 	}
-	for to < len(text) && !utf8.RuneStart(text[to]) {
-		to++
-	}
-	return span{from, to}
+	return span{from, s.to}
 }
 
 // chunks puts units that follow each other together, up to what one call takes.
@@ -65,7 +62,7 @@ func chunks(units []span) (all [][]span) {
 	for _, u := range units {
 		if last := len(all) - 1; last >= 0 {
 			run := all[last]
-			if run[len(run)-1].to == u.from && u.to-run[0].from+2*overlap+2*utf8.UTFMax <= maxChunk {
+			if run[len(run)-1].to == u.from && u.to-run[0].from+overlap+utf8.UTFMax <= maxChunk {
 				all[last] = append(run, u)
 				continue
 			}

@@ -98,10 +98,10 @@ func TestRemembersWhatIsClean(t *testing.T) {
 		t.Errorf("%d known bytes were looked at again", n)
 	}
 	more := strings.Repeat("And now something new. ", 90)
-	if n := ask(history + more); n < int64(len(more)) || n > int64(len(more))+9<<10 {
+	if n := ask(history + more); n < int64(len(more)) || n > int64(len(more))+5<<10 {
 		t.Errorf("%d bytes were looked at for %d new ones at the end", n, len(more))
 	}
-	if n := ask(more + history); n < int64(len(more)) || n > int64(len(more))+9<<10 {
+	if n := ask(more + history); n < int64(len(more)) || n > int64(len(more))+5<<10 {
 		t.Errorf("%d bytes were looked at for %d new ones at the beginning", n, len(more))
 	}
 	if n := ask(history[60000:] + history[:60000]); n == 0 {
