@@ -62,6 +62,7 @@ func (a *App) runAttach(ctx context.Context, identity string, f attachFlags) (er
 	defer stop()
 	a.share()
 	done.Go(func() { a.announceHere(following, identity) })
+	done.Go(func() { a.keepLogins(following) })
 	code, err := bottle.ExecAgent(ctx, running, &operator{app: a, view: view})
 	if err != nil {
 		err = errors.Join(err, running.Detach())

@@ -54,7 +54,8 @@ type App struct {
 	cwd      string
 	log      *slog.Logger
 	screen   *sharedScreen // the terminal, while an agent has it
-	usage    bool          // the arguments are still being read: an error is one of usage
+	logins   *logins
+	usage    bool // the arguments are still being read: an error is one of usage
 }
 
 // Exit statuses that are ours.
@@ -98,7 +99,7 @@ func newApp(s System) (*App, error) {
 		return nil, err
 	}
 	log := slog.New(slog.NewJSONHandler(s.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	return &App{System: s, userHome: userHome, home: home, cwd: cwd, log: log, usage: true}, nil
+	return &App{System: s, userHome: userHome, home: home, cwd: cwd, log: log, usage: true, logins: &logins{}}, nil
 }
 
 func (a *App) execute(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -69,6 +70,10 @@ func (a *App) runDashboard(ctx context.Context, open string) error {
 	ctx, stop := untilEnded(ctx)
 	defer stop()
 	s := &sight{App: seen, loud: a, self: self}
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	defer stop()
+	keeping.Go(func() { seen.keepLogins(ctx) })
 	return dashboard.Run(ctx, dashboard.Options{
 		Bottles: s, Desks: s, Logs: s, Screens: s, Terminal: s,
 		Prices: prices, PricesOf: prices.AsOf,

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -45,6 +46,9 @@ func (a *App) runExec(ctx context.Context, identity string, argv []string, user 
 		return err
 	}
 	defer func() { err = errors.Join(err, running.Detach()) }()
+	if err := a.renewLoginsOf(ctx, identity); err != nil {
+		a.note(fmt.Errorf("%s goes on with an old login: %w", identity, err))
+	}
 	code, err := a.run(ctx, running, argv, user)
 	if errors.Is(err, bottle.ErrDetached) {
 		return nil

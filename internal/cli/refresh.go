@@ -13,7 +13,6 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
-	"github.com/bot-bottle/bot-bottle/internal/secretsource"
 )
 
 // refresh fetches secrets of a running bottle anew, from where its manifest says they
@@ -37,7 +36,7 @@ func (a *App) refresh(ctx context.Context, identity string, running bottle.Bottl
 		if !ok {
 			return nil, fmt.Errorf("the manifest of %s has no secret %s; it has %s", identity, name, strings.Join(slices.Sorted(maps.Keys(sources)), ", "))
 		}
-		value, err := secretsource.Resolver(a.LookupEnv, secretTimeout)(ctx, source)
+		value, err := a.resolver()(ctx, source)
 		if err != nil {
 			return nil, fmt.Errorf("cannot fetch secret %s: %w", name, err)
 		}

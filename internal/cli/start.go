@@ -13,7 +13,6 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
-	"github.com/bot-bottle/bot-bottle/internal/secretsource"
 )
 
 type startFlags struct {
@@ -93,6 +92,7 @@ func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 		return err
 	}
 	person := &operator{app: a, view: view, yes: f.yes, detach: f.detach, keep: !f.remove}
+	person.launched = a.markLogins
 	if !f.detach {
 		a.share()
 		freshening, stop := context.WithCancel(ctx)
@@ -100,6 +100,8 @@ func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 		defer done.Wait()
 		defer stop()
 		person.launched = func(identity string) {
+			a.markLogins(identity)
+			done.Go(func() { a.keepLogins(freshening) })
 			done.Go(func() { a.keepFresh(freshening, identity) })
 			done.Go(func() { a.announceHere(freshening, identity) })
 		}
@@ -136,7 +138,7 @@ func (a *App) spec(agent string, args []string, f startFlags) (bottle.Spec, erro
 	return bottle.Spec{
 		Manifest: m, Agent: agent, Cwd: a.cwd, CopyCwd: f.cwd, Dirty: f.dirty, RemoteControl: f.remote, Args: args,
 		TTY: tty, Term: a.term(tty), Size: a.size(), Detached: f.detach, Stdin: !tty, Remove: f.remove,
-		Secrets: secretsource.Resolver(a.LookupEnv, secretTimeout),
+		Secrets: a.resolver(),
 	}, nil
 }
 

@@ -185,11 +185,11 @@ func (l *loader) secrets(v *value) map[string]SecretSource {
 	for _, f := range v.fields {
 		l.variable(f)
 		if sourcesIn(f.value) != 1 {
-			l.problems.add(f.file, f.line, "secrets.%s needs exactly one of env, command, file", f.key)
+			l.problems.add(f.file, f.line, "secrets.%s needs exactly one of env, command, file, login", f.key)
 			continue
 		}
-		s := SecretSource{Env: text(f.value.get("env")), Command: l.command(f.value.get("command")), File: l.path(f.value.get("file"))}
-		if s.Env == "" && len(s.Command) == 0 && s.File == "" {
+		s := SecretSource{Env: text(f.value.get("env")), Command: l.command(f.value.get("command")), File: l.path(f.value.get("file")), Login: text(f.value.get("login"))}
+		if s.Env == "" && len(s.Command) == 0 && s.File == "" && s.Login == "" {
 			l.problems.add(f.file, f.line, "secrets.%s: its source is empty", f.key)
 		}
 		s.TTL = l.ttl(f, s)
@@ -199,7 +199,7 @@ func (l *loader) secrets(v *value) map[string]SecretSource {
 }
 
 func sourcesIn(v *value) (n int) {
-	for _, key := range []string{"env", "command", "file"} {
+	for _, key := range []string{"env", "command", "file", "login"} {
 		if v.get(key) != nil {
 			n++
 		}

@@ -97,10 +97,11 @@ func bottleShape() shape {
 }
 
 func secretShape() *shape {
-	return &shape{kind: object, whole: true, doc: "Exactly one of env, command, file; with command also ttl.", fields: []property{
+	return &shape{kind: object, whole: true, doc: "Exactly one of env, command, file, login; with command also ttl.", fields: []property{
 		one("env", "Environment variable of the host.", word),
 		words("command", "Command whose output it is, as a list of words."),
 		one("file", "File on the host.", word),
+		choice("login", "The login of a command line on the host, which is renewed while the bottle runs: codex is that with ChatGPT.", "codex"),
 		one("ttl", "How long a command's output is good, such as 45m; it is run again then, while start runs.", word),
 	}}
 }

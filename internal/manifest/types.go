@@ -92,11 +92,12 @@ type Resources struct {
 	PIDs   int64
 }
 
-// SecretSource says where a secret comes from; exactly one of the first three is set.
+// SecretSource says where a secret comes from; exactly one of the first four is set.
 type SecretSource struct {
 	Env     string
 	Command []string
 	File    string        // absolute
+	Login   string        // "codex"
 	TTL     time.Duration // of a command's output; 0: it stays good
 }
 

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -9,10 +10,11 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
-// The API keys that Codex takes.
+// The credentials that Codex takes: API keys, and the login with ChatGPT.
 const (
-	openAIKey = "OPENAI_API_KEY"
-	codexKey  = "CODEX_API_KEY"
+	codexLogin = "CODEX_LOGIN"
+	openAIKey  = "OPENAI_API_KEY"
+	codexKey   = "CODEX_API_KEY"
 )
 
 // codex is OpenAI's Codex.
@@ -22,7 +24,8 @@ func codex() Provider {
 		Template:    "codex",
 		Image:       "codex",
 		Program:     "codex",
-		Credentials: []Credential{key(openAIKey), key(codexKey)},
+		Credentials: []Credential{{codexLogin, chatGPTRoute()}, key(openAIKey), key(codexKey)},
+		Login:       codexLogin,
 		Placeholder: codexPlaceholder,
 		Skills:      Home + "/.codex/skills",
 		Busy:        "esc to interrupt",
@@ -39,11 +42,49 @@ func openAIRoute(secret string) policy.Route {
 	}
 }
 
+// chatGPTRoute reaches the models of a ChatGPT login, and the list of its workspaces, without
+// which Codex asks no model; nothing else of its account.
+func chatGPTRoute() policy.Route {
+	return policy.Route{
+		Host: "chatgpt.com", Auth: &policy.Auth{Scheme: policy.Bearer, Secret: codexLogin},
+		Paths: []string{"/backend-api/codex/responses", "/backend-api/codex/responses/**", "/backend-api/codex/models", "/backend-api/wham/accounts/check"},
+	}
+}
+
 func codexPlaceholder(name string) string {
-	if name == codexKey {
+	switch name {
+	case codexLogin:
+		return unsigned(map[string]any{"exp": farEnd, "jti": random(32)}, random(43))
+	case codexKey:
 		name = openAIKey
 	}
 	return placeholder(name)
+}
+
+// farEnd is when the placeholder of a login ends: Codex must not try to renew it, which the
+// host does.
+const farEnd = 4102444800
+
+// unsigned is a JSON Web Token in form only.
+func unsigned(claims map[string]any, signature string) string {
+	part := func(v any) string {
+		data, _ := json.Marshal(v) // of strings, numbers and maps
+		return base64.RawURLEncoding.EncodeToString(data)
+	}
+	return part(map[string]string{"alg": "none", "typ": "JWT"}) + "." + part(claims) + "." + signature
+}
+
+// codexAuth is Codex's own file, with a placeholder where a credential would be. Of a login
+// it wants to know the account, which is no secret, and that it is fresh.
+func codexAuth(in Input, credential string) []byte {
+	if in.Credential != codexLogin {
+		return document(map[string]any{"auth_mode": "apikey", openAIKey: credential})
+	}
+	about := unsigned(map[string]any{"exp": farEnd, "https://api.openai.com/auth": in.Account}, "none")
+	return document(map[string]any{
+		"auth_mode": "chatgpt", openAIKey: nil, "last_refresh": "2099-01-01T00:00:00Z",
+		"tokens": map[string]any{"id_token": about, "access_token": credential, "refresh_token": "none-in-a-bottle", "account_id": in.Account.ID},
+	})
 }
 
 func codexSetup(in Input) Setup {
@@ -52,7 +93,7 @@ func codexSetup(in Input) Setup {
 	}
 	files := []File{rooted("/etc/codex/config.toml", codexConfig(in))}
 	if key := in.Placeholders[in.Credential]; key != "" {
-		files = append(files, owned(Home+"/.codex/auth.json", document(map[string]any{"auth_mode": "apikey", openAIKey: key})))
+		files = append(files, owned(Home+"/.codex/auth.json", codexAuth(in, key)))
 	}
 	return Setup{Argv: slices.Concat(codexCommand(in), in.Args), Files: files}
 }

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"encoding/json"
 
+	"github.com/bot-bottle/bot-bottle/internal/login"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -39,6 +40,10 @@ type Provider struct {
 	// secrets for the default route to carry it. None: it needs none.
 	Credentials []Credential
 
+	// Login is the one of Credentials that is the access token of a login with an account;
+	// "" for none.
+	Login string
+
 	// Placeholder makes a worthless value shaped like the credential name: random,
 	// unique, accepted by the CLI's own checks.
 	Placeholder func(name string) string
@@ -66,6 +71,7 @@ type Credential struct {
 type Input struct {
 	Credential    string            // the one of Credentials that was chosen, "" for none
 	Placeholders  map[string]string // secret name → placeholder
+	Account       login.Account     // of a credential that is a login; its zero value for none
 	Prompt        string            // "" when the agent has none; it is also in PromptFile
 	RemoteControl bool
 	Supervise     bool     // there is an MCP server at SuperviseURL

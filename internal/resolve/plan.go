@@ -11,6 +11,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
+	"github.com/bot-bottle/bot-bottle/internal/login"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -52,11 +53,12 @@ type Plan struct {
 	Proxy        *policy.Proxy         // egress's way out; CA holds PEM; nil for none
 	Secrets      map[string]secret.Value
 	Placeholders map[string]string
-	Pipelock     *Pipelock // nil: the bottle has none
-	Supervise    bool      // the agent may ask the operator for more
-	Credential   string    // the provider's own, "" for none
-	Withheld     []string  // the provider's other credentials, which the agent does not see
-	Wanted       []string  // credentials of which the agent needs one and has none
+	Pipelock     *Pipelock     // nil: the bottle has none
+	Supervise    bool          // the agent may ask the operator for more
+	Account      login.Account // whose login Credential is; its zero value where it is none
+	Credential   string        // the provider's own, "" for none
+	Withheld     []string      // the provider's other credentials, which the agent does not see
+	Wanted       []string      // credentials of which the agent needs one and has none
 
 	Resume bool   // home and workspace are there, as the bottle left them
 	Before string // the preflight of its last run

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/login"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
@@ -136,8 +137,24 @@ func sameHost(r policy.Route) func(policy.Route) bool {
 	return func(other policy.Route) bool { return strings.EqualFold(other.Host, r.Host) }
 }
 
+// resolveAccount reads whose login the agent's credential is, which its command line wants to
+// know.
+func (p *Plan) resolveAccount(cli provider.Provider) error {
+	if p.Credential == "" || p.Credential != cli.Login {
+		return nil
+	}
+	var ok bool
+	if p.Account, ok = login.AccountOf(p.Secrets[p.Credential].Reveal()); !ok {
+		return fmt.Errorf("secret %s is no access token of a login: it names no account; say %[1]s: {login: codex}", p.Credential)
+	}
+	return nil
+}
+
 // ResolveAgent asks the provider for the agent's command line, environment and files.
-func (p *Plan) ResolveAgent(s bottle.Spec, cli provider.Provider) {
+func (p *Plan) ResolveAgent(s bottle.Spec, cli provider.Provider) error {
+	if err := p.resolveAccount(cli); err != nil {
+		return err
+	}
 	notes := []string{p.Prompt}
 	if p.Supervise {
 		notes = append(notes, provision.SuperviseNote)
@@ -151,6 +168,7 @@ func (p *Plan) ResolveAgent(s bottle.Spec, cli provider.Provider) {
 	p.Prompt = paragraphs(notes)
 	p.Provider = cli.Setup(provider.Input{
 		Credential:    p.Credential,
+		Account:       p.Account,
 		Placeholders:  p.Placeholders,
 		Prompt:        p.Prompt,
 		RemoteControl: s.RemoteControl,
@@ -159,6 +177,7 @@ func (p *Plan) ResolveAgent(s bottle.Spec, cli provider.Provider) {
 		Interactive:   s.TTY,
 		Args:          slices.Concat(s.Resolved.Agent.Args, s.Args),
 	})
+	return nil
 }
 
 // paragraphs are those texts that hold something, a line between each.

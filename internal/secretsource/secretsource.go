@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/bot-bottle/bot-bottle/internal/hostcmd"
+	"github.com/bot-bottle/bot-bottle/internal/login"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
 )
@@ -63,6 +64,12 @@ func fetch(ctx context.Context, s manifest.SecretSource, lookupEnv func(string) 
 		return string(out), err
 	case s.File != "":
 		return readFile(s.File)
+	case s.Login == "codex":
+		codex, err := login.NewCodex(lookupEnv)
+		if err != nil {
+			return "", err
+		}
+		return codex.Token(ctx)
 	}
 	return "", errors.New("it has no source")
 }

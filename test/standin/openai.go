@@ -21,11 +21,21 @@ func (s *Server) openAI(w http.ResponseWriter, r *http.Request, body []byte) {
 			_, _ = fmt.Fprintf(w, "event: %s\ndata: %s\n\n", kind, event)
 			_ = control.Flush()
 		})
+	case r.URL.Path == "/backend-api/wham/accounts/check":
+		reply(w, accounts(r.Header.Get("Chatgpt-Account-Id")))
 	case strings.HasSuffix(r.URL.Path, "/models"):
 		reply(w, map[string]any{"object": "list", "data": []any{}, "models": []any{}})
 	default:
 		problem(w, http.StatusNotFound, "not_found_error", "not found")
 	}
+}
+
+// accounts are the workspaces of a login, without which Codex does not say where it belongs.
+func accounts(id string) map[string]any {
+	return map[string]any{"default_account_id": id, "account_ordering": []any{id}, "accounts": []any{map[string]any{
+		"id": id, "name": "stand-in", "structure": "personal", "plan_type": "plus", "workspace_backend_origin": "https://" + ChatGPTHost, "account_routing_override": "NO_CONSTRAINT",
+		"is_deactivated": false, "is_fedramp_compliant_workspace": false,
+	}}}
 }
 
 // responseSocket speaks the Responses API over a WebSocket: each message asks, and says only

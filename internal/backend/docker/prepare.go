@@ -49,7 +49,9 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 			return Plan{}, err
 		}
 	}
-	p.ResolveAgent(s, cli)
+	if err := p.ResolveAgent(s, cli); err != nil {
+		return Plan{}, err
+	}
 	return p, d.resolveImage(ctx, &p, cli, s)
 }
 
