@@ -30,10 +30,12 @@ type engine struct {
 	client *client.Client
 	daemon *exec.Cmd
 	said   lockedBuffer
+
+	arguments []string // more for dockerd
 }
 
 // ownEngine starts one and gives it the images of the engine that is there.
-func ownEngine(t *testing.T, from *client.Client) *engine {
+func ownEngine(t *testing.T, from *client.Client, arguments ...string) *engine {
 	t.Helper()
 	if _, err := exec.LookPath("dockerd"); err != nil || os.Geteuid() != 0 {
 		t.Skip("an engine of one's own needs root and dockerd, which a remote engine or Docker Desktop do not bring")
@@ -42,7 +44,7 @@ func ownEngine(t *testing.T, from *client.Client) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{t: t, dir: dir}
+	e := &engine{t: t, dir: dir, arguments: arguments}
 	if e.client, err = client.New(client.WithHost(e.host())); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +60,7 @@ func (e *engine) start() {
 	e.t.Helper()
 	path := func(name string) string { return filepath.Join(e.dir, name) }
 	_, _ = os.Remove(path("pid")), os.Remove(path("exec/containerd/containerd.pid")) // the numbers may be others' by now
-	e.daemon = exec.Command("dockerd", "--data-root", path("data"), "--exec-root", path("exec"), "--pidfile", path("pid"), "-H", e.host())
+	e.daemon = exec.Command("dockerd", append([]string{"--data-root", path("data"), "--exec-root", path("exec"), "--pidfile", path("pid"), "-H", e.host()}, e.arguments...)...)
 	e.daemon.Stdout, e.daemon.Stderr = &e.said, &e.said
 	e.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET}
 	if err := e.daemon.Start(); err != nil {

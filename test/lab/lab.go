@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -24,6 +25,10 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
+
+// Runtime is the variable that names the runtime of a lab's bottles, for tests that are run on
+// another one than the engine's usual; auto without it.
+const Runtime = "BOT_BOTTLE_LAB_RUNTIME"
 
 // Lab is one $BOT_BOTTLE_HOME with a stand-in behind it.
 type Lab struct {
@@ -131,6 +136,7 @@ func (l *Lab) furnish() error {
 	return errors.Join(
 		l.Write("standin.pem", l.Standin.CA),
 		l.Write("bottles/dev.md", fmt.Sprintf(`---
+runtime: %s
 secrets:
   ANTHROPIC_API_KEY: {env: ANTHROPIC_API_KEY}
 egress:
@@ -141,7 +147,7 @@ egress:
       address: host.docker.internal:%s
       private: true
 ---
-`, standin.Host, port)),
+`, cmp.Or(os.Getenv(Runtime), "auto"), standin.Host, port)),
 		l.Write("agents/claude.md", "---\nbottle: dev\n---\nYou answer in one line.\n"),
 	)
 }
