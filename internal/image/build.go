@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/moby/moby/api/types/build"
+	"github.com/moby/moby/api/types/registry"
 	"github.com/moby/moby/client"
 )
 
@@ -15,6 +16,8 @@ type job struct {
 	arguments map[string]string // besides the host's
 	untrusted bool              // an agent wrote what is run
 	offline   bool              // its steps have no network
+
+	credentials map[string]registry.AuthConfig // for the registry of the image that it builds on
 }
 
 // build builds one image with the classic builder.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/moby/moby/api/types/registry"
 )
 
 const customName = "bot-bottle/custom"
@@ -64,8 +66,16 @@ func (b Builder) ensureForeign(ctx context.Context, c Custom, say func(string)) 
 		if err := files.add("Dockerfile", file); err != nil {
 			return job{}, err
 		}
+		credential, err := b.credential(ctx, c.Image)
+		if err != nil {
+			return job{}, err
+		}
 		sent, err := files.bytes()
-		return job{context: bytes.NewReader(sent), offline: true}, err
+		j := job{context: bytes.NewReader(sent), offline: true}
+		if credential != nil {
+			j.credentials = map[string]registry.AuthConfig{credential.ServerAddress: *credential}
+		}
+		return j, err
 	})
 }
 

@@ -13,8 +13,9 @@ import (
 	"testing"
 )
 
-// registry serves one image of a single file, and returns its name by its digest.
-func registry(t *testing.T, word string) string {
+// registryOfOne serves one image of a single file, to whoever knows the password, and returns
+// its name by its digest.
+func registryOfOne(t *testing.T, word, password string) string {
 	t.Helper()
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
@@ -38,6 +39,11 @@ func registry(t *testing.T, word string) string {
 		"layers": []any{describe("application/vnd.docker.image.rootfs.diff.tar.gzip", layer.Bytes())}})
 	served := map[string][]byte{digest(config): config, digest(layer.Bytes()): layer.Bytes(), digest(manifest): manifest}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, said, _ := r.BasicAuth(); said != password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="a registry"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
 		asked := r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]
 		if data, ok := served[asked]; ok {
 			if asked == digest(manifest) {
@@ -63,7 +69,7 @@ func writeAll(w *tar.Writer, text string) error {
 // does not is told with the reason, and is not taken.
 func TestAnImageByItsDigest(t *testing.T) {
 	b := builder(t, nil)
-	name := registry(t, unique())
+	name := registryOfOne(t, unique(), "")
 	for range 2 {
 		_, err := b.EnsureCustom(t.Context(), Custom{Image: name}, func(s string) { t.Log(s) })
 		if err == nil || !strings.Contains(err.Error(), "unable to find user node") {

@@ -120,6 +120,7 @@ func (b Builder) options(ref string, j job) client.ImageBuildOptions {
 		Tags: []string{ref}, Remove: true, ForceRemove: true, BuildArgs: b.arguments(j.arguments),
 		NetworkMode: j.network(), NoCache: b.NoCache, PullParent: b.Pull && !strings.HasPrefix(ref, customName+":") && !strings.HasPrefix(ref, LayerName+":"),
 	}
+	o.AuthConfigs = j.credentials
 	if j.untrusted {
 		o.BuildArgs = withoutCredentials(b.arguments(nil))
 		for name, value := range j.arguments {

@@ -22,6 +22,8 @@ type Images interface {
 	Ensure(ctx context.Context, name string, say func(string)) (image.Image, error)
 	// EnsureCustom makes an image that is not ours alone.
 	EnsureCustom(ctx context.Context, c image.Custom, say func(string)) (image.Image, error)
+	// Credential is what the registry of an image is told, as the engine takes it; "" for nothing.
+	Credential(ctx context.Context, ref string) (string, error)
 	// EnsurePipelock makes an image of a program of the operator's, with this hash.
 	EnsurePipelock(ctx context.Context, path, hash string, say func(string)) (image.Image, error)
 	// EnsureLayer builds a layer that an operator approved on an image.

@@ -67,7 +67,11 @@ func (d *Driver) toBeFetched(ctx context.Context, ref string) (bool, error) {
 	if err == nil || !errdefs.IsNotFound(err) {
 		return false, err
 	}
-	if _, err := d.Client.DistributionInspect(ctx, ref, client.DistributionInspectOptions{}); err != nil {
+	credential, err := d.Images.Credential(ctx, ref)
+	if err != nil {
+		return false, err
+	}
+	if _, err := d.Client.DistributionInspect(ctx, ref, client.DistributionInspectOptions{EncodedRegistryAuth: credential}); err != nil {
 		return false, fmt.Errorf("the engine does not have %s, and cannot fetch it: %w; docker load it, or name a binary", ref, err)
 	}
 	return true, nil
@@ -116,7 +120,11 @@ func (d *Driver) pipelockID(ctx context.Context, p Plan, say bottle.Progress) (s
 }
 
 func (d *Driver) fetch(ctx context.Context, ref string) error {
-	pull, err := d.Client.ImagePull(ctx, ref, client.ImagePullOptions{})
+	credential, err := d.Images.Credential(ctx, ref)
+	if err != nil {
+		return err
+	}
+	pull, err := d.Client.ImagePull(ctx, ref, client.ImagePullOptions{RegistryAuth: credential})
 	if err != nil {
 		return err
 	}
