@@ -132,7 +132,7 @@ func (d *Driver) fetch(ctx context.Context, ref string) error {
 }
 
 // pipelockContainer describes pipelock's container.
-func (p Plan) pipelockContainer(imageID, binaries string) client.ContainerCreateOptions {
+func (p Plan) pipelockContainer(imageID, profile, binaries string) client.ContainerCreateOptions {
 	pids, memory := int64(64), int64(256<<20)
 	user := strconv.Itoa(control.PipelockUID)
 	return client.ContainerCreateOptions{
@@ -151,7 +151,7 @@ func (p Plan) pipelockContainer(imageID, binaries string) client.ContainerCreate
 			NetworkMode:    "none",
 			ReadonlyRootfs: true,
 			CapDrop:        []string{"ALL"},
-			SecurityOpt:    p.securityOptions(""),
+			SecurityOpt:    p.securityOptions(profile),
 			CgroupnsMode:   "private",
 			IpcMode:        "private",
 			Tmpfs:          map[string]string{control.PipelockConfigDir: fmt.Sprintf("rw,noexec,nosuid,nodev,size=1m,mode=0700,uid=%s,gid=%[1]s", user)},
@@ -180,7 +180,11 @@ func (d *Driver) startPipelock(ctx context.Context, p Plan, needs supplies) erro
 	if p.Pipelock == nil {
 		return nil
 	}
-	id, err := d.create(ctx, p.pipelockContainer(needs.pipelock, needs.binaries))
+	profile, err := seccompProfile()
+	if err != nil {
+		return err
+	}
+	id, err := d.create(ctx, p.pipelockContainer(needs.pipelock, profile, needs.binaries))
 	if err == nil {
 		err = d.makeSocketDir(ctx, id)
 	}
