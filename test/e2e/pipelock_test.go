@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/bot-bottle/bot-bottle/test/registry"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -176,4 +179,61 @@ func (h house) unguard() {
 	if err := h.Write("bottles/dev.md", "---\n"+rest); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// Pipelock's image by its digest, from a registry that asks who comes: the engine fetches it
+// with what docker login left, once the start was agreed to. The image's own user is root;
+// its container's is not.
+func TestPipelockFromARegistry(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{Answer: "forty-two"})
+	program, _ := pipelockProgram(t)
+	content, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := registry.Start("pipelock", content, "a-password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	h.guard("{image: '" + server.Ref + "'}")
+	config := t.TempDir()
+	h.Extra = append(h.Extra, "DOCKER_CONFIG="+config)
+	if r := h.run(1, "", "start", "-y", "--rm", "claude", "--", "-p", "hello"); !strings.Contains(r.Stderr, "pipelock cannot be had") {
+		t.Errorf("without a password: got %s", r.Stderr)
+	}
+	auth := base64.StdEncoding.EncodeToString([]byte("me:a-password"))
+	name, _, _ := strings.Cut(server.Ref, "/")
+	if err := os.WriteFile(filepath.Join(config, "config.json"), []byte(`{"auths": {"`+name+`": {"auth": "`+auth+`"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dry := h.run(0, "", "start", "--dry-run", "claude")
+	if !strings.Contains(dry.Stdout, server.Ref+" (will be fetched)") {
+		t.Errorf("got %s", dry.Stdout)
+	}
+	t.Cleanup(func() {
+		_, _ = h.Engine.ImageRemove(context.WithoutCancel(t.Context()), server.Ref, client.ImageRemoveOptions{PruneChildren: true})
+	})
+	r := h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "what is the answer?")
+	if strings.TrimSpace(r.Stdout) != "forty-two" || strings.Contains(r.Stderr, "a-password") {
+		t.Errorf("got %q %s", r.Stdout, r.Stderr)
+	}
+}
+
+// A bottle with pipelock goes on where it was, with another pipelock's container.
+func TestPipelockResumed(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	program, _ := pipelockProgram(t)
+	h.guard("{binary: " + program + "}")
+	h.sleeper()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	t.Cleanup(func() { h.after("rm", "-y", identity) })
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if r := h.inside(identity, "curl -sS https://api.anthropic.com/api/hello"); !strings.Contains(r.Stdout, "hello") {
+		t.Errorf("got %s %s", r.Stdout, r.Stderr)
+	}
+	h.run(0, "", "stop", identity)
 }
