@@ -76,6 +76,9 @@ func (a *App) keepLogins(ctx context.Context) {
 
 // renewLogins hands every bottle that runs the token that is good now, if it has another one.
 func (a *App) renewLogins(ctx context.Context) error {
+	if m, err := a.manifest(); err != nil || !hasLogins(m) {
+		return nil // nobody is asked for nothing, each minute
+	}
 	backends, err := a.sorted()
 	if err != nil {
 		return err
@@ -93,6 +96,17 @@ func (a *App) renewLogins(ctx context.Context) error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+func hasLogins(m *manifest.Manifest) bool {
+	for _, b := range m.Bottles {
+		for _, source := range b.Secrets {
+			if source.Login != "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (a *App) renewLoginsOf(ctx context.Context, identity string) error {

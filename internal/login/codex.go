@@ -47,16 +47,21 @@ type Codex struct {
 
 // NewCodex finds the operator's login as codex does: in $CODEX_HOME, else in ~/.codex.
 func NewCodex(lookupEnv func(string) (string, bool)) (Codex, error) {
-	dir, _ := lookupEnv("CODEX_HOME")
+	value := func(name string) string {
+		if v, ok := lookupEnv(name); ok {
+			return v
+		}
+		return ""
+	}
+	dir := value("CODEX_HOME")
 	if dir == "" {
-		home, _ := lookupEnv("HOME")
-		dir = filepath.Join(home, ".codex")
+		dir = filepath.Join(value("HOME"), ".codex")
 	}
 	if !filepath.IsAbs(dir) {
 		return Codex{}, errors.New("there is no home directory to look for codex's login in")
 	}
 	c := Codex{Path: filepath.Join(dir, "auth.json"), URL: codexURL, Client: &http.Client{CheckRedirect: noRedirect}, Now: time.Now}
-	if other, _ := lookupEnv(codexURLEnv); other != "" {
+	if other := value(codexURLEnv); other != "" {
 		c.URL = other
 	}
 	return c, checkURL(c.URL)
