@@ -2,6 +2,7 @@ package bottle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -98,6 +99,15 @@ func regular(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
+// advice is what to do about an error, as the end of a line; "" if it does not say.
+func advice(err error) string {
+	var hinter interface{ Hint() string }
+	if !errors.As(err, &hinter) {
+		return ""
+	}
+	return "; " + hinter.Hint()
+}
+
 func resolveSecrets(ctx context.Context, sources map[string]manifest.SecretSource, resolve SecretResolver, problems *Problems) map[string]secret.Value {
 	values := make(map[string]secret.Value, len(sources))
 	names := make([]string, 0, len(sources))
@@ -108,7 +118,7 @@ func resolveSecrets(ctx context.Context, sources map[string]manifest.SecretSourc
 	for _, name := range names {
 		value, err := resolve(ctx, sources[name])
 		if err != nil {
-			problems.add("secret %s: %v", name, err)
+			problems.add("secret %s: %v%s", name, err, advice(err))
 			continue
 		}
 		values[name] = value

@@ -112,14 +112,23 @@ func (c Command) ending() syscall.Signal {
 func plain(err error) error {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("it took too long: %w", err)
+		return &inWords{"it took too long", err}
 	case errors.Is(err, exec.ErrNotFound):
-		return fmt.Errorf("there is no such command: %w", exec.ErrNotFound)
+		return &inWords{"there is no such command", err}
 	case errors.Is(err, exec.ErrWaitDelay):
-		return fmt.Errorf("it left a process behind that keeps its output open: %w", err)
+		return &inWords{"it left a process behind that keeps its output open", err}
 	}
 	return err
 }
+
+// inWords is an error that reads as words of ours.
+type inWords struct {
+	words string
+	err   error
+}
+
+func (e *inWords) Error() string { return e.words }
+func (e *inWords) Unwrap() error { return e.err }
 
 // bounded keeps the beginning of what is written to it. It must not embed the buffer:
 // io.Copy would go past Write by its ReadFrom.

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
@@ -175,54 +174,6 @@ func (l *loader) variable(f field) {
 	if slices.Contains(reserved(), strings.ToUpper(f.key)) {
 		l.problems.add(f.file, f.line, "%s is set by bot-bottle", f.key)
 	}
-}
-
-func (l *loader) secrets(v *value) map[string]SecretSource {
-	if v == nil {
-		return nil
-	}
-	sources := make(map[string]SecretSource)
-	for _, f := range v.fields {
-		l.variable(f)
-		if sourcesIn(f.value) != 1 {
-			l.problems.add(f.file, f.line, "secrets.%s needs exactly one of env, command, file, login", f.key)
-			continue
-		}
-		s := SecretSource{Env: text(f.value.get("env")), Command: l.command(f.value.get("command")), File: l.path(f.value.get("file")), Login: text(f.value.get("login"))}
-		if s.Env == "" && len(s.Command) == 0 && s.File == "" && s.Login == "" {
-			l.problems.add(f.file, f.line, "secrets.%s: its source is empty", f.key)
-		}
-		s.TTL = l.ttl(f, s)
-		sources[f.key] = s
-	}
-	return sources
-}
-
-func sourcesIn(v *value) (n int) {
-	for _, key := range []string{"env", "command", "file", "login"} {
-		if v.get(key) != nil {
-			n++
-		}
-	}
-	return n
-}
-
-// minTTL keeps a command that asks for a fingerprint from asking all the time.
-const minTTL = 30 * time.Second
-
-func (l *loader) ttl(f field, s SecretSource) time.Duration {
-	v := f.value.get("ttl")
-	if v == nil {
-		return 0
-	}
-	d, err := time.ParseDuration(text(v))
-	switch {
-	case len(s.Command) == 0:
-		l.problems.add(v.file, v.line, "secrets.%s: ttl is for a command", f.key)
-	case err != nil || d < minTTL:
-		l.problems.add(v.file, v.line, "secrets.%s: ttl %q is not a duration of at least %s, such as 45m", f.key, text(v), minTTL)
-	}
-	return d
 }
 
 func (l *loader) routes(v, secrets *value) []policy.Route {

@@ -97,12 +97,18 @@ func bottleShape() shape {
 }
 
 func secretShape() *shape {
-	return &shape{kind: object, whole: true, doc: "Exactly one of env, command, file, login; with command also ttl.", fields: []property{
+	return &shape{kind: object, whole: true, doc: "Where it is: exactly one of these, and account and ttl where they say so.", fields: []property{
 		one("env", "Environment variable of the host.", word),
 		words("command", "Command whose output it is, as a list of words."),
 		one("file", "File on the host.", word),
+		one("gh", "Host whose token GitHub's gh keeps, such as github.com (gh auth token).", word),
+		one("keychain", "Service of an entry in the macOS Keychain (security find-generic-password).", word),
+		one("account", "With keychain: the entry's account; any by default.", word),
 		choice("login", "The login of a command line on the host, which is renewed while the bottle runs: codex is that with ChatGPT.", "codex"),
-		one("ttl", "How long a command's output is good, such as 45m; it is run again then, while start runs.", word),
+		one("onepassword", "Reference of 1Password's op, such as op://Private/GitHub/token (op read).", word),
+		one("pass", "Entry of pass, whose first line it is (pass show).", word),
+		named("secret_service", "Attributes of an entry that the desktop's keyring keeps, such as {service: github} (secret-tool lookup)."),
+		one("ttl", "How long what a command or one of these programs gave is good, such as 45m; it is run again then, while start runs.", word),
 	}}
 }
 

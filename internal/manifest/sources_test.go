@@ -100,7 +100,7 @@ func TestTTL(t *testing.T) {
 		t.Errorf("got %v, %v", b.Secrets["GH"], err)
 	}
 	for source, want := range map[string]string{
-		"{env: GH, ttl: 45m}":         "ttl is for a command",
+		"{env: GH, ttl: 45m}":         "ttl is for what a command gives",
 		"{ttl: 45m}":                  "exactly one of",
 		"{command: [gh], ttl: often}": "is not a duration",
 		"{command: [gh], ttl: 1s}":    "at least 30s",

@@ -92,13 +92,32 @@ type Resources struct {
 	PIDs   int64
 }
 
-// SecretSource says where a secret comes from; exactly one of the first four is set.
+// SecretSource says where a secret comes from; exactly one of the first five is set.
 type SecretSource struct {
 	Env     string
 	Command []string
-	File    string        // absolute
-	Login   string        // "codex"
-	TTL     time.Duration // of a command's output; 0: it stays good
+	File    string // absolute
+	Login   string // of a command line on the host: "codex"
+	Keeper  Keeper
+	Entry   []string      // which of the keeper's: its name, or pairs of attribute and value for KeeperSecretService
+	Account string        // with KeeperKeychain: whose entry it is; "" for any
+	TTL     time.Duration // of what a command or a keeper gave; 0: it stays good
+}
+
+// Keeper is a program of the host that keeps secrets.
+type Keeper string
+
+const (
+	KeeperGH            Keeper = "gh"             // GitHub's command-line program
+	KeeperKeychain      Keeper = "keychain"       // of macOS
+	KeeperOnePassword   Keeper = "onepassword"    // op, 1Password's command-line program
+	KeeperPass          Keeper = "pass"           // the standard unix password manager
+	KeeperSecretService Keeper = "secret_service" // of a Linux desktop: GNOME Keyring, KWallet, KeePassXC
+)
+
+// Keepers are all of them, in order of name.
+func Keepers() []Keeper {
+	return []Keeper{KeeperGH, KeeperKeychain, KeeperOnePassword, KeeperPass, KeeperSecretService}
 }
 
 // GitRepo is a declared repository. Its credential is IdentityFile for ssh, Secret for

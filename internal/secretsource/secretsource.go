@@ -62,6 +62,10 @@ func fetch(ctx context.Context, s manifest.SecretSource, lookupEnv func(string) 
 		defer cancel()
 		out, err := hostcmd.Output(ctx, home(lookupEnv), s.Command)
 		return string(out), err
+	case s.Keeper != "":
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return ask(ctx, home(lookupEnv), s)
 	case s.File != "":
 		return readFile(s.File)
 	case s.Login == "codex":
