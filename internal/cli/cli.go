@@ -123,7 +123,7 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
 	root.AddCommand(
-		a.start(), a.resume(), a.attach(), a.exec(), a.cp(), a.egress(), a.pull(), a.uploadPack(), a.requests(), a.approve(), a.reject(), a.answer(), a.revoke(),
+		a.init(), a.start(), a.resume(), a.attach(), a.exec(), a.cp(), a.egress(), a.pull(), a.uploadPack(), a.requests(), a.approve(), a.reject(), a.answer(), a.revoke(),
 		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.version(),
 	)
 	return root.ExecuteContext(ctx)

@@ -66,3 +66,17 @@ func report(t *testing.T, dir string) string {
 	}
 	return strings.ReplaceAll(strings.Join(lines, "\n")+"\n", dir+"/", "")
 }
+
+// docs/manifest.md is what the files are checked against. -update writes it.
+func TestReferenceIsUpToDate(t *testing.T) {
+	const file = "../../docs/manifest.md"
+	if *update {
+		if err := os.WriteFile(file, Reference(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(file)
+	if err != nil || string(got) != string(Reference()) {
+		t.Errorf("%s is not up to date (%v): go test ./internal/manifest -update", file, err)
+	}
+}

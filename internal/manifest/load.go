@@ -43,7 +43,7 @@ func (e *missingHome) Error() string {
 
 // Hint says what to do.
 func (e *missingHome) Hint() string {
-	return "write a first agent and bottle to " + e.home + "/agents and " + e.home + "/bottles: see the README"
+	return "to write a first agent and bottle: bot-bottle init"
 }
 
 type loader struct {
@@ -58,6 +58,16 @@ type document struct {
 	root       *value // nil when it cannot be read
 	body       string
 }
+
+// CheckName refuses what cannot be the name of an agent or a bottle.
+func CheckName(name string) error {
+	if !namePattern.MatchString(name) {
+		return errors.New(nameRule)
+	}
+	return nil
+}
+
+const nameRule = "a name has 1 to 24 of a-z, 0-9 and -, and begins with a letter or digit"
 
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,23}$`)
 
@@ -74,8 +84,8 @@ func (l *loader) directory(dir, kind string, hostile bool) []document {
 			continue
 		}
 		file := filepath.Join(dir, entry.Name())
-		if !namePattern.MatchString(name) {
-			l.problems.add(file, 0, "a name has 1 to 24 of a-z, 0-9 and -, and begins with a letter or digit")
+		if err := CheckName(name); err != nil {
+			l.problems.add(file, 0, "%v", err)
 			continue
 		}
 		if hostile && !entry.Type().IsRegular() {

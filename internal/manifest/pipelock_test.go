@@ -87,7 +87,7 @@ func TestLogin(t *testing.T) {
 	for matter, want := range map[string]string{
 		"secrets: {CODEX_LOGIN: {login: claude}}":         "must be one of codex",
 		"secrets: {CODEX_LOGIN: {login: codex, env: X}}":  "exactly one of env, command, file, login",
-		"secrets: {CODEX_LOGIN: {login: codex, ttl: 5m}}": "ttl is for a command",
+		"secrets: {CODEX_LOGIN: {login: codex, ttl: 5m}}": "ttl is for what a command gives",
 	} {
 		if _, problems := bottleOf(t, matter); !strings.Contains(problems, want) {
 			t.Errorf("%s: got %q, want %q", matter, problems, want)
