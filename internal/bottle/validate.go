@@ -101,11 +101,19 @@ func regular(path string) bool {
 
 // advice is what to do about an error, as the end of a line; "" if it does not say.
 func advice(err error) string {
+	if what := hintOf(err); what != "" {
+		return "; " + what
+	}
+	return ""
+}
+
+// hintOf is what to do about an error, "" if it does not say.
+func hintOf(err error) string {
 	var hinter interface{ Hint() string }
 	if !errors.As(err, &hinter) {
 		return ""
 	}
-	return "; " + hinter.Hint()
+	return hinter.Hint()
 }
 
 func resolveSecrets(ctx context.Context, sources map[string]manifest.SecretSource, resolve SecretResolver, problems *Problems) map[string]secret.Value {
