@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -115,18 +117,31 @@ func (a *App) find(ctx context.Context, identity string) (bottle.Bottle, error) 
 			err = openErr
 		}
 	}
-	return nil, &notRunning{err}
+	return nil, &notRunning{err, a.insteadOf(identity, err)}
 }
 
-// notRunning is a bottle that does not run, with a way to see which do.
-type notRunning struct{ error }
+// insteadOf is what to do about a bottle that was not found.
+func (a *App) insteadOf(identity string, err error) string {
+	known, _ := a.store().Identities()
+	switch {
+	case !errors.Is(err, bottle.ErrNotRunning):
+		return hint(err)
+	case slices.Contains(known, identity):
+		return "to go on with it: bot-bottle resume " + identity
+	}
+	return "bot-bottle list shows the bottles that run" + manifest.DidYouMean(identity, known)
+}
+
+// notRunning is a bottle that does not run, with what to do about it.
+type notRunning struct {
+	error
+	hint string
+}
 
 func (e *notRunning) Unwrap() error { return e.error }
 
-// Hint says how to see what runs.
-func (e *notRunning) Hint() string {
-	return "bot-bottle list shows the bottles that run; bot-bottle cleanup removes what others left"
-}
+// Hint says what to do.
+func (e *notRunning) Hint() string { return e.hint }
 
 // guestBinary is what runs inside: ourselves on Linux, elsewhere the Linux build that
 // is installed beside us.

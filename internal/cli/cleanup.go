@@ -37,7 +37,7 @@ that: these go with their home, workspace and audit log.`,
 		Example: `  bot-bottle cleanup
   bot-bottle cleanup --dry-run --json
   bot-bottle cleanup --older-than 30d`,
-		Args: cobra.NoArgs,
+		Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runCleanup(c.Context(), f) },
 	}
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")

@@ -55,7 +55,8 @@ type App struct {
 	log      *slog.Logger
 	screen   *sharedScreen // the terminal, while an agent has it
 	logins   *logins
-	usage    bool // the arguments are still being read: an error is one of usage
+	usage    bool   // the arguments are still being read: an error is one of usage
+	verb     string // that was run, as it is typed
 }
 
 // Exit statuses that are ours.
@@ -79,7 +80,7 @@ func Main(ctx context.Context, s System) int {
 	if err == nil {
 		err = app.execute(ctx)
 	}
-	return report(s.Stderr, err, app != nil && app.usage)
+	return report(s.Stderr, err, app)
 }
 
 func newApp(s System) (*App, error) {
@@ -115,7 +116,7 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { a.usage = false },
-		Args:             cobra.NoArgs,
+		Args:             aVerb,
 		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetArgs(a.Args)
@@ -126,11 +127,15 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 		a.init(), a.start(), a.resume(), a.attach(), a.exec(), a.cp(), a.egress(), a.pull(), a.uploadPack(), a.requests(), a.approve(), a.reject(), a.answer(), a.revoke(),
 		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.doctor(), a.version(),
 	)
-	return root.ExecuteContext(ctx)
+	root.SetFlagErrorFunc(unknownFlag)
+	ran, err := root.ExecuteContextC(ctx)
+	a.verb = ran.CommandPath()
+	return err
 }
 
-// report prints an error, if it is one, and returns the exit status.
-func report(w io.Writer, err error, usage bool) int {
+// report prints an error, if it is one, and returns the exit status. app is nil where there
+// is none yet.
+func report(w io.Writer, err error, app *App) int {
 	var code status
 	switch {
 	case err == nil:
@@ -144,8 +149,8 @@ func report(w io.Writer, err error, usage bool) int {
 	printError(w, err)
 	var launch *bottle.LaunchError
 	switch {
-	case usage:
-		_, _ = fmt.Fprintln(w, "  try: bot-bottle --help")
+	case app != nil && app.usage:
+		_, _ = fmt.Fprintf(w, "  try: %s --help\n", app.verb)
 		return exitUsage
 	case errors.As(err, new(*usageError)):
 		return exitUsage

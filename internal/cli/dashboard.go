@@ -40,7 +40,7 @@ Inside tmux, terminals and logs are opened in a pane beside it; elsewhere they t
 until you leave them (ctrl-p ctrl-q in an agent's terminal).`,
 		Example: `  bot-bottle dashboard
   bot-bottle dashboard --open window    # inside tmux: a window for each terminal`,
-		Args: cobra.NoArgs,
+		Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runDashboard(c.Context(), open) },
 	}
 	c.Flags().StringVar(&open, "open", dashboard.OpenPane, "inside tmux, open terminals in: pane (the same one each time), split or window")

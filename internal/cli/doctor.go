@@ -32,7 +32,7 @@ It makes a TLS connection to the hosts of the manifest's agents, over which it s
 		Example: `  bot-bottle doctor
   bot-bottle doctor --offline --json | jq -r '.[] | select(.level == "problem") | .fix'
   bot-bottle doctor --fix`,
-		Args: cobra.NoArgs,
+		Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runDoctor(c.Context(), f) },
 	}
 	c.Flags().BoolVar(&f.json, "json", false, "print the findings as a JSON array")

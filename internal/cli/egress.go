@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -73,7 +74,7 @@ func egressArgs(_ *cobra.Command, args []string) error {
 	case (args[1] == "allow" || args[1] == "deny") && len(args) != 3:
 		return fmt.Errorf("egress %s takes one host: HOST or HOST:PORT", args[1])
 	case !slices.Contains(egressActions(), args[1]):
-		return fmt.Errorf("egress cannot %q: it can %s", args[1], strings.Join(egressActions(), ", "))
+		return fmt.Errorf("egress cannot %q%s: it can %s", args[1], manifest.DidYouMean(args[1], egressActions()), strings.Join(egressActions(), ", "))
 	}
 	return nil
 }

@@ -14,17 +14,17 @@ func (a *App) image() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "image",
 		Short: "See and remove the images that were built for bottles",
-		Args:  cobra.NoArgs,
+		Args:  aVerb,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var asJSON, yes bool
 	list := &cobra.Command{
-		Use: "list", Short: "List the images that were built for bottles", Args: cobra.NoArgs,
+		Use: "list", Short: "List the images that were built for bottles", Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error { return a.listImages(c.Context(), asJSON) },
 	}
 	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	prune := &cobra.Command{
-		Use: "prune", Short: "Remove images that no bottle runs and that this version does not use", Args: cobra.NoArgs,
+		Use: "prune", Short: "Remove images that no bottle runs and that this version does not use", Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error { return a.pruneImages(c.Context(), yes) },
 	}
 	prune.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -27,7 +27,7 @@ is a note on standard error. docs/lifecycle.md says what --json prints.`,
 		Example: `  bot-bottle list
   bot-bottle list agents
   bot-bottle list all --json | jq -r '.[].identity'`,
-		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		Args:      atMostOneOf,
 		ValidArgs: []string{"active", "all", "agents", "bottles", "backends"},
 		RunE: func(c *cobra.Command, args []string) error {
 			t, err := a.table(c.Context(), cmp.Or(strings.Join(args, ""), "active"))

@@ -19,6 +19,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
@@ -125,11 +126,11 @@ func (a *App) runLogs(ctx context.Context, identity string, o logsOptions) (err 
 // log.
 func (a *App) onRecord(identity string) (state.Metadata, error) {
 	if !bottle.ValidIdentity(identity) {
-		return state.Metadata{}, noBottle(identity)
+		return state.Metadata{}, a.noBottle(identity)
 	}
 	m, err := a.store().Read(identity)
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, noBottle(identity)
+		return m, a.noBottle(identity)
 	}
 	if err != nil {
 		printError(a.Stderr, err)
@@ -138,8 +139,10 @@ func (a *App) onRecord(identity string) (state.Metadata, error) {
 	return m, nil
 }
 
-func noBottle(identity string) error {
-	return &usageError{what: "there is no bottle " + identity, hint: "bot-bottle list all shows them"}
+// noBottle is the error for an identity that is not on record.
+func (a *App) noBottle(identity string) error {
+	known, _ := a.store().Identities()
+	return &usageError{what: fmt.Sprintf("there is no bottle %s%s", identity, manifest.DidYouMean(identity, known)), hint: "bot-bottle list all shows them"}
 }
 
 // openLog opens a bottle's whole log, and returns what is on record of it then. Of a bottle

@@ -30,7 +30,7 @@ shown with its commits; --diff prints what it changes.`,
   bot-bottle requests -f                       # and every new one as it comes, with the terminal's bell
   bot-bottle requests --diff k7x2m4-3 | less   # what a push would change
   bot-bottle requests --all --json | jq -r '.[] | [.id, .state] | @tsv'`,
-		Args: cobra.NoArgs,
+		Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if diff != "" {
 				return a.showDiff(c.Context(), diff)

@@ -78,7 +78,7 @@ const elsewhereHint = "set DOCKER_HOST, or choose the docker context, that it wa
 
 // recordOf reads the record of a bottle that was named by the operator.
 func (a *App) recordOf(identity string) (state.Metadata, error) {
-	unknown := &usageError{what: "there is no bottle " + identity, hint: "bot-bottle list all shows them"}
+	unknown := a.noBottle(identity)
 	if !bottle.ValidIdentity(identity) {
 		return state.Metadata{}, unknown
 	}

@@ -117,7 +117,7 @@ func notRemoved(identity string, err error) error {
 // something of it.
 func (a *App) forceRemove(ctx context.Context, identity string) error {
 	if !bottle.ValidIdentity(identity) {
-		return noBottle(identity)
+		return a.noBottle(identity)
 	}
 	m, readErr := a.store().Read(identity)
 	backends, err := a.available(ctx)
@@ -144,7 +144,7 @@ func (a *App) forceRemove(ctx context.Context, identity string) error {
 		}
 	}
 	if !found {
-		return noBottle(identity)
+		return a.noBottle(identity)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func (a *App) validate() *cobra.Command {
 reports all problems at once. It resolves no secret and starts nothing.`,
 		Example: `  bot-bottle validate
   bot-bottle validate --schema > bot-bottle.schema.json`,
-		Args: cobra.NoArgs,
+		Args: nothing,
 		RunE: func(*cobra.Command, []string) error {
 			if schema {
 				_, err := a.Stdout.Write(manifest.Schema())

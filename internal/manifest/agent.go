@@ -23,7 +23,7 @@ func (l *loader) agents(documents []document, repository bool) {
 			l.oneLine(id.get("email"), "git_identity.email")
 		}
 		if l.m.seen["bottle "+a.Bottle] == "" {
-			l.problems.add(d.file, d.root.get("bottle").line, "there is no bottle %q%s", a.Bottle, didYouMean(a.Bottle, l.m.names("bottle")))
+			l.problems.add(d.file, d.root.get("bottle").line, "there is no bottle %q%s", a.Bottle, DidYouMean(a.Bottle, l.m.names("bottle")))
 		}
 		l.m.Agents[d.name] = a
 	}

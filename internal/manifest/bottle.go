@@ -73,7 +73,7 @@ func (l *loader) extend(d document, byName map[string]document, sound map[string
 	}
 	base, ok := byName[name]
 	if !ok {
-		l.problems.add(d.file, parent.line, "extends: there is no bottle %q%s", name, didYouMean(name, slices.Sorted(maps.Keys(byName))))
+		l.problems.add(d.file, parent.line, "extends: there is no bottle %q%s", name, DidYouMean(name, slices.Sorted(maps.Keys(byName))))
 		return nil
 	}
 	root := l.extend(base, byName, sound, chain)
@@ -277,7 +277,7 @@ func (l *loader) scan(v *value) map[string]dlp.Action {
 	for _, f := range v.fields {
 		action := dlp.Action(text(f.value))
 		if err := dlp.CheckActions(map[string]dlp.Action{f.key: action}); err != nil {
-			l.problems.add(f.file, f.line, "scan: %v%s", err, didYouMean(f.key, append(dlp.Rules(), dlp.AnyToken)))
+			l.problems.add(f.file, f.line, "scan: %v%s", err, DidYouMean(f.key, append(dlp.Rules(), dlp.AnyToken)))
 		}
 		actions[f.key] = action
 	}
@@ -300,7 +300,7 @@ func (l *loader) auth(v, secrets *value) *policy.Auth {
 // declared refuses a credential whose secret is none of the bottle's.
 func (l *loader) declared(v, secrets *value) {
 	if name := text(v.get("secret")); secrets.get(name) == nil {
-		l.problems.add(v.file, v.get("secret").at(v.line), "there is no secret %q%s", name, didYouMean(name, names(secrets)))
+		l.problems.add(v.file, v.get("secret").at(v.line), "there is no secret %q%s", name, DidYouMean(name, names(secrets)))
 	}
 }
 

@@ -62,7 +62,7 @@ func checkObject(v *value, s *shape, name string, problems *Problems) {
 	for _, f := range v.fields {
 		i := slices.Index(known, f.key)
 		if i < 0 {
-			problems.add(v.file, f.line, "unknown key %s%s", join(name, f.key), didYouMean(f.key, known))
+			problems.add(v.file, f.line, "unknown key %s%s", join(name, f.key), DidYouMean(f.key, known))
 			continue
 		}
 		check(f.value, &s.fields[i].shape, join(name, f.key), problems)
@@ -100,7 +100,7 @@ func checkScalar(v *value, s *shape, name string, problems *Problems) {
 		return
 	}
 	if text, isText := v.scalar.(string); isText && len(s.words) > 0 && !slices.Contains(s.words, text) {
-		problems.add(v.file, v.line, "%s must be one of %s, not %q%s", name, strings.Join(s.words, ", "), text, didYouMean(text, s.words))
+		problems.add(v.file, v.line, "%s must be one of %s, not %q%s", name, strings.Join(s.words, ", "), text, DidYouMean(text, s.words))
 	}
 }
 

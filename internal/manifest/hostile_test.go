@@ -159,7 +159,7 @@ func TestSizes(t *testing.T) {
 func TestDidYouMean(t *testing.T) {
 	known := []string{"runtime", "resources", "memory"}
 	for word, want := range map[string]string{"runtme": "runtime", "RUNTIME": "runtime", "urntime": "runtime", "mem": "memory", "me": "", "zebra": "", "": ""} {
-		if got := didYouMean(word, known); want == "" && got != "" || want != "" && got != fmt.Sprintf(" (did you mean %q?)", want) {
+		if got := DidYouMean(word, known); want == "" && got != "" || want != "" && got != fmt.Sprintf(" (did you mean %q?)", want) {
 			t.Errorf("%s: got %q", word, got)
 		}
 	}

@@ -72,7 +72,7 @@ type UnknownError struct {
 }
 
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("there is no %s %q%s", e.Kind, e.Name, didYouMean(e.Name, e.Known))
+	return fmt.Sprintf("there is no %s %q%s", e.Kind, e.Name, DidYouMean(e.Name, e.Known))
 }
 
 // Hint lists what there is.
@@ -83,8 +83,9 @@ func (e *UnknownError) Hint() string {
 	return fmt.Sprintf("known %ss: %s", e.Kind, strings.Join(e.Known, ", "))
 }
 
-// didYouMean names the nearest of the known words, if one is near.
-func didYouMean(word string, known []string) string {
+// DidYouMean names the nearest of the known words, as the end of a message: " (did you mean
+// "dev"?)". It is "" if none is near.
+func DidYouMean(word string, known []string) string {
 	best, distance := "", len(word)/2+1
 	for _, k := range known {
 		d := edits(strings.ToLower(word), strings.ToLower(k))
