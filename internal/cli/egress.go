@@ -28,11 +28,12 @@ type egressFlags struct {
 func (a *App) egress() *cobra.Command {
 	var flags egressFlags
 	c := &cobra.Command{
-		Use:   "egress IDENTITY [show | allow HOST[:PORT] | deny HOST[:PORT] | explain [METHOD] URL | refresh [SECRET…]]",
+		Use:   "egress IDENTITY [show | allow HOST[:PORT] | deny HOST[:PORT] | explain [METHOD] URL | learn | refresh [SECRET…]]",
 		Short: "See and change what a running bottle may reach",
 		Long: `Egress shows a running bottle's routes, adds one (allow), or takes one back (deny).
 Explain says which rule would decide about a request, and why, without sending anything; the
 same code decides when it is sent. Its exit status is 0 for what would be let through.
+Learn turns what the bottle was refused for want of a route into routes to review; it adds none.
 Refresh fetches secrets anew from where the manifest says they are, and hands them to the
 bottle's egress; a command's secret with a ttl is refreshed by itself while start runs.
 
@@ -43,6 +44,7 @@ decides; one that is added comes first.`,
   bot-bottle egress implementer-k7x2m4 allow api.github.com --method GET --path '/repos/acme/**' --bearer GH_TOKEN
   bot-bottle egress implementer-k7x2m4 deny api.github.com
   bot-bottle egress implementer-k7x2m4 explain POST https://api.github.com/repos/acme/widget/pulls
+  bot-bottle egress implementer-k7x2m4 learn
   bot-bottle egress implementer-k7x2m4 refresh GH_TOKEN`,
 		Args:              egressArgs,
 		ValidArgsFunction: a.completeEgress,
@@ -50,7 +52,7 @@ decides; one that is added comes first.`,
 			return a.runEgress(c.Context(), args, flags)
 		},
 	}
-	c.Flags().BoolVar(&flags.json, "json", false, "show, explain: print a JSON object")
+	c.Flags().BoolVar(&flags.json, "json", false, "show, explain, learn: print JSON")
 	c.Flags().StringSliceVar(&flags.methods, "method", nil, "allow: only this method (may be repeated)")
 	c.Flags().StringArrayVar(&flags.paths, "path", nil, "allow: only paths that match this glob (may be repeated)")
 	c.Flags().StringVar(&flags.protocol, "protocol", "", "allow: https (the default), http or tcp")
@@ -69,8 +71,8 @@ func egressArgs(_ *cobra.Command, args []string) error {
 		return nil
 	case args[1] == "explain" && (len(args) < 3 || len(args) > 4):
 		return errors.New("egress explain takes a URL, or a method and a URL")
-	case args[1] == "show" && len(args) > 2:
-		return errors.New("egress show takes nothing after it")
+	case (args[1] == "show" || args[1] == "learn") && len(args) > 2:
+		return fmt.Errorf("egress %s takes nothing after it", args[1])
 	case (args[1] == "allow" || args[1] == "deny") && len(args) != 3:
 		return fmt.Errorf("egress %s takes one host: HOST or HOST:PORT", args[1])
 	case !slices.Contains(egressActions(), args[1]):
@@ -79,7 +81,7 @@ func egressArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func egressActions() []string { return []string{"show", "allow", "deny", "explain", "refresh"} }
+func egressActions() []string { return []string{"show", "allow", "deny", "explain", "learn", "refresh"} }
 
 func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {
@@ -92,6 +94,9 @@ func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]st
 }
 
 func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (err error) {
+	if len(args) > 1 && args[1] == "learn" {
+		return a.learn(ctx, args[0], flags.json)
+	}
 	change, err := flags.change(args[1:])
 	if err != nil {
 		return err

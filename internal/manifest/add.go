@@ -20,7 +20,7 @@ import (
 func AddRoutes(file string, data []byte, routes []policy.Route, note string) ([]byte, error) {
 	lines := make([]string, len(routes))
 	for i, r := range routes {
-		text, err := routeText(r)
+		text, err := RouteText(r)
 		if err != nil {
 			return nil, err
 		}
@@ -160,9 +160,9 @@ func plain(v *value) any {
 	return v.scalar
 }
 
-// routeText writes a route on one line, as people do. What stands for a default is left
+// RouteText writes a route on one line, as people do. What stands for a default is left
 // out.
-func routeText(r policy.Route) (string, error) {
+func RouteText(r policy.Route) (string, error) {
 	if r.CA != "" || r.LogPath != "" || r.Limits != nil || len(r.Deny) > 0 || len(r.Scan) > 0 || r.Pipelock != nil {
 		return "", fmt.Errorf("the route to %s has a ca, limits, deny, scan, pipelock or log_path, which have to be written by hand", filepath.Base(r.Host))
 	}

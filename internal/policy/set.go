@@ -99,7 +99,7 @@ func (s *Set) Lookup(name string) Decision {
 			return s.allow(host, i)
 		}
 	}
-	return refuse(host, "no route allows "+host)
+	return refuse(host, noRoute+host)
 }
 
 // DeniesHost names the deny rule that refuses all that could be asked of a host or a
@@ -159,9 +159,9 @@ func (s *Set) connect(name string, port int, told func(*rule, finding)) Decision
 		known = known || f.field != "host"
 	}
 	if known {
-		return refuse(host, fmt.Sprintf("no route allows port %d of %s", port, host))
+		return refuse(host, fmt.Sprintf(noRoute+"port %d of %s", port, host))
 	}
-	return refuse(host, "no route allows "+host)
+	return refuse(host, noRoute+host)
 }
 
 // Request decides about one HTTP request. Deny rules come first, then routes in order.
@@ -198,11 +198,11 @@ func (s *Set) decide(r Request, told func(*rule, finding)) Decision {
 		case f.answer == yes:
 			return s.allow(q.host, i)
 		case f.field != "host" && f.field != "port" && f.field != "protocol":
-			reason = fmt.Sprintf("the route to %s %s", route.host, route.why(f))
+			reason = fmt.Sprintf(theRoute+"%s %s", route.host, route.why(f))
 		}
 	}
 	if reason == "" {
-		reason = fmt.Sprintf("no route allows %s://%s:%d", q.protocol, q.host, q.port)
+		reason = fmt.Sprintf(noRoute+"%s://%s:%d", q.protocol, q.host, q.port)
 	}
 	return refuse(q.host, reason)
 }
@@ -251,7 +251,7 @@ func (r *rule) refusal(f finding) string {
 
 // why says what of a rule a request does not meet.
 func (r *rule) why(f finding) string {
-	allows := "allows only "
+	allows := strings.TrimPrefix(allowsOnly, " ")
 	if r.deny {
 		allows = "is about "
 	}
