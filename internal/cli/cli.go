@@ -125,7 +125,7 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 	root.SetErr(a.Stderr)
 	root.AddCommand(
 		a.init(), a.start(), a.resume(), a.attach(), a.exec(), a.cp(), a.egress(), a.pull(), a.uploadPack(), a.requests(), a.approve(), a.reject(), a.answer(), a.revoke(),
-		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.doctor(), a.version(),
+		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.doctor(), a.prove(), a.version(),
 	)
 	root.SetFlagErrorFunc(unknownFlag)
 	ran, err := root.ExecuteContextC(ctx)

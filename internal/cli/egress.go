@@ -81,7 +81,9 @@ func egressArgs(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func egressActions() []string { return []string{"show", "allow", "deny", "explain", "learn", "refresh"} }
+func egressActions() []string {
+	return []string{"show", "allow", "deny", "explain", "learn", "refresh"}
+}
 
 func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {

@@ -12,6 +12,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/guest"
 	client "github.com/bot-bottle/bot-bottle/internal/pipelock"
+	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/bundle"
@@ -62,6 +63,8 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return guest.Checkout(provider.Workspace, provision.CheckoutFile, s.Args[3:], s.Stderr)
 	case len(s.Args) >= 2 && s.Args[0] == "guest" && s.Args[1] == "no-ssh":
 		return exitFailure, guest.NoSSH(s.Args[2:])
+	case slices.Equal(s.Args, []string{"guest", "prove"}):
+		return 0, inside.Run(ctx, s.Stdin, s.Stdout)
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
 			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe",

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 )
@@ -60,11 +61,15 @@ func (i *Issuer) issue(host string, now time.Time) (*tls.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial(),
 		Subject:      pkix.Name{Organization: []string{"bot-bottle"}},
-		DNSNames:     []string{host},
 		NotBefore:    now.Add(-backdate),
 		NotAfter:     now.Add(leafLife),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if ip := net.ParseIP(host); ip != nil { // no bottle is served one: an address is no name of a route
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, i.pair.Leaf, i.key.Public(), i.pair.PrivateKey)
 	if err != nil {

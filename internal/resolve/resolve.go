@@ -177,6 +177,9 @@ func (p *Plan) ResolveAgent(s bottle.Spec, cli provider.Provider) error {
 		Interactive:   s.TTY,
 		Args:          slices.Concat(s.Resolved.Agent.Args, s.Args),
 	})
+	if s.Idle {
+		p.Provider.Argv = []string{"sleep", "infinity"}
+	}
 	return nil
 }
 

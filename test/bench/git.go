@@ -19,8 +19,8 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/prove/githttp"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/gitgate"
-	"github.com/bot-bottle/bot-bottle/test/githttp"
 	"github.com/bot-bottle/bot-bottle/test/lab"
 )
 

@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -24,84 +21,6 @@ func (h house) inside(identity, script string) lab.Result {
 		h.t.Fatal(err)
 	}
 	return r
-}
-
-// attack copies the attack program in, runs it as root and returns its results.
-func (h house) attack(identity string, targets ...string) map[string]string {
-	h.t.Helper()
-	program, err := os.ReadFile(programs.attack)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.run(0, string(program), "exec", "--root", identity, "--", "sh", "-c", "cat > /tmp/attack && chmod 755 /tmp/attack")
-	results := map[string]string{}
-	out := h.run(0, "", append([]string{"exec", "--root", identity, "--", "/tmp/attack"}, targets...)...).Stdout
-	for line := range strings.Lines(out) {
-		name, result, _ := strings.Cut(strings.TrimSpace(line), " ")
-		results[name] = result
-	}
-	return results
-}
-
-// Invariant 1. Attacks A2, A4 to A7, A9, A15, A16: root in the bottle, with a program
-// of its own, looks for any way out: other address families, raw sockets, UDP, IPv6, new
-// namespaces, the host's services through its addresses, the sockets of the engine and
-// of other control planes, and the walls themselves.
-func TestAttackA9_RootFindsNoWayOut(t *testing.T) {
-	t.Parallel()
-	h := open(t, standin.Options{})
-	// A service of the host's on every address, as developers have.
-	host := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "host") }))
-	listener, err := net.Listen("tcp", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host.Listener = listener
-	host.Start()
-	t.Cleanup(host.Close)
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	targets := []string{"tcp 127.0.0.1:2375", "unix /var/run/docker.sock", "unix /run/containerd/containerd.sock", "unix @/tmp/.X11-unix/X0"}
-	addresses, err := net.InterfaceAddrs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range addresses {
-		if ip, _, err := net.ParseCIDR(a.String()); err == nil && !ip.IsLinkLocalUnicast() {
-			targets = append(targets, "tcp "+net.JoinHostPort(ip.String(), port))
-		}
-	}
-	identity := h.idle()
-	got := h.attack(identity, targets...)
-	allowed := []string{"socket-netlink-route", "interfaces", "routes", "sockets", "bind-abstract"}
-	refusals := linuxRefusals()
-	if h.gVisor(identity) { // its own kernel refuses in its own words, and its user namespaces are not the host's
-		allowed = append(allowed, "clone-user")
-		refusals = append(refusals, "invalid argument", "no such device", "operation not supported", "input/output error")
-	}
-	for name, result := range got {
-		refused := slices.ContainsFunc(refusals, func(no string) bool { return strings.Contains(result, no) })
-		if !slices.Contains(allowed, name) && !refused {
-			t.Errorf("%s: got %q, want a refusal", name, result)
-		}
-	}
-	// The one abstract socket is the guest's own, in the bottle's own namespace.
-	for name, want := range map[string]string{"interfaces": "lo", "routes": "0 <nil>", "bind-abstract": "1 abstract sockets [@bot-bottle-session]", "sockets": "/run/bot-bottle/egress.sock"} {
-		if got[name] != want {
-			t.Errorf("%s: got %q, want %q", name, got[name], want)
-		}
-	}
-	if len(got) < 60 {
-		t.Errorf("only %d attacks ran: %v", len(got), got)
-	}
-}
-
-// linuxRefusals are how the kernel and the seccomp filter say no.
-func linuxRefusals() []string {
-	return []string{
-		"operation not permitted", "permission denied", "network is unreachable", "address family not supported", "connection refused",
-		"no such file or directory", "read-only file system", "function not implemented", "protocol not supported", "device or resource busy",
-		"socket type not supported", "no route to host", "cannot assign requested address",
-	}
 }
 
 // gVisor reports whether a bottle runs on runsc.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/bot-bottle/bot-bottle/test/githttp"
+	"github.com/bot-bottle/bot-bottle/internal/prove/githttp"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 

@@ -21,7 +21,7 @@ import (
 )
 
 // built holds the paths of what TestMain built.
-type built struct{ program, attack string }
+type built struct{ program string }
 
 var programs built
 
@@ -42,14 +42,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	programs = built{filepath.Join(dir, "bot-bottle"), filepath.Join(dir, "attack")}
-	for path, pkg := range map[string]string{programs.program: "../../cmd/bot-bottle", programs.attack: "./attack"} {
-		build := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Printf("cannot build %s: %v\n%s", pkg, err, out)
-			return 1
-		}
+	programs = built{filepath.Join(dir, "bot-bottle")}
+	build := exec.Command("go", "build", "-trimpath", "-o", programs.program, "../../cmd/bot-bottle")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Printf("cannot build bot-bottle: %v\n%s", err, out)
+		return 1
 	}
 	return m.Run()
 }

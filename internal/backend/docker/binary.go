@@ -120,21 +120,27 @@ func (d *Driver) fillBinary(ctx context.Context, p Plan, image, volume string) (
 		return err
 	}
 	defer func() { err = errors.Join(err, d.removeContainer(ctx, id)) }()
-	data, err := os.ReadFile(d.Binary)
+	archive, err := d.binaryArchive(filepath.Base(control.Binary))
 	if err != nil {
 		return err
 	}
-	var archive bytes.Buffer
-	t := tar.NewWriter(&archive)
-	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: filepath.Base(control.Binary), Mode: 0o755, Size: int64(len(data))}); err != nil {
-		return err
+	_, err = d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: control.BinaryDir, Content: archive})
+	return err
+}
+
+// binaryArchive is a tar with the binary in it, under a name, for all to run.
+func (d *Driver) binaryArchive(name string) (*bytes.Buffer, error) {
+	data, err := os.ReadFile(d.Binary)
+	if err != nil {
+		return nil, err
+	}
+	archive := &bytes.Buffer{}
+	t := tar.NewWriter(archive)
+	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o755, Size: int64(len(data))}); err != nil {
+		return nil, err
 	}
 	if _, err := t.Write(data); err != nil {
-		return err
+		return nil, err
 	}
-	if err := t.Close(); err != nil {
-		return err
-	}
-	_, err = d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: control.BinaryDir, Content: &archive})
-	return err
+	return archive, t.Close()
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
-	"github.com/bot-bottle/bot-bottle/test/githttp"
+	"github.com/bot-bottle/bot-bottle/internal/prove/githttp"
 )
 
 const token = "site-Qm7rT2vX9kLpW4"

@@ -1,4 +1,4 @@
-// Package githttp serves bare repositories over smart HTTP for tests and benchmarks, with the
+// Package githttp serves bare repositories over smart HTTP for prove, tests and benchmarks, with the
 // real git http-backend(1): over TLS with a CA of its own and a password, or in plain.
 package githttp
 
@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -50,7 +51,7 @@ func Start(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Address: listener.Addr().String(), options: o, password: o.Password, done: make(chan struct{})}
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	if o.Plain {
 		go func() { defer close(s.done); _ = s.http.Serve(listener) }()
 		return s, nil

@@ -1,0 +1,244 @@
+package prove
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
+)
+
+// asAttacker makes this test's own program the attacks' program: what it trusts has to be in
+// its environment from the beginning.
+const asAttacker = "BOT_BOTTLE_TEST_ATTACKER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asAttacker) == "" {
+		os.Exit(m.Run())
+	}
+	if err := inside.Run(context.Background(), os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// naive is a proxy that looks at nothing but where a request says that it goes, and connects
+// everything with the upstream.
+type naive struct {
+	upstream string
+	forward  *httputil.ReverseProxy
+}
+
+func newNaive(t *testing.T, upstream string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &naive{upstream: upstream, forward: &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "https", upstream },
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+	}}
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go n.serve(conn)
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().String()
+}
+
+func (n *naive) serve(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	from := bufio.NewReader(conn)
+	line, err := from.ReadString('\n')
+	if err != nil {
+		return
+	}
+	for { // the head is of no interest
+		if next, err := from.ReadString('\n'); err != nil || strings.TrimSpace(next) == "" {
+			break
+		}
+	}
+	if !strings.HasPrefix(line, "CONNECT ") {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n")
+		return
+	}
+	up, err := net.Dial("tcp", n.upstream)
+	if err != nil {
+		return
+	}
+	defer func() { _ = up.Close() }()
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 Connected\r\n\r\n")
+	go func() { _, _ = io.Copy(up, from); _ = up.(*net.TCPConn).CloseWrite() }()
+	_, _ = io.Copy(conn, up)
+}
+
+// The attacks on the proxy are real: through one that only connects, all of them get through.
+func TestANaiveProxyBreaks(t *testing.T) {
+	s, err := newStage(t.Context(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	arena := s.arena()
+	arena.Proxy, arena.User, arena.Only = newNaive(t, s.upstream.address), "tester", []string{"A0", "A11", "A12", "B", "C1", "C7", "I"}
+	outcomes, err := Inside(arena, func(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), asAttacker+"=1", "SSL_CERT_FILE="+s.caFile, canaryName+"=sk-placeholder-0123456789abcdef0123456789")
+		c.Stdin, c.Stdout, c.Stderr = stdin, stdout, stderr
+		return 0, c.Run()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range outcomes {
+		name := o.ID + " " + o.Name
+		switch name {
+		case "A0 control":
+			if !o.Held() {
+				t.Errorf("%s: %+v", name, o.Attempts)
+			}
+		case "B7 clear HTTP/2", "B8 upgrades": // this upstream speaks neither
+		default:
+			if o.Held() || o.Missing != "" {
+				t.Errorf("%s held against a proxy that looks at nothing: %+v", name, o.Attempts)
+			}
+		}
+	}
+	for what, attempts := range map[string][]inside.Attempt{"what reached the upstream": s.onlyAllowed(), "which credentials": s.onlyOurs()} {
+		if attempts[0].Held {
+			t.Errorf("%s: %+v", what, attempts)
+		}
+	}
+}
+
+// Each service of the host that is visited is told of.
+func TestVisitsAreSeen(t *testing.T) {
+	s, err := newStage(t.Context(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, network := range []string{"tcp", "udp"} {
+		conn, err := net.Dial(network, net.JoinHostPort("127.0.0.1", s.ports[i]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 8)); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	if got := s.nobodyCame(); got[0].Held || len(s.visitors()) != 2 {
+		t.Errorf("got %+v", got)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(s.dir); !os.IsNotExist(err) {
+		t.Errorf("its files are left: %v", err)
+	}
+}
+
+// A repository that got what it should not is told of: another ref, a moved main, a secret in
+// an object that no ref names, another's name.
+func TestRepositoriesAreJudged(t *testing.T) {
+	for name, harm := range map[string]string{
+		"another branch": "git branch other main", "a moved main": "git update-ref refs/heads/main $(git commit-tree -m x -p main main^{tree})",
+		"a loose secret": "echo ghp_x | git hash-object -w --stdin", "another's name": "git update-ref refs/heads/agent/x $(GIT_AUTHOR_EMAIL=linus@kernel.example git commit-tree -m x -p main main^{tree})",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := newStage(t.Context(), "127.0.0.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.close() })
+			held := func() bool { return outcome("", "", "", s.repositoryIsSound(t.Context())).Held() }
+			if !held() {
+				t.Fatalf("before: %+v", s.repositoryIsSound(t.Context()))
+			}
+			c := exec.Command("sh", "-c", "export GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b.example GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=${GIT_AUTHOR_EMAIL:-a@b.example}; "+harm)
+			c.Dir = s.repository()
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			if held() {
+				t.Errorf("after: %+v", s.repositoryIsSound(t.Context()))
+			}
+		})
+	}
+}
+
+// What the attacks' program leaves out, makes up or says too much of is an error: a bottle
+// that replaced it does not hold.
+func TestAttackH5_OutcomesAreNotForged(t *testing.T) {
+	arena := inside.Arena{User: "root", Only: []string{"I"}}
+	attacks := inside.Wanted(arena.Only)
+	lines := func(names ...string) string {
+		var b strings.Builder
+		for _, n := range names {
+			_ = json.NewEncoder(&b).Encode(inside.Outcome{ID: strings.Fields(n)[0], Name: strings.SplitN(n, " ", 2)[1], Attempts: []inside.Attempt{{Held: true}}})
+		}
+		return b.String()
+	}
+	var all []string
+	for _, a := range attacks {
+		all = append(all, a.ID+" "+a.Name)
+	}
+	reversed := slices.Clone(all)
+	slices.Reverse(reversed)
+	for name, c := range map[string]struct {
+		said string
+		code int
+		good bool
+	}{
+		"all": {lines(all...), 0, true}, "none": {"", 0, false}, "one less": {lines(all[1:]...), 0, false}, "another order": {lines(reversed...), 0, false}, "no JSON": {"held\n", 0, false},
+		"a failure": {lines(all...), 1, false}, "too much": {strings.Repeat("x", maxSaid+1), 0, false},
+	} {
+		got, err := Inside(arena, func(_ io.Reader, stdout, _ io.Writer) (int, error) {
+			_, err := io.WriteString(stdout, c.said)
+			return c.code, err
+		})
+		if (err == nil) != c.good || c.good && len(got) != len(attacks) {
+			t.Errorf("%s: got %d, %v", name, len(got), err)
+		}
+	}
+}
+
+func TestNothingTriedIsNotHeld(t *testing.T) {
+	r := Report{Outcomes: []inside.Outcome{{}, {Missing: "x"}, {Attempts: []inside.Attempt{{Held: true}}}, {Attempts: []inside.Attempt{{Held: true}, {}}}}}
+	if held, broken, missing := r.Count(); held != 1 || broken != 2 || missing != 1 {
+		t.Errorf("got %d, %d, %d", held, broken, missing)
+	}
+}
+
+// What an attack or an upstream said is text on the page.
+func TestAttackH3_ThePageIsText(t *testing.T) {
+	r := Report{On: "<b>", Outcomes: []inside.Outcome{{ID: "X1", Name: "<script>alert(1)</script>", Attempts: []inside.Attempt{{What: `"><img src=x onerror=alert(1)>`, Happened: "</li><script>"}}}}}
+	if page := Page(r); bytes.Contains(page, []byte("<script")) || bytes.Contains(page, []byte("<img")) || bytes.Contains(page, []byte("<b>")) {
+		t.Errorf("got %s", page)
+	}
+}
