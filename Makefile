@@ -3,7 +3,7 @@ export CGO_ENABLED ?= 0
 
 bin = bin/bot-bottle
 
-.PHONY: all build setup demo test soak lint bench clean
+.PHONY: all build setup demo test soak lint check bench release clean
 
 all: build
 
@@ -34,5 +34,13 @@ lint:
 	go vet ./...
 	GOOS=darwin go vet ./cmd/... ./internal/...
 
+# What needs the network, or time: known holes in dependencies, a second linter, a minute of
+# each fuzzer, the tests with every dependency at its latest.
+check:
+	scripts/check
+
+release:
+	scripts/release $(VERSION)
+
 clean:
-	rm -rf bin bench.json
+	rm -rf bin dist bench.json internal/cli/guest

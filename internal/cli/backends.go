@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -142,23 +140,6 @@ func (e *notRunning) Unwrap() error { return e.error }
 
 // Hint says what to do.
 func (e *notRunning) Hint() string { return e.hint }
-
-// guestBinary is what runs inside: ourselves on Linux, elsewhere the Linux build that
-// is installed beside us.
-func (a *App) guestBinary() (string, error) {
-	self, err := a.Executable()
-	if err != nil {
-		return "", fmt.Errorf("cannot find our own binary: %w", err)
-	}
-	if runtime.GOOS == "linux" {
-		return self, nil
-	}
-	beside := filepath.Join(filepath.Dir(self), "bot-bottle-linux-"+runtime.GOARCH)
-	if _, err := os.Stat(beside); err != nil {
-		return "", fmt.Errorf("cannot find the Linux build of bot-bottle for the bottle at %s", beside)
-	}
-	return beside, nil
-}
 
 // roots are the certificates that this host trusts, in PEM. A host without any
 // leaves egress with those of its own image.

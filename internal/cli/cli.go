@@ -104,6 +104,20 @@ func newApp(s System) (*App, error) {
 }
 
 func (a *App) execute(ctx context.Context) error {
+	root := a.root()
+	root.SetArgs(a.Args)
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	ran, err := root.ExecuteContextC(ctx)
+	a.verb = ran.CommandPath()
+	return err
+}
+
+// Command is the whole command line, for whoever makes pages and completions of it.
+func Command() *cobra.Command { return (&App{System: OS()}).root() }
+
+func (a *App) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bot-bottle",
 		Short: "Run AI coding agents unattended, each in a bottle without a network",
@@ -119,18 +133,12 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 		Args:             aVerb,
 		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetArgs(a.Args)
-	root.SetIn(a.Stdin)
-	root.SetOut(a.Stdout)
-	root.SetErr(a.Stderr)
 	root.AddCommand(
 		a.init(), a.start(), a.resume(), a.attach(), a.exec(), a.cp(), a.egress(), a.pull(), a.uploadPack(), a.requests(), a.approve(), a.reject(), a.answer(), a.revoke(),
 		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.doctor(), a.prove(), a.version(),
 	)
 	root.SetFlagErrorFunc(unknownFlag)
-	ran, err := root.ExecuteContextC(ctx)
-	a.verb = ran.CommandPath()
-	return err
+	return root
 }
 
 // report prints an error, if it is one, and returns the exit status. app is nil where there

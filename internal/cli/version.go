@@ -33,9 +33,16 @@ type version struct {
 	Platform string `json:"platform"`
 }
 
-// currentVersion is what the Go toolchain stamped into the binary.
+// release is set by the linker in a release (scripts/release), and never changes.
+var release string
+
+// currentVersion is the release, or what the Go toolchain stamped into the binary.
 func currentVersion() version {
 	v := version{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if release != "" {
+		v.Version = release
+		return v
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		v.Version = info.Main.Version
 	}
