@@ -28,7 +28,7 @@ func (c *scan) inflate(v *view, depth int) {
 			return
 		}
 		for at := f.next(v.data, 0); at >= 0 && c.err == nil; at = f.next(v.data, at+1) {
-			ended, begun := false, f.name == "zstd"
+			ended, begun := false, f.name == "zstd" || f.name == "bzip2" && isBzip2(v.data[at:])
 			if body := f.deflated(v.data[at:]); body != nil {
 				ended, begun = c.deflated(v.child(f.name, nil, nil), body, depth-1), true
 			} else {
@@ -104,8 +104,10 @@ const (
 	bzip2Table = 4 * 900_000
 )
 
+func isBzip2(b []byte) bool { return len(b) >= 10 && string(b[4:10]) == bzip2Block }
+
 func (c *scan) bzip2(v *view, data []byte, depth int) {
-	if len(data) < 10 || string(data[4:10]) != bzip2Block || !c.work(bzip2Table) {
+	if !isBzip2(data) || !c.work(bzip2Table) {
 		return
 	}
 	c.stream(v, bzip2.NewReader(bytes.NewReader(data)), depth)

@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"bytes"
+	"compress/bzip2"
 	"io"
 	"iter"
 
@@ -27,6 +28,8 @@ func newUnpacker(name string) unpacker {
 		return &deflated{head: zlibHead, tail: 4}
 	case "zip":
 		return &deflated{head: zipHead}
+	case "bzip2":
+		return newPulled(func(r io.Reader) (io.Reader, error) { return bzip2.NewReader(r), nil })
 	case "br":
 		return newPulled(func(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil })
 	case "zstd":

@@ -8,14 +8,26 @@ import (
 
 // Bounds of what one stream decompresses, at any depth.
 const (
-	maxUnpacking = 16  // at a time
+	maxUnpacking = 16  // at a time, each by its weight
 	maxRatio     = 100 // bytes for each that came, beside the budget of one scan
 )
 
 // bounds are those that a stream and all inside it share.
 type bounds struct {
-	open int // decompressors
+	open int // decompressors, by their weight
 	left int // bytes that may be decompressed
+}
+
+// weight is how much of a decompressor's memory another one's is, roughly: deflate keeps 32
+// KiB, zstd up to 8 MiB, bzip2 up to 3.6 MiB.
+func weight(format string) int {
+	switch format {
+	case "zstd":
+		return 3
+	case "bzip2":
+		return 2
+	}
+	return 1
 }
 
 // unpacking is compressed data under way: what it decompresses to is a stream of its own.
@@ -35,12 +47,11 @@ func (t *stream) decodeWhole(codings []string) error {
 		return nil
 	}
 	name := codings[0]
-	data := newUnpacker(name)
-	if data == nil || name == "zip" || name == "zlib" {
+	if !slices.Contains([]string{"gzip", "x-gzip", "deflate", "br", "zstd"}, name) {
 		return fmt.Errorf("%w: not one that is known", ErrEncoding)
 	}
-	t.bounds.open++
-	t.coding = t.newUnpacking(name, data, t.depth)
+	t.bounds.open += weight(name)
+	t.coding = t.newUnpacking(name, newUnpacker(name), t.depth)
 	t.coding.strict = true
 	return t.coding.inner.decodeWhole(codings[1:])
 }
@@ -90,10 +101,10 @@ func (t *stream) begin(ctx context.Context, window []byte, from int, b packed) (
 	if t.depth <= 0 || t.coding != nil && start == 0 || slices.ContainsFunc(t.inner, func(u *unpacking) bool { return u.start == start && u.name == b.format }) {
 		return nil, nil
 	}
-	if t.bounds.open == maxUnpacking {
+	if t.bounds.open+weight(b.format) > maxUnpacking {
 		return nil, ErrBudget
 	}
-	t.bounds.open++
+	t.bounds.open += weight(b.format)
 	u := t.newUnpacking(b.format, newUnpacker(b.format), t.depth-1)
 	u.start = start
 	findings, err := u.write(ctx, window[b.at:])
@@ -171,7 +182,7 @@ func (t *stream) finish() bool {
 func (t *stream) end(u *unpacking) {
 	u.data.close()
 	u.inner.close()
-	t.bounds.open--
+	t.bounds.open -= weight(u.name)
 }
 
 func (t *stream) close() {
