@@ -35,7 +35,7 @@ func TestAttackC7_HalfASecretInAHeadThatWasSeen(t *testing.T) {
 // Attack C7: a head with a provider's own token, clean to that provider, goes to another host.
 func TestAttackC7_AHeadThatWasCleanGoesToAnotherHost(t *testing.T) {
 	s := newScanner(t, Options{})
-	head := []byte("GET /repos HTTP/1.1\nX-Note: ghp_16C7e42F292c6912E7710c838347Ae178B4a\n")
+	head := []byte("GET /repos HTTP/1.1\nX-Note: " + githubToken() + "\n")
 	for range 2 {
 		for host, want := range map[string]int{"api.github.com": 0, "paste.example": 1} {
 			findings, err := s.Scan(context.Background(), Input{Host: host, Kind: Header, Data: head})
