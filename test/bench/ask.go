@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // request is what the upstream is asked: GET, or POST where there is something to send.
@@ -46,23 +48,41 @@ func (s *side) ask(ctx context.Context, r request, count int, end until) ([]time
 
 // together asks count times on all connections at once. It returns how long that took,
 // and how much processor time the process in between used.
-func (s *side) together(ctx context.Context, r request, count int) (used, took time.Duration, err error) {
+func (s *side) together(ctx context.Context, r request, count int) (used spent, took time.Duration, err error) {
 	client := s.client(connections)
 	defer client.CloseIdleConnections()
 	if err := s.crowd(ctx, client, request{path: "/short"}, warmUp*connections); err != nil {
-		return 0, 0, err
+		return spent{}, 0, err
 	}
-	before, err := s.process.cpu()
+	before, err := s.spent()
 	if err != nil {
-		return 0, 0, err
+		return spent{}, 0, err
 	}
 	began := time.Now()
 	if err := s.crowd(ctx, client, r, count); err != nil {
-		return 0, 0, err
+		return spent{}, 0, err
 	}
 	took = time.Since(began)
-	after, err := s.process.cpu()
-	return after - before, took, err
+	after, err := s.spent()
+	return spent{after.between - before.between, after.ends - before.ends}, took, err
+}
+
+// spent is processor time: of what is between the ends, and of the ends, ourselves and the
+// upstream.
+type spent struct{ between, ends time.Duration }
+
+func (s *side) spent() (spent, error) {
+	between, err := s.process.cpu()
+	if err != nil {
+		return spent{}, err
+	}
+	upstream, err := s.upstream.cpu()
+	if err != nil {
+		return spent{}, err
+	}
+	var own unix.Rusage
+	err = unix.Getrusage(unix.RUSAGE_SELF, &own)
+	return spent{between, upstream + time.Duration(own.Utime.Nano()+own.Stime.Nano())}, err
 }
 
 // crowd asks count times, from as many goroutines as there are connections.

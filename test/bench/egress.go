@@ -198,13 +198,14 @@ func measureFirstByte(ctx context.Context, sides []*side) ([]figure, error) {
 
 // measureRequests takes how many short requests go through in a second.
 func measureRequests(ctx context.Context, sides []*side) ([]figure, error) {
-	rate, cost := samples{}, samples{}
+	rate, cost, ends := samples{}, samples{}, samples{}
 	err := alternate(sides, func(s *side) error {
 		count := s.share(parallel)
 		used, took, err := s.together(ctx, request{path: "/short"}, count)
 		if err == nil {
 			rate.add(s, float64(count)/took.Seconds())
-			cost.add(s, float64(used.Microseconds())/float64(count))
+			cost.add(s, float64(used.between.Microseconds())/float64(count))
+			ends.add(s, float64(used.ends.Microseconds())/float64(count))
 		}
 		return err
 	})
@@ -219,19 +220,22 @@ func measureRequests(ctx context.Context, sides []*side) ([]figure, error) {
 		report("egress.direct_requests_per_s", rate.median("direct"), "/s"),
 		report("egress.cpu_us_per_request", cost.median("egress"), "µs"),
 		report("egress.reverse_cpu_us_per_request", cost.median("reverse"), "µs"),
+		report("egress.ends_cpu_us_per_request", ends.median("egress"), "µs"),
+		report("egress.direct_ends_cpu_us_per_request", ends.median("direct"), "µs"),
 	}, nil
 }
 
 // measureBytes takes how much of long answers goes through in a second.
 func measureBytes(ctx context.Context, sides []*side) ([]figure, error) {
-	rate, cost := samples{}, samples{}
+	rate, cost, ends := samples{}, samples{}, samples{}
 	err := alternate(sides, func(s *side) error {
 		size := s.share(answerSize)
 		used, took, err := s.together(ctx, request{path: fmt.Sprintf("/down?n=%d", size)}, connections)
 		if err == nil {
 			mib := float64(size*connections) / (1 << 20)
 			rate.add(s, mib/took.Seconds())
-			cost.add(s, ms(used)/mib)
+			cost.add(s, ms(used.between)/mib)
+			ends.add(s, ms(used.ends)/mib)
 		}
 		return err
 	})
@@ -246,6 +250,8 @@ func measureBytes(ctx context.Context, sides []*side) ([]figure, error) {
 		report("egress.direct_mib_per_s", rate.median("direct"), "MiB/s"),
 		report("egress.cpu_ms_per_mib", cost.median("egress"), "ms"),
 		report("egress.reverse_cpu_ms_per_mib", cost.median("reverse"), "ms"),
+		report("egress.ends_cpu_ms_per_mib", ends.median("egress"), "ms"),
+		report("egress.direct_ends_cpu_ms_per_mib", ends.median("direct"), "ms"),
 	}, nil
 }
 

@@ -39,6 +39,8 @@ type side struct {
 	proxy   *url.URL // nil: none
 	dial    func(context.Context) (net.Conn, error)
 	process *process // between us and the upstream; nil where there is none
+
+	upstream *process
 }
 
 // client has a number of connections of its own, on which it speaks HTTP/1.1.
@@ -60,8 +62,8 @@ type bottle struct {
 	peer     string // the program of ours
 	ca       pki.CA
 	roots    *x509.CertPool
-	upstream string // address
-	running  []*process
+	upstream string     // address
+	running  []*process // the upstream first
 }
 
 func newBottle(ctx context.Context, l *lab.Lab) (_ *bottle, err error) {
@@ -98,7 +100,7 @@ func (b *bottle) startPeer(ctx context.Context, role string, args ...string) (*p
 }
 
 func (b *bottle) direct() *side {
-	return &side{name: "direct", base: "https://" + upstreamHost, roots: b.roots, dial: to("tcp", b.upstream)}
+	return &side{name: "direct", base: "https://" + upstreamHost, roots: b.roots, dial: to("tcp", b.upstream), upstream: b.running[0]}
 }
 
 func to(network, address string) func(context.Context) (net.Conn, error) {
@@ -112,7 +114,7 @@ func (b *bottle) reverse(ctx context.Context) (*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &side{name: "reverse", base: "https://" + upstreamHost, roots: b.roots, dial: to("tcp", p.said), process: p}, nil
+	return &side{name: "reverse", base: "https://" + upstreamHost, roots: b.roots, dial: to("tcp", p.said), process: p, upstream: b.running[0]}, nil
 }
 
 // egress starts a bottle's egress as its bundle does (internal/sidecar/bundle), with a
@@ -156,7 +158,7 @@ func (b *bottle) egress(ctx context.Context) (_ *side, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &side{name: "egress", base: "https://" + upstreamHost, roots: b.roots, proxy: &url.URL{Scheme: "http", Host: "127.0.0.1:3128"}, dial: to("unix", socket), process: p}, nil
+	return &side{name: "egress", base: "https://" + upstreamHost, roots: b.roots, proxy: &url.URL{Scheme: "http", Host: "127.0.0.1:3128"}, dial: to("unix", socket), process: p, upstream: b.running[0]}, nil
 }
 
 func secret(name string) control.Secret {
@@ -190,7 +192,7 @@ func (b *bottle) mitmproxy(ctx context.Context) (*side, error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	_, port, _ = net.SplitHostPort(b.upstream)
-	return &side{name: "mitmproxy", base: "https://localhost:" + port, roots: roots, proxy: &url.URL{Scheme: "http", Host: address}, dial: to("tcp", address), process: p}, nil
+	return &side{name: "mitmproxy", base: "https://localhost:" + port, roots: roots, proxy: &url.URL{Scheme: "http", Host: address}, dial: to("tcp", address), process: p, upstream: b.running[0]}, nil
 }
 
 // freeAddress is one that nobody listens on, a moment ago.
