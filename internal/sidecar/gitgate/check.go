@@ -23,6 +23,7 @@ type checker struct {
 	inside  *dlp.Scanner // of what is in a large archive
 	author  person       // whose commits they must be; zero for anybody's
 	large   sync.Mutex   // held while a large file is in memory
+	known   *clean       // files that need not be searched again
 }
 
 func newChecker(c control.GitConfig) (*checker, error) {
@@ -42,7 +43,7 @@ func newChecker(c control.GitConfig) (*checker, error) {
 		return nil, err
 	}
 	inside, err := dlp.New(dlp.Options{Known: known, Actions: actions, Budget: insideBudget, CacheSize: -1})
-	return &checker{scanner: scanner, inside: inside, author: person{c.Name, c.Email}}, err
+	return &checker{scanner: scanner, inside: inside, author: person{c.Name, c.Email}, known: newClean(maxClean)}, err
 }
 
 // finding is a secret in what is pushed. It never holds the secret.
@@ -99,8 +100,17 @@ func (c *checker) inspect(ctx context.Context, g git, tips []string, refs []stri
 func (c *checker) scan(ctx context.Context, g git, objects []object, in *inspection, memory *dlp.Memory) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0) + 1)
-	err := g.each(ctx, objects, func(o object, kind string, data []byte) error {
-		in.bytes += int64(len(data))
+	objects, err := c.known.without(objects, func(o object, f cleanFile) error {
+		in.found(o, "blob", nil, c.scanner.Join(memory, f.parts))
+		return in.count(f.size)
+	})
+	if err != nil {
+		return err
+	}
+	err = g.each(ctx, objects, func(o object, kind string, data []byte) error {
+		if err := in.count(int64(len(data))); err != nil {
+			return err
+		}
 		switch kind {
 		case "tree":
 			return in.tree(o, data)
@@ -115,10 +125,20 @@ func (c *checker) scan(ctx context.Context, g git, objects []object, in *inspect
 		group.Go(func() error { return c.search(ctx, in, o, kind, data, memory) })
 		return nil
 	}, func(o object, content io.Reader, size int64) error {
-		in.bytes += size
+		if err := in.count(size); err != nil {
+			return err
+		}
 		return c.searchBlob(ctx, in, o, content, size)
 	})
 	return errors.Join(group.Wait(), err)
+}
+
+// count adds up what the objects unpack to.
+func (in *inspection) count(size int64) error {
+	if in.bytes += size; in.bytes > maxBytes {
+		return tooMuch("it brings more than %d GiB", maxBytes>>30)
+	}
+	return nil
 }
 
 func (c *checker) commit(in *inspection, o object, data []byte) error {
@@ -176,12 +196,30 @@ func (in *inspection) found(o object, kind string, data []byte, findings []dlp.F
 }
 
 func (c *checker) search(ctx context.Context, in *inspection, o object, kind string, data []byte, memory *dlp.Memory) error {
+	if id, ok := parseID(o.id); ok && kind == "blob" {
+		if f, ok := c.searchAlone(ctx, id, data); ok {
+			in.found(o, kind, data, c.scanner.Join(memory, f.parts))
+			return nil
+		}
+	}
 	findings, err := c.scanner.Scan(ctx, dlp.Input{Kind: dlp.Body, Data: data, Memory: memory})
 	in.found(o, kind, data, findings)
 	if err != nil {
 		return unsearched(o, kind, err)
 	}
 	return nil
+}
+
+// searchAlone searches a file beside nothing else, and remembers it if it is clean. Whatever is
+// found is for a search that takes it down.
+func (c *checker) searchAlone(ctx context.Context, id objectID, data []byte) (cleanFile, bool) {
+	findings, parts, err := c.scanner.ScanAlone(ctx, dlp.Input{Kind: dlp.Body, Data: data})
+	if err != nil || len(findings) > 0 {
+		return cleanFile{}, false
+	}
+	f := cleanFile{int64(len(data)), parts}
+	c.known.add(id, f)
+	return f, true
 }
 
 // unsearched refuses what could not be searched to its end.

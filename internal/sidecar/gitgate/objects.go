@@ -72,14 +72,9 @@ func (g git) newObjects(ctx context.Context, tips []string) ([]object, error) {
 // its end.
 func (g git) each(ctx context.Context, objects []object, take func(object, string, []byte) error, big func(object, io.Reader, int64) error) error {
 	return g.stream(ctx, ids(objects), func(out *bufio.Reader) error {
-		var total int64
 		for _, o := range objects {
-			size, err := next(out, o, take, big)
-			if err != nil {
+			if err := next(out, o, take, big); err != nil {
 				return err
-			}
-			if total += size; total > maxBytes {
-				return tooMuch("it brings more than %d GiB", maxBytes>>30)
 			}
 		}
 		return nil
@@ -100,18 +95,18 @@ func ids(objects []object) io.Reader {
 const wholeBlob = 4 << 20
 
 // next reads one object (git-cat-file(1), BATCH OUTPUT).
-func next(out *bufio.Reader, o object, take func(object, string, []byte) error, big func(object, io.Reader, int64) error) (int64, error) {
+func next(out *bufio.Reader, o object, take func(object, string, []byte) error, big func(object, io.Reader, int64) error) error {
 	head, err := out.ReadString('\n')
 	if err != nil {
-		return 0, fmt.Errorf("git cannot read what was pushed: %w", cutShort(err))
+		return fmt.Errorf("git cannot read what was pushed: %w", cutShort(err))
 	}
 	fields := strings.Fields(head)
 	if len(fields) != 3 || fields[0] != o.id {
-		return 0, fmt.Errorf("git cannot read object %.12s", o.id)
+		return fmt.Errorf("git cannot read object %.12s", o.id)
 	}
 	size, err := strconv.ParseInt(fields[2], 10, 64)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	most := int64(maxText)
 	switch fields[1] {
@@ -121,27 +116,27 @@ func next(out *bufio.Reader, o object, take func(object, string, []byte) error, 
 		most = maxTree
 	}
 	if size > most {
-		return size, tooMuch("%s is larger than %d MiB", describe(o, fields[1]), most>>20)
+		return tooMuch("%s is larger than %d MiB", describe(o, fields[1]), most>>20)
 	}
 	if fields[1] == "blob" && size > wholeBlob {
 		content := io.LimitReader(out, size)
 		if err := big(o, content, size); err != nil {
-			return size, err
+			return err
 		}
 		if _, err := io.Copy(io.Discard, content); err != nil {
-			return size, err
+			return err
 		}
 	} else {
 		data := make([]byte, size)
 		if _, err := io.ReadFull(out, data); err != nil {
-			return size, cutShort(err)
+			return cutShort(err)
 		}
 		if err := take(o, fields[1], data); err != nil {
-			return size, err
+			return err
 		}
 	}
 	_, err = out.Discard(1) // the newline after it
-	return size, cutShort(err)
+	return cutShort(err)
 }
 
 // cutShort is the error of output that ends before its end.
