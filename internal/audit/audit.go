@@ -92,12 +92,13 @@ type Event struct {
 	Findings []Finding       `json:"findings,omitempty"`
 	Pipelock *Pipelock       `json:"pipelock,omitempty"` // what it was asked
 
-	Repository string   `json:"repository,omitempty"` // its name in the manifest
-	Updates    []Update `json:"updates,omitempty"`    // of its refs, that were asked for
-	Commits    int      `json:"commits,omitempty"`    // that a push brings
-	Objects    int      `json:"objects,omitempty"`    // that a push brings, commits among them
-	Check      float64  `json:"check_ms,omitempty"`   // how long looking at a push took
-	Forward    float64  `json:"forward_ms,omitempty"` // how long the upstream took to take it
+	Repository string   `json:"repository,omitempty"`  // its name in the manifest
+	Updates    []Update `json:"updates,omitempty"`     // of its refs, that were asked for; of a fetch, those that it wanted
+	Commits    int      `json:"commits,omitempty"`     // that a push brings
+	Objects    int      `json:"objects,omitempty"`     // that a push brings, commits among them, or a fetch gets
+	Check      float64  `json:"check_ms,omitempty"`    // how long looking at a push took
+	Forward    float64  `json:"forward_ms,omitempty"`  // how long the upstream took to take it
+	Upstream   float64  `json:"upstream_ms,omitempty"` // how long a fetch waited for what the upstream has now
 
 	// Snapshot is what a request had become, for a bottle that is resumed: the parent alone
 	// writes it (see Decode). It is valid JSON of clean strings.

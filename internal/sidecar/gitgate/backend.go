@@ -17,7 +17,8 @@ import (
 // backendCall is one request for git http-backend.
 type backendCall struct {
 	path, query string
-	extra       []string // environment for the hooks
+	extra       []string  // environment for the hooks
+	asked, said io.Writer // see what the client sends, and gets; nil for nobody
 }
 
 // maxPack bounds what one push may send, in bytes; maxRequest what one fetch may ask.
@@ -57,7 +58,7 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 		return body.n.Load(), 0
 	}
 	c := g.command(ctx, "http-backend")
-	c.Stdin = stdin
+	c.Stdin = watched(stdin, call.asked)
 	complaint := &bounded{most: 16 << 10, tail: true}
 	c.Stderr = complaint
 	pipe, err := c.StdoutPipe()
@@ -69,7 +70,7 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 		refuse(w, http.StatusInternalServerError, "bot-bottle: git does not start")
 		return 0, 0
 	}
-	sent, err := relayCGI(w, client, pipe)
+	sent, err := relayCGI(w, client, pipe, call.said)
 	if err != nil {
 		cancel() // what it still does, nobody waits for
 	}
@@ -124,8 +125,8 @@ func plainWord(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789=:-.") == ""
 }
 
-// relayCGI passes a CGI program's answer on, as it comes.
-func relayCGI(w http.ResponseWriter, client *patient, from io.Reader) (int64, error) {
+// relayCGI passes a CGI program's answer on, as it comes; said sees its body.
+func relayCGI(w http.ResponseWriter, client *patient, from io.Reader, said io.Writer) (int64, error) {
 	buffered := bufio.NewReaderSize(from, 64<<10)
 	header, err := textproto.NewReader(buffered).ReadMIMEHeader()
 	if err != nil {
@@ -145,7 +146,7 @@ func relayCGI(w http.ResponseWriter, client *patient, from io.Reader) (int64, er
 		}
 	}
 	w.WriteHeader(code)
-	return io.Copy(flushed{w, client}, buffered)
+	return io.Copy(flushed{w, client}, watched(buffered, said))
 }
 
 // flushed sends each write at once: git tells of its progress.

@@ -58,6 +58,7 @@ type Server struct {
 	pushed  chan pushed // the upstream has them
 	volume  *volume
 	untidy  chan struct{}
+	visits  visits
 
 	patience time.Duration // with a client that neither sends nor reads
 }
@@ -103,6 +104,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	var working sync.WaitGroup
 	defer s.hangUp()
+	defer s.farewell()
 	defer working.Wait()
 	defer cancel()
 	working.Go(func() { s.hooks.serve(ctx) })
@@ -113,7 +115,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10,
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: s.enter, ConnState: s.left,
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(l) }()
@@ -286,6 +288,9 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 		refuse(w, http.StatusBadGateway, "bot-bottle: the upstream of "+m.Name+" "+text)
 		return
 	}
+	if service == uploadPack {
+		s.visitOf(r.Context()).shown(m, started, millis(started))
+	}
 	s.backend(w, r, m, backendCall{path: "info/refs", query: "service=" + service})
 }
 
@@ -297,8 +302,9 @@ func (s *Server) fetch(w http.ResponseWriter, r *http.Request, m *mirror) {
 	}
 	defer release()
 	started := time.Now()
-	in, out := s.backend(w, r, m, backendCall{path: uploadPack})
-	s.record(audit.Event{Time: started, Kind: audit.Fetch, Decision: audit.Allow, Repository: m.Name, BytesOut: in, BytesIn: out, Millis: millis(started)})
+	asked, said := newWanted(), newPackHead()
+	in, out := s.backend(w, r, m, backendCall{path: uploadPack, asked: asked, said: said})
+	s.visitOf(r.Context()).served(m, started, asked, said, in, out)
 }
 
 func millis(since time.Time) float64 {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -38,6 +39,7 @@ type mirror struct {
 	refs      policy.Refs // what the mirror holds
 	current   bool        // refs is known to be that
 
+	shown     atomic.Pointer[map[string]string] // refs.IDs as of the last refresh, for who has no lock
 	receiving receiving
 }
 
@@ -103,6 +105,8 @@ func (m *mirror) refresh(ctx context.Context, asked time.Time) error {
 		return err
 	}
 	m.refreshed = began
+	shown := m.refs.IDs // which is replaced, never changed
+	m.shown.Store(&shown)
 	return nil
 }
 

@@ -1,0 +1,119 @@
+package gitgate
+
+import (
+	"encoding/json"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+)
+
+// fetches are the events of fetches, once there are so many: the last one is told when its
+// client's connection is closed.
+func (l *lab) fetches(n int) []audit.Event {
+	l.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		var all []audit.Event
+		for line := range strings.Lines(l.events.String()) {
+			var e audit.Event
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				l.t.Fatal(err)
+			}
+			if e.Kind == audit.Fetch {
+				all = append(all, e)
+			}
+		}
+		if len(all) >= n || time.Now().After(end) {
+			if len(all) != n {
+				l.t.Fatalf("%d events, want %d: %+v", len(all), n, all)
+			}
+			return all
+		}
+	}
+}
+
+// Whatever a fetch brings, there is one event that says it: which refs were wanted, how many
+// objects were sent, and how long it took and waited for the upstream.
+func TestEveryFetchIsOneEvent(t *testing.T) {
+	for _, version := range []string{"0", "2"} {
+		t.Run("v"+version, func(t *testing.T) {
+			l := newLab(t)
+			protocol := "protocol.version=" + version
+			work := l.clone("-c", protocol)
+			main := l.theirs("refs/heads/main")
+			check := func(n, objects int, reason string, refs ...audit.Update) {
+				t.Helper()
+				e := l.fetches(n)[n-1]
+				if e.Decision != audit.Allow || e.Repository != "widget" || e.Objects != objects || e.Reason != reason || e.Millis <= 0 || e.Upstream <= 0 || e.Upstream > e.Millis {
+					t.Errorf("%d: %+v", n, e)
+				}
+				if len(e.Updates) != len(refs) {
+					t.Fatalf("%d: refs %+v, want %+v", n, e.Updates, refs)
+				}
+				for i, u := range refs {
+					if e.Updates[i] != u {
+						t.Errorf("%d: refs %+v, want %+v", n, e.Updates, refs)
+					}
+				}
+			}
+			check(1, 3, "", audit.Update{Ref: "refs/heads/main", New: main})
+			l.git(work, "fetch", "-q")
+			check(2, 0, "it asked for no objects")
+			l.git(work, "ls-remote")
+			check(3, 0, "it asked for no objects")
+			seed := l.dir + "/seed"
+			l.git(seed, "checkout", "-q", "-b", "next")
+			next := l.commit(seed, "dir/file", "new\n")
+			l.git(seed, "push", "-q", l.upstream, "next", "next:again")
+			l.git(work, "fetch", "-q")
+			check(4, 4, "", audit.Update{Ref: "refs/heads/again", New: next}, audit.Update{Ref: "refs/heads/next", New: next})
+			var together sync.WaitGroup
+			for range 3 {
+				together.Go(func() { _, _ = l.try(work, "ls-remote") })
+			}
+			together.Wait()
+			check(7, 0, "it asked for no objects")
+			l.stop()
+			l.fetches(7)
+		})
+	}
+}
+
+// What passes is heard the same however it is cut, and what is none of git's protocol is passed
+// over.
+func TestPacketsAreHeardInPieces(t *testing.T) {
+	t.Parallel()
+	id := strings.Repeat("ab", 20)
+	long := strings.Repeat("x", 60_000)
+	request := packet("command=fetch") + "0001" + packet("thin-pack") + packet("want "+id+"\n") + packet(long) + packet("want "+strings.Repeat("cd", 20)+" multi_ack ofs-delta\n") + "0000" + packet("done\n")
+	pack := "PACK\x00\x00\x00\x02\x00\x00\x01\x02"
+	for _, size := range []int{1, 3, 4, 7, 64, 1 << 20} {
+		w := newWanted()
+		for b := []byte(request); len(b) > 0; b = b[min(size, len(b)):] {
+			_, _ = w.Write(b[:min(size, len(b))])
+		}
+		if len(w.ids()) != 2 || !w.ids()[id] {
+			t.Errorf("in pieces of %d: %v", size, w.ids())
+		}
+		for _, answer := range []string{
+			packet("packfile\n") + packet("\x02counting\n") + packet("\x01"+pack+long) + packet("\x01more") + "0000",
+			packet("NAK\n") + packet("\x01"+pack) + "0000",
+			packet("NAK\n") + pack + long,
+		} {
+			h := newPackHead()
+			for b := []byte(answer); len(b) > 0; b = b[min(size, len(b)):] {
+				_, _ = h.Write(b[:min(size, len(b))])
+			}
+			if n, sent := h.count(); !sent || n != 258 {
+				t.Errorf("in pieces of %d: %d %v of %.60q", size, n, sent, answer)
+			}
+		}
+		h := newPackHead()
+		_, _ = h.Write([]byte(packet("packfile\n") + packet("\x02PACK is on its way\n") + long + pack))
+		if _, sent := h.count(); sent {
+			t.Error("a pack is heard where none is")
+		}
+	}
+}
