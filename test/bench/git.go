@@ -39,12 +39,16 @@ func measureGit(ctx context.Context, l *lab.Lab) (_ []figure, err error) {
 	if err != nil {
 		return nil, err
 	}
+	steps, err := measureSteps(ctx, dir, work)
+	if err != nil {
+		return nil, err
+	}
 	overSSH, err := measureSSH(ctx, l, dir, work)
 	if err != nil {
 		return nil, err
 	}
 	clones, err := measureClone(ctx, l, dir, work)
-	return slices.Concat(pushes, overSSH, clones), err
+	return slices.Concat(pushes, steps, overSSH, clones), err
 }
 
 // gateway is a gate with its upstream and the plain server beside it.
@@ -142,18 +146,21 @@ func (e *lastEvents) last(kind string) (found audit.Event) {
 
 // measurePush pushes a thousand commits, to fresh repositories each round.
 func measurePush(ctx context.Context, l *lab.Lab, dir, work string) ([]figure, error) {
-	var ratios, plains, gates, scans, noops []float64
+	var ratios, floors, plains, gates, receives, scans, forwards, noops []float64
 	for i := range gitRounds {
 		round := filepath.Join(dir, fmt.Sprint("push", i))
 		if err := pushRound(ctx, l, round, work, func(plain, gate time.Duration, e audit.Event) {
 			plains, gates, ratios = append(plains, plain.Seconds()), append(gates, gate.Seconds()), append(ratios, gate.Seconds()/plain.Seconds())
-			scans = append(scans, e.Check/1000)
+			receive := (e.Millis - e.Check - e.Forward) / 1000
+			receives, scans, forwards = append(receives, receive), append(scans, e.Check/1000), append(forwards, e.Forward/1000)
+			floors = append(floors, (receive+e.Forward/1000)/plain.Seconds())
 		}, func(noop time.Duration) { noops = append(noops, float64(noop.Microseconds())/1000) }); err != nil {
 			return nil, err
 		}
 	}
 	return []figure{
 		atMost("git.push_ratio", middle(ratios), "×", 1.5), report("git.push_plain_s", middle(plains), "s"), report("git.push_gate_s", middle(gates), "s"),
+		report("git.push_unchecked_ratio", middle(floors), "×"), report("git.push_receive_s", middle(receives), "s"), report("git.push_forward_s", middle(forwards), "s"),
 		atMost("git.push_check_s", middle(scans), "s", 2), atMost("git.noop_fetch_added_ms", middle(noops), "ms", 30),
 	}, nil
 }
