@@ -78,8 +78,10 @@ func (c *scan) deflated(v *view, body []byte, depth int) (ended bool) {
 		r = flate.NewReader(from)
 	}
 	c.stream(v, r, depth)
+	left := from.Len()
+	_ = r.(flate.Resetter).Reset(bytes.NewReader(nil), nil) // it holds on to nothing
 	c.flates = append(c.flates, r)
-	return from.Len() > 0
+	return left > 0
 }
 
 // other searches what is compressed otherwise than by deflate, or not at all.

@@ -138,6 +138,7 @@ type engine struct {
 	cache   *cache    // of parts of bodies
 	heads   *cache    // of whole heads
 	scratch sync.Pool // of *[][]byte
+	flates  sync.Pool // of *[]io.Reader, at rest
 	known   []known
 	actions map[string]Action
 	budget  int

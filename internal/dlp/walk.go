@@ -97,6 +97,9 @@ func (e *engine) newScan(ctx context.Context, in Input) *scan {
 	if kept, ok := e.scratch.Get().(*[][]byte); ok {
 		c.scratch = *kept
 	}
+	if kept, ok := e.flates.Get().(*[]io.Reader); ok {
+		c.flates = *kept
+	}
 	return c
 }
 
@@ -132,10 +135,14 @@ const (
 	maxWork = 64
 )
 
-// done ends the scan. Its buffers go to the next one, unless they are large.
+// done ends the scan. Its buffers go to the next one, unless they are large, and so do what
+// inflates: each has a window of 32 KiB.
 func (c *scan) done() ([]Finding, error) {
 	c.scratch = slices.DeleteFunc(c.scratch, func(b []byte) bool { return cap(b) == 0 || cap(b) > maxScratch })
 	c.engine.scratch.Put(&c.scratch)
+	if len(c.flates) > 0 {
+		c.engine.flates.Put(&c.flates)
+	}
 	return c.findings, c.err
 }
 
