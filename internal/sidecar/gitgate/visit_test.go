@@ -2,6 +2,7 @@ package gitgate
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -116,4 +117,34 @@ func TestPacketsAreHeardInPieces(t *testing.T) {
 			t.Error("a pack is heard where none is")
 		}
 	}
+}
+
+// What a client and git say to each other is heard the same however it is cut.
+func FuzzPackets(f *testing.F) {
+	f.Add([]byte("0032want "+strings.Repeat("ab", 20)+"\n00000009done\n"), uint8(3))
+	f.Add([]byte("000dpackfile\n0011\x01PACK\x00\x00\x00\x02\x00\x00\x00\x07"), uint8(1))
+	f.Add([]byte("PACK\x00\x00\x00\x02\x00\x00\x00\x07"), uint8(5))
+	f.Add([]byte("fff0\x01PACKzzzz0001+00G"), uint8(2))
+	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
+		whole, pieces := newWanted(), newWanted()
+		head, headInPieces := newPackHead(), newPackHead()
+		_, _ = whole.Write(data)
+		_, _ = head.Write(data)
+		for b := data; len(b) > 0; {
+			n := min(1+int(size), len(b))
+			_, _ = pieces.Write(b[:n])
+			_, _ = headInPieces.Write(b[:n])
+			b = b[n:]
+		}
+		if !maps.Equal(whole.ids(), pieces.ids()) {
+			t.Errorf("wants %v, in pieces %v", whole.ids(), pieces.ids())
+		}
+		n, sent := head.count()
+		if m, also := headInPieces.count(); m != n || also != sent {
+			t.Errorf("objects %d %v, in pieces %d %v", n, sent, m, also)
+		}
+		if len(head.line) > heard+4 || len(whole.from.line) > heard+4 {
+			t.Errorf("%d and %d bytes are kept", len(head.line), len(whole.from.line))
+		}
+	})
 }
