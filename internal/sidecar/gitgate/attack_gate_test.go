@@ -261,6 +261,10 @@ func TestAttackF10_CredentialsAreNotRepeated(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(l.dir, "keys", "widget", "key"), []byte("no key\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	m := l.server.all[0]
+	m.mu.Lock()
+	m.line.close() // which was let in before
+	m.mu.Unlock()
 	for _, args := range [][]string{{"ls-remote", l.url}, {"push", l.url, "HEAD:refs/heads/agent/y"}} {
 		out := l.refused(filepath.Join(l.dir, "seed"), "does not take the gate's credential", args...)
 		if strings.Contains(out, filepath.Join(l.dir, "keys")) {
