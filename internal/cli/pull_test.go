@@ -43,3 +43,25 @@ func TestProgressComesNowAndThen(t *testing.T) {
 		t.Errorf("got %v, want %v", told, want)
 	}
 }
+
+// Attack E6: a bottle from which the operator pulls sends without end, or says much that is not
+// for a terminal.
+func TestAttackE6_ABottleThatSendsMuch(t *testing.T) {
+	var out bytes.Buffer
+	w := &atMost{&out, 10}
+	if _, err := w.Write([]byte("0123456789")); err != nil {
+		t.Errorf("what is allowed: %v", err)
+	}
+	if _, err := w.Write([]byte("x")); err == nil || out.Len() > 10 {
+		t.Errorf("it may send %d bytes: %v", out.Len(), err)
+	}
+	l := &lastWords{}
+	for range 1000 {
+		if n, err := l.Write([]byte("\x1b]0;owned\x07")); n != 10 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if text := l.text(); len(l.said) > 4096 || strings.ContainsAny(text, "\x1b\x07") {
+		t.Errorf("it keeps %d bytes: %.40q", len(l.said), text)
+	}
+}
