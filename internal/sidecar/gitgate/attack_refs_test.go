@@ -3,6 +3,7 @@ package gitgate
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -21,6 +22,8 @@ func TestAttackF1_ByGit(t *testing.T) {
 	l.git(work, "update-ref", "refs/notes/commits", "HEAD")
 	l.git(work, "update-ref", "refs/replace/"+strings.TrimSpace(l.git(work, "rev-parse", "HEAD~1")), "HEAD")
 	before := l.state()
+	var pushing sync.WaitGroup
+	few := make(chan struct{}, 4) // at once: they share what the gate asks the upstream
 	for args, why := range map[string]string{
 		"--force origin agent/fix":                              "history may not be rewritten",
 		"origin +agent/fix":                                     "history may not be rewritten",
@@ -52,8 +55,16 @@ func TestAttackF1_ByGit(t *testing.T) {
 		"-o skip-checks origin HEAD:agent/new":                  "push options",
 		"--signed=yes origin HEAD:agent/new":                    "--signed",
 	} {
-		l.refused(work, why, append([]string{"push"}, strings.Fields(args)...)...)
+		few <- struct{}{}
+		pushing.Go(func() {
+			defer func() { <-few }()
+			out, err := l.try(work, append([]string{"push"}, strings.Fields(args)...)...)
+			if err == nil || !strings.Contains(out, why) {
+				t.Errorf("git push %s: %v, which does not say %q:\n%s", args, err, why, out)
+			}
+		})
 	}
+	pushing.Wait()
 	if after := l.state(); after != before {
 		t.Errorf("something has changed: %s\nwas\n%s", after, before)
 	}

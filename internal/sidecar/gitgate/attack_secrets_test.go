@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf16"
 
@@ -86,6 +87,9 @@ func noise(n int, seed uint64) string {
 	}
 	return string(b)
 }
+
+// bulk is as much text that does not pack well as makes a file a large one, made once.
+var bulk = sync.OnceValue(func() string { return words(12<<20, 3) })
 
 // words is text that does not pack well.
 func words(n int, seed uint64) string {
@@ -210,13 +214,13 @@ var hidings = []hiding{
 	{name: "a large file", where: []string{"big"}, put: asFile("big", func(s string) string { return prose(5<<20) + s + "\n" + prose(100) })},
 	{name: "a large binary file", where: []string{"big"}, put: asFile("big", func(s string) string { return noise(5<<20, 1) + "\x00" + s + "\x00" + noise(1000, 2) })},
 	{name: "a large archive", where: []string{"big.gz"}, put: asFile("big.gz", func(s string) string {
-		return string(gzipped([]byte(words(12<<20, 3) + s + "\n" + words(1<<20, 4))))
+		return string(gzipped([]byte(bulk() + s + "\n" + words(1<<20, 4))))
 	})},
 	{name: "a large archive behind noise", where: []string{"big.bin"}, put: asFile("big.bin", func(s string) string {
-		return noise(100_000, 9) + string(gzipped([]byte(words(12<<20, 3)+s+"\n"+words(1<<20, 4))))
+		return noise(100_000, 9) + string(gzipped([]byte(bulk()+s+"\n"+words(1<<20, 4))))
 	})},
 	{name: "a large zip", where: []string{"big.zip"}, put: asFile("big.zip", func(s string) string {
-		return string(zipOf("in", words(12<<20, 3)+s+"\n"+words(1<<20, 4), zip.Deflate))
+		return string(zipOf("in", bulk()+s+"\n"+words(1<<20, 4), zip.Deflate))
 	})},
 	{name: "a file that attributes call binary", where: []string{"a.secret:1"}, put: func(p *pack, secret, main string) []string {
 		return at(p.change("add it\n", []string{main}, p.file(".gitattributes", "*.secret binary -diff -text\n"), p.file(".gitignore", "*.secret\n"), p.file("a.secret", secret+"\n")))
@@ -266,42 +270,50 @@ var hidings = []hiding{
 // Attack F5: a secret somewhere in what is pushed. It is refused with its rule and its
 // place, and never repeated: not to the agent, not in the log.
 func TestAttackF5_HiddenSecrets(t *testing.T) {
-	l := newLab(t, func(c *control.GitConfig) {
-		c.Repositories[0].Push = policy.Push{Refs: []string{"refs/heads/agent/**", "refs/tags/**"}}
-	})
-	main := l.fresh()
-	before := l.state()
 	for _, secret := range []struct{ what, text, rule string }{
 		{"token", pat, "a secret (gitlab-token)"}, {"value", deploy, "this bottle's credential DEPLOY_TOKEN"}, {"placeholder", canary, "the placeholder of this bottle's credential DEPLOY_TOKEN"},
 	} {
-		for _, h := range hidings {
-			if h.known && secret.what == "token" {
-				continue
-			}
-			t.Run(secret.what+" in "+h.name, func(t *testing.T) {
-				p := &pack{}
-				commands := h.put(p, secret.text, main)
-				l.t = t
-				logged := len(l.events.String())
-				said := l.send(wantsAll, p, commands...)
-				for _, want := range append([]string{"REFUSED: " + secret.rule, "Rewrite"}, h.where...) {
-					if !strings.Contains(said, want) {
-						t.Errorf("it does not say %q: %.1000s", want, said)
-					}
-				}
-				// git's own last line names the ref, which is the client's.
-				if told, _, _ := strings.Cut(said, "unpack ok"); strings.Contains(told, secret.text) {
-					t.Errorf("it repeats the secret: %.1000s", told)
-				}
-				if log := l.events.String()[logged:]; strings.Contains(log, secret.text) {
-					t.Errorf("the log has the secret: %s", log)
-				}
+		t.Run(secret.what, func(t *testing.T) {
+			l := newLab(t, func(c *control.GitConfig) {
+				c.Repositories[0].Push = policy.Push{Refs: []string{"refs/heads/agent/**", "refs/tags/**"}}
 			})
+			main := l.fresh()
+			before := l.state()
+			for _, h := range hidings {
+				if h.known && secret.what == "token" {
+					continue
+				}
+				t.Run(h.name, func(t *testing.T) {
+					l.t = t
+					l.hide(t, h, secret.text, secret.rule, main)
+				})
+			}
+			l.t = t
+			if after := l.state(); after != before {
+				t.Errorf("something has changed: %s\nwas\n%s", after, before)
+			}
+		})
+	}
+}
+
+// hide pushes a hidden secret, which must be refused by its rule.
+func (l *lab) hide(t *testing.T, h hiding, secret, rule, main string) {
+	t.Helper()
+	p := &pack{}
+	commands := h.put(p, secret, main)
+	logged := len(l.events.String())
+	said := l.send(wantsAll, p, commands...)
+	for _, want := range append([]string{"REFUSED: " + rule, "Rewrite"}, h.where...) {
+		if !strings.Contains(said, want) {
+			t.Errorf("it does not say %q: %.1000s", want, said)
 		}
 	}
-	l.t = t
-	if after := l.state(); after != before {
-		t.Errorf("something has changed: %s\nwas\n%s", after, before)
+	// git's own last line names the ref, which is the client's.
+	if told, _, _ := strings.Cut(said, "unpack ok"); strings.Contains(told, secret) {
+		t.Errorf("it repeats the secret: %.1000s", told)
+	}
+	if log := l.events.String()[logged:]; strings.Contains(log, secret) {
+		t.Errorf("the log has the secret: %s", log)
 	}
 }
 
