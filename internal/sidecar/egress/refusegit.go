@@ -3,6 +3,7 @@ package egress
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,8 +17,14 @@ import (
 // is plain text, in the answer to a request: of the answer to a CONNECT it shows a number.
 func isGit(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "git/") }
 
-// gitTimeout is how long git may take to ask what it is then told.
-const gitTimeout = 10 * time.Second
+// gitTimeout is how long git may take to ask what it is then told; maxAnswers, how many are told
+// at once. All others get the number.
+const (
+	gitTimeout = 10 * time.Second
+	maxAnswers = 32
+)
+
+var errManyAnswers = errors.New("as many as may be are being told already")
 
 // refuseGit opens a tunnel that leads nowhere, to answer in it. Nothing was written when it
 // returns an error.
@@ -25,6 +32,12 @@ func (s *Server) refuseGit(w http.ResponseWriter, r *http.Request, no refusal) e
 	host, err := policy.ParseHost(no.host)
 	if err != nil {
 		return err
+	}
+	select {
+	case s.answers <- struct{}{}:
+		defer func() { <-s.answers }()
+	default:
+		return errManyAnswers
 	}
 	conn, err := takeOver(w)
 	if err != nil {

@@ -133,6 +133,17 @@ func TestAttackB9_TheTunnelThatSaysNoLeadsNowhere(t *testing.T) {
 			t.Errorf("%q: %d", host, status)
 		}
 	}
+	refused := 0
+	for range maxAnswers + 8 { // that never ask
+		conn := l.dial(t)
+		_, _ = io.WriteString(conn, "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\nUser-Agent: git/2\r\n\r\n")
+		if readStatus(t, conn) == http.StatusForbidden {
+			refused++
+		}
+	}
+	if refused < 8 {
+		t.Errorf("%d of %d were refused at once", refused, maxAnswers+8)
+	}
 	select {
 	case where := <-asked:
 		t.Errorf("an upstream was asked for %s", where)

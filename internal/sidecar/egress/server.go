@@ -71,6 +71,7 @@ type Server struct {
 	scans      chan struct{}       // slots
 	busy       busy
 	crowd      crowd
+	answers    chan struct{} // to git, in tunnels that lead nowhere
 	guest      attendance
 	second     *second       // pipelock; nil for none
 	grace      time.Duration // how long the guest may be silent
@@ -88,7 +89,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	}
 	s := &Server{
 		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log,
-		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(),
+		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(), answers: make(chan struct{}, maxAnswers),
 		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	if s.guard.proxy, err = s.newProxy(cfg.Proxy); err != nil {
