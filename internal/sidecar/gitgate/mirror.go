@@ -38,6 +38,7 @@ type mirror struct {
 	made      bool
 	refs      policy.Refs // what the mirror holds
 	current   bool        // refs is known to be that
+	tooLarge  oversize    // what did not fit when it was fetched last
 
 	shown     atomic.Pointer[map[string]string] // refs.IDs as of the last refresh, for who has no lock
 	receiving receiving
@@ -151,7 +152,7 @@ func (m *mirror) take(ctx context.Context, theirs policy.Refs) error {
 	}
 	if !maps.Equal(theirs.IDs, m.refs.IDs) {
 		left := m.volume.left()
-		if left <= 0 {
+		if left <= 0 || left <= m.tooLarge.left && maps.Equal(theirs.IDs, m.tooLarge.ids) {
 			return &errTooLarge{m.volume.most}
 		}
 		m.current = false
@@ -161,7 +162,7 @@ func (m *mirror) take(ctx context.Context, theirs policy.Refs) error {
 			"--", m.Upstream, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 		if err != nil {
 			if cutOff(m.dir, left) {
-				err = &errTooLarge{m.volume.most}
+				m.tooLarge, err = oversize{theirs.IDs, left}, &errTooLarge{m.volume.most}
 			}
 			sweep(filepath.Join(m.dir, "objects", "pack", "*tmp_*"), time.Now())
 			return err

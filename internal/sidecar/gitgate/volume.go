@@ -60,6 +60,13 @@ func (e *errTooLarge) Error() string {
 	return fmt.Sprintf("is too large: a bottle's repositories and all that was pushed may take up %d MiB on the gate's disk, and it does not fit into what is left. Ask the operator for a bottle with fewer repositories, or a smaller one", e.most>>20)
 }
 
+// oversize is what an upstream had, and how much room there was for it. It is not fetched again
+// until either is other: each time all of it would come, for nothing.
+type oversize struct {
+	ids  map[string]string
+	left int64
+}
+
 // cutOff reports whether a git that was to write files of no more than so many bytes into a
 // mirror was ended because of that (setrlimit(2), SIGXFSZ): git itself says no more than that
 // something is broken.

@@ -1,6 +1,7 @@
 package gitgate
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -212,6 +213,17 @@ func TestAttackF8_AnUpstreamThatIsTooLarge(t *testing.T) {
 		t.Errorf("it takes up %d bytes of %d", used, l.server.volume.most)
 	}
 	l.empty("after an upstream that is too large")
+	objects := filepath.Join(l.upstream, "objects")
+	if err := os.Rename(objects, objects+".away"); err != nil { // so that fetching them would say so
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(objects, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l.refused(work, "remote: bot-bottle: the upstream of widget is too large", "fetch")
+	if err := errors.Join(os.Remove(objects), os.Rename(objects+".away", objects)); err != nil {
+		t.Fatal(err)
+	}
 	l.git(l.upstream, "update-ref", "refs/heads/main", head+"~1")
 	l.git(work, "fetch", "-q")
 }
