@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,30 @@ func TestMissingServiceIs503(t *testing.T) {
 	body, _ := io.ReadAll(response.Body)
 	if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "service_unavailable") {
 		t.Errorf("got %s %s", response.Status, body)
+	}
+}
+
+// Git is told how to ask where the agent may, and that there is no gate where it may not.
+func TestGitWithoutARepository(t *testing.T) {
+	dir := socketDir(t)
+	up(t, dir)
+	for _, want := range []struct {
+		status int
+		says   string
+	}{{http.StatusServiceUnavailable, "service_unavailable"}, {http.StatusForbidden, `call request_git of the MCP server "operator" with {"repository":"URL"}`}} {
+		response, err := http.Get("http://" + gitGateAddress + "/acme/widget/info/refs?service=git-upload-pack")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode != want.status || !strings.Contains(string(body), want.says) {
+			t.Errorf("got %s %s, want %v", response.Status, body, want)
+		}
+		l, err := net.Listen("unix", filepath.Join(dir, "supervise.sock"))
+		if err == nil {
+			defer func() { _ = l.Close() }()
+		}
 	}
 }
 

@@ -9,7 +9,10 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
 // maxConnections bounds each listener, so that a bottle can exhaust only itself.
@@ -55,11 +58,26 @@ func relay(s socket, log *slog.Logger) func(context.Context, *net.TCPConn) {
 		service, err := s.dial(ctx)
 		if err != nil {
 			log.Info("service not reached", "service", s.name, "err", err)
+			if s.name == control.GitGate && errors.Is(err, syscall.ENOENT) && s.exists(control.Supervise) {
+				noRepository(client)
+				return
+			}
 			unavailable(client, string(s.name))
 			return
 		}
 		join(ctx, client, service)
 	}
+}
+
+// noRepository tells git that there is nothing behind the gate yet: in a bottle whose agent may ask
+// for repositories, the gate is started with the first one (docs/decisions).
+func noRepository(client *net.TCPConn) {
+	const body = "bot-bottle: this bottle has no repository.\n" +
+		"If you need one, call request_git of the MCP server \"operator\" with {\"repository\":\"URL\"} and why you need it.\n"
+	reply(client, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nCache-Control: no-cache\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+		return err
+	})
 }
 
 // unavailable tells an HTTP client what is wrong.

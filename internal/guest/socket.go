@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -47,6 +48,13 @@ func (s socket) try(ctx context.Context) (*net.UnixConn, error) {
 		return nil, err
 	}
 	return conn.(*net.UnixConn), nil
+}
+
+// exists reports whether another service of the bottle's has its socket. The bundle makes those of
+// all that it starts with before any of them listens, supervise's last.
+func (s socket) exists(name control.Service) bool {
+	_, err := os.Stat(filepath.Join(s.dir, string(name)+".sock"))
+	return err == nil
 }
 
 func missing(err error) bool {

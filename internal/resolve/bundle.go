@@ -8,7 +8,8 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
-// Gate reports whether the bottle has a git-gate: it has repositories, or may be given some.
+// Gate reports whether the bottle has a git-gate: it has repositories, or may be given some, with the
+// first of which the gate is started.
 func (p Plan) Gate() bool { return len(p.Git) > 0 || p.Supervise }
 
 // Services are those that the bundle runs.

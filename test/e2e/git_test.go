@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/test/sshd"
 	"github.com/bot-bottle/bot-bottle/test/standin"
@@ -292,5 +295,51 @@ func TestARepositoryIsAskedForAndGranted(t *testing.T) {
 		t.Error("a granted ref was not pushed")
 	}
 	h.sh(1, identity, "cd /workspace/widget && git commit -q --allow-empty -m more && git push origin HEAD:fix")
+	h.run(0, "", "logs", identity, "--verify")
+}
+
+// A bottle without a repository has no gate until it is granted one. Before that, git says how to ask;
+// after it, plain git works under the usual URL, also once the bottle was stopped and resumed.
+func TestTheFirstRepositoryStartsTheGate(t *testing.T) {
+	t.Parallel()
+	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
+	if err := h.Write("bottles/git.md", "---\nextends: sleeper\nsupervise: true\n---\n"); err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(home, ".ssh"), 0o700), os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(h.ssh.KnownHosts(gatewayName)), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "committer").Stdout)
+	h.removeAtEnd(identity)
+	defer h.run(0, "", "rm", "--force", identity)
+	running := func() bool {
+		top, err := h.Engine.ContainerTop(t.Context(), "bot-bottle-"+identity+"-sidecar", client.ContainerTopOptions{Arguments: []string{"-eo", "pid,args"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(fmt.Sprint(top.Processes), "sidecar git-gate")
+	}
+	url := h.ssh.URL(gatewayName, h.upstream)
+	if said := h.sh(128, identity, "git ls-remote http://127.0.0.1:9418/acme/widget"); running() || !strings.Contains(said, "call request_git") {
+		t.Errorf("before: the gate runs %v: %s", running(), said)
+	}
+	asked := h.asked(h.tool(identity, "request_git", `{"repository":"`+url+`","refs":["agent/**"],"why":"x"}`))
+	approve := h.Command(t.Context(), "approve", asked, "-y", "--for", "1h", "--key-from", h.ssh.KeyFile)
+	approve.Env = append(approve.Env, "HOME="+home)
+	if out, err := approve.CombinedOutput(); err != nil || !running() {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.sh(0, identity, "cd /workspace && git clone -q "+url+" widget && cd widget && git checkout -q -b agent/fix && git commit -q --allow-empty -m fix && git push -q origin agent/fix")
+	if h.theirs("refs/heads/agent/fix") == "" {
+		t.Error("upstream has no agent/fix")
+	}
+	h.run(0, "", "revoke", asked)
+	h.sh(128, identity, "git ls-remote "+url)
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if running() {
+		t.Error("it is resumed with a gate for nothing")
+	}
 	h.run(0, "", "logs", identity, "--verify")
 }

@@ -19,9 +19,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // Options of a bundle. All are needed.
@@ -69,6 +71,19 @@ func Run(ctx context.Context, o Options) error {
 		api := newOperator(config, services, out)
 		api.rewrites = filepath.Join(o.SocketDir, control.GitRewrites)
 		api.rewrite()
+		api.startGate = func(config []byte) error {
+			s, err := newService(o, control.GitGate, json.RawMessage(config))
+			if err != nil {
+				return err
+			}
+			api.attach(s)
+			up := make(chan error, 1)
+			running.Go(func() { s.supervise(ctx, o, out, up, func() { cancel(nil) }) })
+			if err := <-up; err != nil {
+				return errors.Join(err, os.Remove(socketPath(o, control.GitGate)))
+			}
+			return nil
+		}
 		running.Go(func() { api.serve(ctx, listener) })
 		running.Go(func() { api.keep(ctx) })
 	}
@@ -130,13 +145,22 @@ type part struct {
 
 func parts(c control.BundleConfig) []part {
 	all := []part{{control.Egress, c.Egress}}
-	if c.Git != nil {
+	if c.Git != nil && needsGate(c) {
 		all = append(all, part{control.GitGate, c.Git})
 	}
 	if c.Supervise {
 		all = append(all, part{control.Supervise, struct{}{}})
 	}
 	return all
+}
+
+// needsGate reports whether there is a repository to begin with: declared, or granted in a run before.
+// Where the agent may ask for one, the gate is started with the first that it is granted: an idle one
+// is a fifth of a bundle's memory.
+func needsGate(c control.BundleConfig) bool {
+	return len(c.Git.Repositories) > 0 || slices.ContainsFunc(c.Requests, func(r requests.Request) bool {
+		return r.Kind == requests.Repo && r.Grant != nil && r.Grant.Ended.IsZero()
+	})
 }
 
 // asked waits for the line that asks for the end; false when no more is to come.
@@ -188,11 +212,15 @@ func newService(o Options, name control.Service, config any) (*service, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listen(filepath.Join(o.SocketDir, string(name)+".sock"))
+	listener, err := listen(socketPath(o, name))
 	if err != nil {
 		return nil, err
 	}
 	return &service{name: name, config: data, listener: listener}, nil
+}
+
+func socketPath(o Options, name control.Service) string {
+	return filepath.Join(o.SocketDir, string(name)+".sock")
 }
 
 // listen makes a service's socket, which every user in the bottle may connect to. The

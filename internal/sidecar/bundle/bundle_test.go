@@ -27,6 +27,10 @@ import (
 
 // TestMain lets the bundle start this very binary as its service.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "sidecar" && os.Args[2] == string(control.GitGate) {
+		fakeGate()
+		return
+	}
 	if len(os.Args) == 3 && os.Args[1] == "sidecar" {
 		net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 			fmt.Fprintln(os.Stderr, lookedUp)
@@ -41,6 +45,22 @@ func TestMain(m *testing.M) {
 		return
 	}
 	os.Exit(m.Run())
+}
+
+// fakeGate is a gate without git: it says on stderr what it goes by.
+func fakeGate() {
+	config, err := io.ReadAll(os.Stdin)
+	_, link, handedErr := handed()
+	if err := errors.Join(err, handedErr); err != nil || bytes.Contains(config, []byte("broken")) {
+		fmt.Println(`{"error":"it is broken"}`)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "the gate begins with %s\n", config)
+	fmt.Println(`{"ready":true}`)
+	hear(link, func(config json.RawMessage) error {
+		fmt.Fprintf(os.Stderr, "the gate goes on with %s\n", config)
+		return nil
+	})
 }
 
 // lookedUp is what a service says that looks a name up.

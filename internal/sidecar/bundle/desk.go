@@ -41,7 +41,7 @@ func (o *operator) Ask(_ context.Context, a requests.Ask) (requests.Request, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if a.Kind == requests.Repo && o.gate == nil {
+	if a.Kind == requests.Repo && !o.mayGate {
 		return requests.Request{}, &requests.Refusal{Code: "invalid", Reason: "this bottle has no git-gate"}
 	}
 	if a.Kind == requests.Secret && a.Auth != nil && o.has(a.Auth.Secret) {

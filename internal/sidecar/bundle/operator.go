@@ -28,8 +28,11 @@ import (
 type operator struct {
 	bottle string
 	egress *service
-	gate   *service // nil: the bottle has none
+	gate   *service // nil: none runs
 	log    *log
+
+	mayGate   bool                      // the bottle may have a gate
+	startGate func(config []byte) error // starts it, and waits until it listens
 
 	git      control.GitConfig                // as the manifest has it
 	keys     map[string]control.GitRepository // what reaches granted repositories, by request; the rest of each is not set
@@ -65,19 +68,7 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 	}
 	o.declare(c.Git)
 	for _, s := range services {
-		switch s.name {
-		case control.Egress:
-			o.egress, s.heard, s.lost = s, o.hear, o.lost
-			s.talk = func(_ context.Context, link net.Conn) {
-				client := control.NewMetersClient(link)
-				o.meters.Store(&client)
-			}
-		case control.Supervise:
-			s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
-		case control.GitGate:
-			o.gate, s.heard = s, o.hear
-			s.talk = func(ctx context.Context, link net.Conn) { control.ServeHolder(ctx, link, o) }
-		}
+		o.attach(s)
 	}
 	o.over = o.ledger.Load(time.Now(), c.Requests)
 	if data, err := o.document(o.config); err == nil && o.egress != nil && len(o.grants()) > 0 {
@@ -87,6 +78,23 @@ func newOperator(c control.BundleConfig, services []*service, out *log) *operato
 		}
 	}
 	return o
+}
+
+// attach connects a service, before it is started.
+func (o *operator) attach(s *service) {
+	switch s.name {
+	case control.Egress:
+		o.egress, s.heard, s.lost = s, o.hear, o.lost
+		s.talk = func(_ context.Context, link net.Conn) {
+			client := control.NewMetersClient(link)
+			o.meters.Store(&client)
+		}
+	case control.Supervise:
+		s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
+	case control.GitGate:
+		o.gate, s.heard = s, o.hear
+		s.talk = func(ctx context.Context, link net.Conn) { control.ServeHolder(ctx, link, o) }
+	}
 }
 
 // cutLast is strings.Cut at the last separator.

@@ -3,6 +3,7 @@ package bundle
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,7 @@ func (o *operator) declare(c *control.GitConfig) {
 	if c == nil {
 		return
 	}
-	o.git = *c
+	o.git, o.mayGate = *c, true
 	for _, r := range c.Repositories {
 		have := requests.Repository{Name: r.Name, Upstream: r.Upstream, Push: r.Push}
 		if r.Key != "" || r.Password != "" {
@@ -74,10 +75,27 @@ func (o *operator) enforceGate() error {
 	if err != nil {
 		return err
 	}
-	if err := o.gate.change(data); err != nil {
+	if o.gate == nil {
+		err = o.firstGate(data)
+	} else {
+		err = o.gate.change(data)
+	}
+	if err != nil {
 		return err
 	}
 	o.rewrite()
+	return nil
+}
+
+// firstGate starts the gate of a bottle that has had no repository until now.
+func (o *operator) firstGate(config []byte) error {
+	if o.startGate == nil {
+		return errors.New("this bottle can have no git-gate")
+	}
+	if err := o.startGate(config); err != nil {
+		o.gate = nil
+		return fmt.Errorf("cannot start the git-gate: %w", err)
+	}
 	return nil
 }
 
@@ -102,7 +120,7 @@ func (o *operator) countForGate() {
 // rewrite writes what leads the bottle's git to granted repositories under their usual
 // URLs. Should it fail, they are found under the gate's own, which the agent is told.
 func (o *operator) rewrite() {
-	if o.gate != nil {
+	if o.mayGate {
 		_ = replaceFile(o.rewrites, []byte(o.rewritesNow()))
 	}
 }

@@ -1,0 +1,96 @@
+//go:build linux
+
+package bundle
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
+)
+
+// gated is a bundle without a repository, whose agent may ask for one.
+func gated(t *testing.T, known ...requests.Request) *running {
+	t.Helper()
+	c := config(t)
+	c.Supervise, c.Requests, c.Git = true, known, &control.GitConfig{Bottle: "dev-abcdef"}
+	r := launch(t, self(t), c)
+	r.awaitReady(t)
+	return r
+}
+
+// gate reports whether the gate runs, and whether the bottle finds its socket.
+func (r *running) gate(t *testing.T) (runs, found bool) {
+	t.Helper()
+	runs = slices.ContainsFunc(children(t), func(pid int) bool {
+		command, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		return strings.Contains(string(command), "sidecar\x00git-gate")
+	})
+	_, err := os.Stat(filepath.Join(r.dir, "git-gate.sock"))
+	return runs, err == nil
+}
+
+func (r *running) askGit(t *testing.T, repository string, refs ...string) string {
+	t.Helper()
+	var asked requests.Request
+	if text, failed := call(t, r.agent(t), "request_git", object{"repository": repository, "refs": refs, "why": "x"}, &asked); failed {
+		t.Fatal(text)
+	}
+	return asked.ID
+}
+
+// A bottle without a repository has no gate. With the first one that is granted it is started, and knows
+// it; with the next it is told. One that cannot be started grants nothing, and can be tried again.
+func TestTheGateStartsWithItsFirstRepository(t *testing.T) {
+	r := gated(t)
+	if runs, found := r.gate(t); runs || found {
+		t.Fatalf("before: it runs %v, its socket is there %v", runs, found)
+	}
+	broken := r.askGit(t, "https://broken.example/acme/widget")
+	shown := r.request(t, broken)
+	for range 2 {
+		_, err := r.operate().Decide(t.Context(), broken, requests.Decision{Digest: shown.Digest, Approve: true})
+		if err == nil || !strings.Contains(err.Error(), "it is broken") || r.request(t, broken).State != requests.Pending {
+			t.Errorf("a gate that cannot be started: got %v, %+v", err, r.request(t, broken))
+		}
+	}
+	if runs, found := r.gate(t); runs || found {
+		t.Error("it is there with nothing granted")
+	}
+	r.approve(t, r.askGit(t, "https://git.example/acme/one"), requests.Scope{For: time.Hour})
+	if runs, found := r.gate(t); !runs || !found || !strings.Contains(r.stderr.String(), "begins with") || !strings.Contains(r.stderr.String(), "acme/one") {
+		t.Errorf("it runs %v, its socket is there %v: %s", runs, found, r.stderr)
+	}
+	second := r.askGit(t, "https://git.example/acme/two")
+	r.approve(t, second, requests.Scope{})
+	if !strings.Contains(r.stderr.String(), "goes on with") || !strings.Contains(r.stderr.String(), "acme/two") {
+		t.Errorf("it was not told: %s", r.stderr)
+	}
+	rewrites := func() string {
+		data, _ := os.ReadFile(filepath.Join(r.dir, control.GitRewrites))
+		return string(data)
+	}
+	if !strings.Contains(rewrites(), "acme/one") || !strings.Contains(rewrites(), "acme/two") {
+		t.Errorf("git in the bottle is not led to them: %s", rewrites())
+	}
+	if _, err := r.operate().Revoke(t.Context(), second); err != nil || strings.Contains(rewrites(), "acme/two") {
+		t.Errorf("taken back: %v, %s", err, rewrites())
+	}
+}
+
+// A bottle that is resumed with a repository that is still granted has its gate from the start.
+func TestAResumedBottleHasItsGate(t *testing.T) {
+	r := gated(t)
+	id := r.askGit(t, "https://git.example/acme/one")
+	r.approve(t, id, requests.Scope{For: time.Hour})
+	again := gated(t, r.request(t, id).Request)
+	if runs, found := again.gate(t); !runs || !found || !strings.Contains(again.stderr.String(), "acme/one") {
+		t.Errorf("it runs %v, its socket is there %v: %s", runs, found, again.stderr)
+	}
+}
