@@ -218,6 +218,9 @@ func (s *sight) Watch(ctx context.Context, identity string, tell func(control.Re
 func (s *sight) Decide(ctx context.Context, identity, id string, d requests.Decision) (done requests.Shown, err error) {
 	err = s.at(ctx, identity, func(desk control.Client) error {
 		done, err = desk.Decide(ctx, id, d)
+		if err == nil && done.State == requests.Rejected {
+			err = s.keepDecision(done)
+		}
 		return err
 	})
 	return done, err
@@ -226,7 +229,10 @@ func (s *sight) Decide(ctx context.Context, identity, id string, d requests.Deci
 // Revoke implements dashboard.Desks.
 func (s *sight) Revoke(ctx context.Context, identity, id string) error {
 	return s.at(ctx, identity, func(desk control.Client) error {
-		_, err := desk.Revoke(ctx, id)
+		done, err := desk.Revoke(ctx, id)
+		if err == nil {
+			err = s.keepDecision(done)
+		}
 		return err
 	})
 }

@@ -235,6 +235,9 @@ func (a *App) reject() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("cannot reject %s: %w", s.ID, err)
 				}
+				if err := a.keepDecision(done); err != nil {
+					return err
+				}
 				return a.done(done, false, "rejected "+done.ID)
 			})
 		},
@@ -284,10 +287,21 @@ func (a *App) revoke() *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("cannot revoke %s: %w", s.ID, err)
 				}
+				if err := a.keepDecision(done); err != nil {
+					return err
+				}
 				return a.done(done, false, "revoked "+done.ID)
 			})
 		},
 	}
+}
+
+// keepDecision has what is over on this machine's disk before the operator is told so.
+func (a *App) keepDecision(s requests.Shown) error {
+	if err := a.store().KeepDecision(s.Bottle, s.Request); err != nil {
+		return fmt.Errorf("%s is decided, but a loss of power could undo that: %w", s.ID, err)
+	}
+	return nil
 }
 
 // onDesk finds a request, and the bottle's desk that it lies on. A request is called

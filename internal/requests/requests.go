@@ -79,6 +79,10 @@ type Request struct {
 	Grant    *Grant         `json:"grant,omitempty"` // of an approved one
 }
 
+// Open reports whether something is still to come of a request: it waits, or its grant has not
+// ended.
+func (r Request) Open() bool { return r.State == Pending || r.Grant.live() }
+
 // Outcome is what became of a request.
 type Outcome struct {
 	At     time.Time `json:"at"`

@@ -12,8 +12,8 @@ import (
 )
 
 // Requests reads out of a bottle's audit log what its agent asked for and what became of
-// it, in the order in which it was asked. Nothing else records it: what is not in the log has not
-// happened.
+// it, in the order in which it was asked. What is not in the log has not happened, but for the
+// end of something (KeepDecision).
 func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 	log, err := s.AuditLog(identity)
 	if err != nil {
@@ -44,6 +44,9 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 			order = append(order, r.ID)
 		}
 		last[r.ID] = r
+	}
+	if err := s.overrule(identity, last); err != nil {
+		return nil, fmt.Errorf("cannot read the requests of %s: %w", identity, err)
 	}
 	uses.Lost()
 	used := uses.Take()

@@ -207,6 +207,10 @@ func TestTheOperatorsVerbs(t *testing.T) {
 		t.Errorf("taken back: got %q", got)
 	}
 	h.run(1, "", "revoke", granted)
+	kept, err := os.ReadFile(filepath.Join(h.Home, "state", identity, "requests.jsonl"))
+	if err != nil || !strings.Contains(string(kept), `{"id":"`+granted) || !strings.Contains(string(kept), `{"id":"`+rejected) {
+		t.Errorf("what is over is kept as %s, %v", kept, err)
+	}
 
 	secret := h.asked(h.tool(identity, "request_secret", `{"host":"docs.example","name":"DEPLOY_TOKEN","scheme":"bearer","methods":["POST"],"why":"x"}`))
 	h.run(2, "", "approve", secret, "-y") // there is no terminal to type it on
