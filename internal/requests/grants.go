@@ -117,12 +117,19 @@ func (l *Ledger) Expire(now time.Time) (ended []Request) {
 			r.Grant.Ended, r.Grant.Why = now, "the grant of the repository has ended"
 			ended = append(ended, r.copy())
 		}
-		if r.Grant.live() && !r.Grant.Until.IsZero() && !now.Before(r.Grant.Until) {
+		if r.Grant.live() && !r.Grant.Until.IsZero() && reached(now, r.Grant.Until) {
 			r.Grant.Ended, r.Grant.Why = now, "its time is up"
 			ended = append(ended, r.copy())
 		}
 	}
 	return ended
+}
+
+// reached reports whether a time has come, by the clock on the wall or by the one that counts what has
+// passed, whichever is first: setting the clock back prolongs nothing, and neither does a machine
+// that slept, which does not count that.
+func reached(now, at time.Time) bool {
+	return !now.Before(at) || !now.Round(0).Before(at.Round(0))
 }
 
 // Revoke ends a grant early, for the operator.

@@ -360,6 +360,10 @@ func (o *operator) countForEgress() {
 	}
 }
 
+// lookAgain bounds how long a grant with a time is not looked at: timers stand still while the machine
+// sleeps, and the clock on the wall does not.
+const lookAgain = 30 * time.Second
+
 // settle ends what is over and returns how long there is nothing to do.
 func (o *operator) settle() time.Duration {
 	o.mu.Lock()
@@ -384,7 +388,7 @@ func (o *operator) settle() time.Duration {
 		o.tell()
 	}
 	if next := o.ledger.Next(); !next.IsZero() {
-		return max(0, time.Until(next))
+		return min(max(0, time.Until(next)), lookAgain)
 	}
 	return time.Hour
 }
