@@ -278,12 +278,23 @@ func TestAttackG6_AbsurdAsks(t *testing.T) {
 		l := New("k")
 		wantRefusal(t, l, t0, egress(host, nil, nil), "invalid")
 	}
+	many := func(n int, format string) (all []string) {
+		for i := range n {
+			all = append(all, fmt.Sprintf(format, i))
+		}
+		return all
+	}
 	l := New("k")
 	wantRefusal(t, l, t0, egress("a.evil.example", nil, nil), "denied")
 	wantRefusal(t, l, t0, egress("*.evil.example", nil, nil), "denied")
 	for name, a := range map[string]Ask{
 		"a path that is none": egress("docs.example", nil, []string{"no"}),
 		"a method":            egress("docs.example", []string{"GET /"}, nil),
+		"many paths":          egress("docs.example", nil, many(maxPaths+1, "/%d")),
+		"many methods":        egress("docs.example", many(maxPaths+1, "M%d"), nil),
+		"many choices":        {Kind: Question, Question: "Which?", Choices: many(maxChoices+1, "%d")},
+		"many refs":           {Kind: Repo, Git: &Git{Repository: "https://github.com/acme/widget", Push: policy.Push{Refs: many(maxRefs+1, "b%d")}}},
+		"many packages":       {Kind: Capability, Image: &Image{Packages: many(maxPackages+1, "p%d")}},
 		"no limit":            {Kind: Limit, Host: "registry.example"},
 		"a negative one":      {Kind: Limit, Host: "registry.example", More: &policy.Limits{Requests: -1}},
 		"an absurd one":       {Kind: Limit, Host: "registry.example", More: &policy.Limits{Requests: 1 << 60}},
