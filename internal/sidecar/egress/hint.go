@@ -51,6 +51,10 @@ func (s *Server) notice(r *http.Request, no refusal) notice {
 // ask makes the call ready, where one can help. It holds nothing of the bottle's that is not
 // what it seems: the same is checked as for a route.
 func (n *notice) ask(no refusal) {
+	if no.over != nil {
+		n.askMore(no)
+		return
+	}
 	host, err := policy.ParseHost(n.Request.Host)
 	if err != nil || no.code != "egress_denied" || n.Request.Port == 0 {
 		return
@@ -69,6 +73,28 @@ func (n *notice) ask(no refusal) {
 	}
 	n.Ask = &noticeAsk{"request_egress", arguments}
 	n.Hint = fmt.Sprintf("If you need it, call %s of the MCP server \"operator\", with the arguments in ask and why you need it. %s", n.Ask.Tool, n.Hint)
+}
+
+// askMore makes the call ready that asks for as much again of a limit that is used up. Of what was
+// granted for a number of uses there is no more: that is asked for anew.
+func (n *notice) askMore(no refusal) {
+	if no.over.Limits == nil || no.route == nil || no.route.Grant != "" && !no.over.Bottle {
+		return
+	}
+	arguments := map[string]any{}
+	if !no.over.Bottle {
+		arguments["host"] = no.route.Host
+	}
+	switch no.over.What {
+	case "requests":
+		arguments["requests"] = no.over.Limits.Requests
+	case "bytes up":
+		arguments["bytes_up"] = no.over.Limits.BytesUp
+	default:
+		arguments["bytes_down"] = no.over.Limits.BytesDown
+	}
+	n.Ask = &noticeAsk{"request_limit", arguments}
+	n.Hint = "If you cannot wait, call request_limit of the MCP server \"operator\", with the arguments in ask, or less, and why you need it. " + n.Hint
 }
 
 func fits(r policy.Route) bool {

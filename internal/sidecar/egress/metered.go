@@ -14,17 +14,17 @@ import (
 // errLimit ends what would use more than a limit allows (ATTACKS I6).
 type errLimit struct {
 	reason string
-	until  time.Time // zero: never
+	policy.Verdict
 }
 
 func (e *errLimit) Error() string { return e.reason }
 
 // retryAfter is the header's value (RFC 9110 §10.2.3), "" where waiting does not help.
 func (e *errLimit) retryAfter(now time.Time) string {
-	if e.until.IsZero() {
+	if e.Until.IsZero() {
 		return ""
 	}
-	return fmt.Sprint(max(1, int(e.until.Sub(now).Seconds())+1))
+	return fmt.Sprint(max(1, int(e.Until.Sub(now).Seconds())+1))
 }
 
 // take counts a use of a route, or says that there is none left.
@@ -33,7 +33,7 @@ func (s *Server) take(used *rules, route int, use policy.Usage) error {
 	if v.Allowed {
 		return nil
 	}
-	return &errLimit{cmp.Or(v.Reason(), "its limit is used up"), v.Until}
+	return &errLimit{cmp.Or(v.Reason(), "its limit is used up"), v}
 }
 
 // request is what a request takes before its body: itself and, since an address or a header

@@ -14,10 +14,11 @@ import (
 
 // refusal is a request that does not go out, and why.
 type refusal struct {
-	code     string // for programs
-	reason   string // for people
-	status   int    // 403 unless set
-	retry    string // Retry-After; "" where waiting does not help
+	code     string    // for programs
+	reason   string    // for people
+	status   int       // 403 unless set
+	retry    string    // Retry-After; "" where waiting does not help
+	over     *errLimit // that is used up; nil for none
 	found    []audit.Finding
 	scans    *audit.Pipelock
 	route    *policy.Route // that allowed it; nil for none

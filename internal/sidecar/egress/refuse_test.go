@@ -3,11 +3,13 @@ package egress
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -100,6 +102,37 @@ func TestRefusalsHaveTheAskReady(t *testing.T) {
 		}
 		if got, _ := json.Marshal(said.Ask); string(got) != want || !strings.Contains(said.Hint, "request_egress") {
 			t.Errorf("%s: got %s, want %s\n%s", target, got, want, said.Hint)
+		}
+	}
+}
+
+// Where a limit is used up, the call that asks for more of it is ready: of the route's or of the
+// bottle's, whichever refused. Of what was granted for a number of uses there is no more to ask for.
+func TestLimitsHaveTheAskReady(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	for want, test := range map[string]struct {
+		route, bottle *policy.Limits
+		grant         string
+	}{
+		`{"tool":"request_limit","arguments":{"host":"api.example","requests":1}}`: {&policy.Limits{Requests: 1}, &policy.Limits{Requests: 9}, ""},
+		`{"tool":"request_limit","arguments":{"requests":1}}`:                      {nil, &policy.Limits{Requests: 1, Window: time.Hour}, ""},
+		`{"tool":"request_limit","arguments":{"bytes_up":3000}}`:                   {nil, &policy.Limits{BytesUp: 3000}, "k-1"},
+		`null`: {&policy.Limits{Requests: 1}, nil, "k-1"},
+	} {
+		route := up.route("api.example", nil)
+		route.Limits, route.Grant = test.route, test.grant
+		l := newLabOf(t, func(cfg *control.EgressConfig) { cfg.Supervised, cfg.Limits = true, test.bottle }, func(*Server) {}, route)
+		client := l.client(t, false)
+		var body string
+		for range 2 {
+			_, body = get(t, client, request(t, "POST", "https://api.example/", strings.NewReader(strings.Repeat("x", 2000))))
+		}
+		var said notice
+		if err := json.Unmarshal([]byte(body), &said); err != nil || said.Error != "limit_reached" {
+			t.Fatalf("%s, %v", body, err)
+		}
+		if got, _ := json.Marshal(said.Ask); string(got) != want || strings.Contains(said.Hint, "request_limit") != (want != "null") {
+			t.Errorf("got %s, want %s\n%s", got, want, said.Hint)
 		}
 	}
 }

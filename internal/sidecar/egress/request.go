@@ -134,7 +134,7 @@ func (x *exchange) refused(err error) refusal {
 	var second *errSecond
 	switch {
 	case errors.As(err, &over):
-		no.code, no.reason, no.status, no.retry = "limit_reached", over.Error(), http.StatusTooManyRequests, over.retryAfter(time.Now())
+		no.code, no.reason, no.status, no.retry, no.over = "limit_reached", over.Error(), http.StatusTooManyRequests, over.retryAfter(time.Now()), over
 	case errors.As(err, new(*leak)):
 		no.code = "secret_leak"
 	case errors.As(err, &second) && second.found():
