@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // served is a service on a socket, whose parent is at the other end of parent.
@@ -118,5 +120,20 @@ func TestAttackJ4_ConnectionsWait(t *testing.T) {
 	_ = open[0].Close()
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("got %d", status)
+	}
+}
+
+// What is over does not fill a model's context; what waits or is granted is always there.
+func TestTheLatestAreListed(t *testing.T) {
+	all := []requests.Request{{ID: "k-1", State: requests.Pending}, {ID: "k-2", State: requests.Approved, Grant: &requests.Grant{}}}
+	for i := range maxOver + 7 {
+		all = append(all, requests.Request{ID: fmt.Sprintf("k-%d", i+3), State: requests.Cancelled})
+	}
+	kept, left := latest(all)
+	if left != 7 || len(kept) != maxOver+2 || kept[0].ID != "k-1" || kept[1].ID != "k-2" || kept[2].ID != "k-10" {
+		t.Errorf("got %d of %v", left, kept)
+	}
+	if kept, left := latest(kept); left != 0 || len(kept) != maxOver+2 {
+		t.Errorf("got %d of %v", left, kept)
 	}
 }

@@ -142,7 +142,7 @@ func addTools(s *mcp.Server, c *desk) {
 	mcp.AddTool(s, &mcp.Tool{Name: "cancel_request", Annotations: asks,
 		Description: "Take a request back that has not been decided, once you do not need it any more."}, cancelRequest(c))
 	mcp.AddTool(s, &mcp.Tool{Name: "list_requests", Annotations: reads,
-		Description: "All requests of this bottle and what became of them."}, listRequests(c))
+		Description: "The requests of this bottle and what became of them: all that wait or are granted, and the last of the others."}, listRequests(c))
 }
 
 func listPolicy(c *desk) mcp.ToolHandlerFor[none, any] {
@@ -365,15 +365,40 @@ func listRequests(c *desk) mcp.ToolHandlerFor[none, any] {
 		if err != nil {
 			return nil, nil, sorry(err)
 		}
+		all, older := latest(all)
 		lines := make([]string, len(all))
 		for i, r := range all {
 			lines[i] = requestText(r)
 		}
-		if len(all) == 0 {
+		switch {
+		case len(all) == 0:
 			lines = []string{"Nothing was asked for."}
+		case older > 0:
+			lines = append(lines, fmt.Sprintf("%d older ones, which are over, are left out: check_request has each by its id.", older))
 		}
 		return said(outcome{Summary: strings.Join(lines, "\n"), Requests: all})
 	}
+}
+
+// maxOver bounds how many requests that are over are listed: a model reads all of it.
+const maxOver = 30
+
+// latest leaves out the oldest of the requests that are over.
+func latest(all []requests.Request) (kept []requests.Request, left int) {
+	for _, r := range all {
+		if !r.Open() {
+			left++
+		}
+	}
+	left = max(0, left-maxOver)
+	older := left
+	return slices.DeleteFunc(all, func(r requests.Request) bool {
+		if r.Open() || older == 0 {
+			return false
+		}
+		older--
+		return true
+	}), left
 }
 
 // sorry is an error that a model can act on.
