@@ -27,3 +27,44 @@ func TestAttackG1_TheSameOfEveryKindIsOne(t *testing.T) {
 		}
 	}
 }
+
+// What an ask is not added to: a request that the operator has edited, or is asked for another time, or
+// with other rights. Each would change under the eyes of who decides, or give what was asked for elsewhere.
+func TestAttackG1_WhatIsNotMerged(t *testing.T) {
+	repo := func(ref string, force bool) Ask {
+		return Ask{Kind: Repo, Git: &Git{Repository: "https://github.com/acme/widget", Push: policy.Push{Refs: []string{ref}, Force: force}}}
+	}
+	long := egress("docs.example", []string{"GET"}, []string{"/b"})
+	long.For = time.Hour
+	longRepo := repo("b", false)
+	longRepo.For = time.Hour
+	secret := func(name string) Ask {
+		return Ask{Kind: Secret, Route: &policy.Route{Host: "docs.example", Paths: []string{"/" + name}}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: name}}
+	}
+	for name, test := range map[string]struct {
+		first, then Ask
+		edit        Change
+	}{
+		"an edited route":      {egress("docs.example", []string{"GET"}, []string{"/a"}), egress("docs.example", []string{"GET"}, []string{"/b"}), Change{Routes: []policy.Route{{Host: "docs.example", Methods: []string{"HEAD"}}}}},
+		"an edited repository": {repo("a", false), repo("b", false), Change{Push: &policy.Push{Refs: []string{"refs/heads/c"}}}},
+		"another time":         {egress("docs.example", []string{"GET"}, []string{"/a"}), long, Change{}},
+		"another time, of git": {repo("a", false), longRepo, Change{}},
+		"force":                {repo("a", false), repo("b", true), Change{}},
+		"another port":         {egress("docs.example", nil, nil), Ask{Kind: Egress, Route: &policy.Route{Host: "docs.example", Port: 8443}}, Change{}},
+		"another credential":   {secret("A"), secret("B"), Change{}},
+	} {
+		l := New("k")
+		first := mustAsk(t, l, t0, test.first)
+		if test.edit.Routes != nil || test.edit.Push != nil {
+			if _, err := l.Edit(first.ID, l.Show(first, base()).Digest, base(), test.edit); err != nil {
+				t.Fatal(name, err)
+			}
+		}
+		before, _ := l.Get(first.ID)
+		then := mustAsk(t, l, t0, test.then)
+		after, _ := l.Get(first.ID)
+		if then.ID == first.ID || digest(before.what()) != digest(after.what()) {
+			t.Errorf("%s: got %+v", name, after)
+		}
+	}
+}
