@@ -1,6 +1,7 @@
 package requests
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -65,6 +66,39 @@ func TestAttackG1_WhatIsNotMerged(t *testing.T) {
 		after, _ := l.Get(first.ID)
 		if then.ID == first.ID || digest(before.what()) != digest(after.what()) {
 			t.Errorf("%s: got %+v", name, after)
+		}
+	}
+}
+
+// One request holds so many routes, and what is more is another one to decide.
+func TestMergingEnds(t *testing.T) {
+	l := New("k")
+	for i := range maxRoutes + 1 {
+		r := mustAsk(t, l, t0.Add(time.Duration(i)*time.Second), egress("docs.example", []string{"GET"}, []string{fmt.Sprintf("/%d", i)}))
+		if want := map[bool]string{true: "k-1", false: "k-2"}[i < maxRoutes]; r.ID != want || len(r.Routes) > maxRoutes {
+			t.Errorf("ask %d: got %s with %d routes", i, r.ID, len(r.Routes))
+		}
+	}
+}
+
+// Attack G6: a host to which the operator sends two credentials is asked for, so that the wrong one
+// goes along. Neither does.
+func TestAttackG6_NoCredentialIsGuessed(t *testing.T) {
+	route := func(secret, path string) policy.Route {
+		return policy.Route{Host: "api.example", Paths: []string{path}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: secret}}
+	}
+	for _, test := range []struct {
+		routes []policy.Route
+		want   string
+	}{{[]policy.Route{route("ONE", "/a"), route("TWO", "/b")}, ""}, {[]policy.Route{route("ONE", "/a"), route("ONE", "/b")}, "ONE"}} {
+		l := New("k")
+		r, err := l.Ask(t0, policy.Policy{Routes: test.routes}, egress("api.example", []string{"GET"}, []string{"/c"}))
+		got := ""
+		if err == nil && r.Routes[0].Auth != nil {
+			got = r.Routes[0].Auth.Secret
+		}
+		if err != nil || got != test.want {
+			t.Errorf("got %q, want %q, %v", got, test.want, err)
 		}
 	}
 }
