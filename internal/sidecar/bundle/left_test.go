@@ -184,3 +184,30 @@ func TestAttackG13_ACrashGivesNoUsesBack(t *testing.T) {
 		t.Errorf("started again: %+v", got)
 	}
 }
+
+// Attack G13: egress is killed while the last use of a grant is under way, whose end nobody will tell. It
+// counts all the same, and there is no other.
+func TestAttackG13_AUseThatNeverEndedCounts(t *testing.T) {
+	r := limited(t)
+	agent := r.agent(t)
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	id := r.granted(t, agent, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-answer
+	}), requests.Scope{Uses: 1, For: time.Hour})
+	t.Cleanup(func() { close(answer) })
+	conn, err := net.Dial("unix", filepath.Join(r.dir, "egress.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write([]byte("GET http://docs.example/ HTTP/1.1\r\nHost: docs.example\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	killService(t, "egress")
+	await(t, "the use counts", func() bool { return !r.request(t, id).Live() })
+	if got := r.request(t, id).Grant; got.Used != 1 || got.Why != "it was used as often as it may" {
+		t.Errorf("got %+v", got)
+	}
+}
