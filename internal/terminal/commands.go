@@ -152,12 +152,18 @@ func (s *Screen) plain(q *sequence) {
 	}
 }
 
-// repeat draws the last character again: no more of them than fill the screen.
+// repeat draws the last character again: no more of them than fill the screen, or than pass to
+// the operator's.
 func (s *Screen) repeat(n int) {
 	if s.lastChar == 0 {
 		return
 	}
-	for range min(n, s.width*s.height) {
+	n = min(n, s.width*s.height, longestText)
+	if s.lastChar < 0x7f && s.sets[s.shift] == 'B' && !s.insert {
+		s.text(bytes.Repeat([]byte{byte(s.lastChar)}, n))
+		return
+	}
+	for range n {
 		s.put(s.lastChar, max(width(s.lastChar), 1))
 	}
 }
@@ -268,7 +274,7 @@ func (s *Screen) switchTo(alternate, erase bool) {
 		return
 	}
 	if alternate && erase {
-		s.lines[1] = blank(s.width, s.height)
+		s.blank(1)
 	}
 	s.alternate = 1 - s.alternate
 	s.mainDrawn = s.Version

@@ -87,7 +87,7 @@ func (s *Screen) Write(p []byte) (int, error) {
 // reset is how a terminal begins.
 func (s *Screen) reset() {
 	for i := range s.lines {
-		s.lines[i] = blank(s.width, s.height)
+		s.blank(i)
 	}
 	s.alternate, s.cursor = 0, cursor{sets: [4]byte{'B', 'B', 'B', 'B'}}
 	s.saved = [2]cursor{s.cursor, s.cursor}
@@ -101,6 +101,17 @@ func (s *Screen) resetTabs() {
 	s.tabs = make([]bool, s.width)
 	for x := 8; x < s.width; x += 8 {
 		s.tabs[x] = true
+	}
+}
+
+// blank empties a screen. It costs what is on it: a program may do it for every byte it prints.
+func (s *Screen) blank(which int) {
+	if len(s.lines[which]) != s.height {
+		s.lines[which] = blank(s.width, s.height)
+		return
+	}
+	for _, l := range s.lines[which] {
+		l.erase(0, s.width, 0)
 	}
 }
 

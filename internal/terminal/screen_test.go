@@ -197,6 +197,23 @@ func TestScreenIsBounded(t *testing.T) {
 	}
 }
 
+// What costs a terminal most for what is printed does not hold up who types: no more is drawn for a
+// few bytes than a terminal draws, and nothing is made anew for each.
+func TestFewBytesDoNotCostMuch(t *testing.T) {
+	s := NewScreen(200, 60, nil)
+	for name, in := range map[string]string{"alternate screens": "\x1b[?1049h\x1b[?1049l", "resets": "\x1bc", "repeats": "x\x1b[65535b", "lines": "\x1b[9999L\x1b[9999M"} {
+		_, _ = s.Write(bytes.Repeat([]byte(in), 100)) // what scrolls off is full
+		if made := testing.AllocsPerRun(100, func() { _, _ = s.Write([]byte(in)) }); made > 20 {
+			t.Errorf("%s: %.0f things are made each time", name, made)
+		}
+	}
+	s = NewScreen(MaxWidth, MaxHeight, nil)
+	_, _ = s.Write([]byte("x\x1b[65535b"))
+	if x, y, _ := s.Cursor(); y*MaxWidth+x > longestText+1 {
+		t.Errorf("the bottle draws %d characters for a repeat, the operator's terminal %d", y*MaxWidth+x, longestText)
+	}
+}
+
 func BenchmarkScreen(b *testing.B) {
 	for name, unit := range map[string]string{
 		"lines": "the quick brown fox jumps over the lazy dog 0123456789\r\n", "short": "y\r\n", "colours": "\x1b[38;2;1;2;3mthe quick\x1b[0m brown fox \x1b[1mjumps\x1b[m\r\n", "unicode": "héllo wörld 漢字 – ✓\r\n",
