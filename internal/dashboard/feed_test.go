@@ -95,6 +95,38 @@ func TestFeedReconnects(t *testing.T) {
 	})
 }
 
+// lone is a bottle in which nothing can be asked.
+type lone struct{ flaky }
+
+func (l *lone) Bottles(context.Context) ([]Found, error) {
+	return []Found{running("a-aaaaaa", "a", control.Egress)}, nil
+}
+
+// A bottle without supervise and git-gate has no desk: none is looked for, and none is missed.
+func TestFeedLooksForNoDeskWhereThereIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := &lone{}
+		feed := newFeed(Options{Bottles: f, Desks: f, Logs: f, Screens: f})
+		ended := make(chan struct{})
+		go func() { defer close(ended); feed.run(ctx) }()
+		for begun := time.Now(); time.Since(begun) < 10*time.Second; {
+			for _, news := range feed.next(ctx)().(batch) {
+				if d, ok := news.(desked); ok {
+					t.Errorf("got %+v", d)
+				}
+			}
+		}
+		f.mu.Lock()
+		if f.watched > 0 || f.followed != 1 {
+			t.Errorf("watched %d times, follows %d logs", f.watched, f.followed)
+		}
+		f.mu.Unlock()
+		cancel()
+		<-ended
+	})
+}
+
 // eye is a look at a screen that counts how often it is taken, and is lost once.
 type eye struct {
 	flaky

@@ -340,6 +340,9 @@ func TestMouse(t *testing.T) {
 	if len(b.fake.decided) > 0 || b.prompt == nil {
 		t.Error("a click answers a question")
 	}
+	if b.at != 1 || b.panes[1].list().selected != "k7x2m4-1" {
+		t.Errorf("a click shows something else behind a question: pane %d, %s", b.at, b.panes[1].list().selected)
+	}
 }
 
 // Search in a diff goes to what is sought, and on from there.
