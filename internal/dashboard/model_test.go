@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"image/color"
 	"slices"
 	"strings"
 	"testing"
@@ -424,5 +425,17 @@ func TestTheDiffOfAPushThatDidNotWait(t *testing.T) {
 	b.bottles["implementer-k7x2m4"].Running = false
 	if strings.Contains(b.screen(), "d diff") {
 		t.Errorf("a bottle that has ended is asked:\n%s", b.screen())
+	}
+}
+
+// The terminal's answer chooses the colours, as often as it comes.
+func TestTheTerminalsBackgroundChoosesTheColours(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	dark := b.View().Content
+	b.send(tea.BackgroundColorMsg{Color: color.White})
+	light := b.View().Content
+	b.send(tea.BackgroundColorMsg{Color: color.Black})
+	if light == dark || b.View().Content != dark {
+		t.Error("the colours do not follow the terminal's background")
 	}
 }
