@@ -15,6 +15,6 @@ func help(m *model) *viewer {
 	section("Requests", binding{"a", "approve: once, for some uses, for a time, as long as it runs, for good; or answer"}, binding{"r", "reject, with a reason for the agent"}, binding{"e", "grant something else: edit it in $EDITOR, and look at it again"}, binding{"v", "all of it"}, binding{"x", "take a grant back"}, binding{"h", "show what was decided, too"})
 	section("Traffic", binding{"a, d", "allow, or deny, what the row is about"}, binding{"b", "only what was denied"}, binding{"G", "follow"})
 	section("Git", binding{"d, enter", "what a push changes, or one of the last has changed"}, binding{"a, r", "approve, reject"})
-	section("Signs", binding{"▲", "waits for you"}, binding{"✗", "was denied, or does not work"}, binding{"● ○ ·", "works, idles, has ended"}, binding{"! ", "risks: read them before you approve"}, binding{"┃ and |", "what follows was chosen by an agent, and proves nothing"}, binding{"━━ ▶", "the dashboard asks you: nothing from a bottle ever stands there"})
+	section("Signs", binding{"▲", "waits for you"}, binding{"?", "its program waits for input"}, binding{"✗", "was denied, or does not work"}, binding{"● ○ ·", "works, idles, has ended"}, binding{"! ", "risks: read them before you approve"}, binding{"┃ and |", "what follows was chosen by an agent, and proves nothing"}, binding{"━━ ▶", "the dashboard asks you: nothing from a bottle ever stands there"})
 	return v
 }

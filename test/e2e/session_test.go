@@ -89,6 +89,7 @@ func (d desk) keys(name string, keys ...string) {
 func (d desk) ended(name string) (status string) {
 	d.t.Helper()
 	d.until("it does not end", name, func(shot string) bool {
+		shot = strings.ReplaceAll(shot, "\n", "") // what was killed has left the cursor anywhere
 		found := regexp.MustCompile(`\(status (\d+)\)`).FindStringSubmatch(shot)
 		if found != nil {
 			status = found[1]
@@ -200,8 +201,13 @@ func (d desk) settled(name string) {
 	})
 }
 
-// same compares two screens, but for lines at their ends that are empty.
-func same(a, b string) bool { return strings.TrimRight(a, "\n ") == strings.TrimRight(b, "\n ") }
+// same compares two screens, but for lines at their ends that are empty, and for the hints that
+// Claude Code takes away by itself after a while.
+func same(a, b string) bool { return withoutHints(a) == withoutHints(b) }
+
+func withoutHints(shot string) string {
+	return strings.TrimRight(regexp.MustCompile(`(?m)^ *◐ .*$| · ← for agents| +$`).ReplaceAllString(shot, ""), "\n ")
+}
 
 func (d desk) hasSize(identity, want string) {
 	d.t.Helper()
