@@ -150,16 +150,21 @@ func (c *copying) out(ctx context.Context, from, to string) (err error) {
 		Progress: func(s filecopy.Summary) { c.progress(s.Bytes) },
 	})
 	c.clear()
-	for _, left := range sum.Left {
-		_, _ = fmt.Fprintf(c.app.Stderr, "bot-bottle: left out: %s: %s\n", printable(left.Name), left.Why)
-	}
-	if more := sum.LeftOut - int64(len(sum.Left)); more > 0 {
-		_, _ = fmt.Fprintf(c.app.Stderr, "bot-bottle: left out: %d more\n", more)
-	}
+	c.app.tellLeft(sum)
 	if errors.Is(err, filecopy.ErrTooMuch) {
 		return &usageError{what: fmt.Sprintf("cannot copy all of %s: %v", from, err), hint: "what came before that is in " + filepath.Join(dir, name) + "; --limit allows more"}
 	}
 	return err
+}
+
+// tellLeft says what was left out. Names are the agent's.
+func (a *App) tellLeft(sum filecopy.Summary) {
+	for _, left := range sum.Left {
+		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: left out: %s: %s\n", printable(left.Name), left.Why)
+	}
+	if more := sum.LeftOut - int64(len(sum.Left)); more > 0 {
+		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: left out: %d more\n", more)
+	}
 }
 
 // print copies one file to standard output: not to a terminal, which would do what it says.

@@ -352,14 +352,18 @@ func (a *App) shower(out io.Writer, asJSON bool) (show func(audit.Event, []byte)
 		return func(e audit.Event, _ []byte) error { return t.show(e) }, t.end
 	}
 	show = func(_ audit.Event, line []byte) error {
-		text := string(line)
-		if width > 0 { // a log that somebody edited must not speak to the terminal
-			text = printable(strings.TrimSuffix(text, "\n")) + "\n"
-		}
-		_, err := io.WriteString(out, text)
+		_, err := io.WriteString(out, asItIs(line, width > 0))
 		return err
 	}
 	return show, func() error { return nil }
+}
+
+// asItIs is a line of a log. One that somebody edited must not speak to a terminal.
+func asItIs(line []byte, onTerminal bool) string {
+	if !onTerminal {
+		return string(line)
+	}
+	return printable(strings.TrimSuffix(string(line), "\n")) + "\n"
 }
 
 // width of the terminal that results go to, 0 if they go elsewhere.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/filecopy"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
@@ -59,6 +60,10 @@ func printed(t *testing.T, words string) map[string]string {
 	for name, v := range map[string]any{"requests --json": s, "list --json": []string{words}} {
 		take(name, printJSON(&out, v, true))
 	}
+	out.WriteString(asItIs([]byte(words+"\n"), true))
+	take("logs --json", nil)
+	a.tellLeft(filecopy.Summary{Left: []filecopy.Left{{Name: words, Why: "it is a pipe"}}, LeftOut: 1})
+	take("cp", nil)
 	for _, width := range []int{0, 40, 100} {
 		tl := &timeline{out: &out, width: width, local: time.UTC}
 		take(fmt.Sprint("logs ", width), errors.Join(tl.show(audit.Event{
