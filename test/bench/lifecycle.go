@@ -295,6 +295,10 @@ func ticks(pids []string) (sum float64, err error) {
 // disk is what the bottles' containers, volumes and records hold, in bytes.
 func (f *fleet) disk(ctx context.Context) (sum float64, err error) {
 	usage, err := f.lab.Engine.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
+	for err != nil && strings.Contains(err.Error(), "already running") && ctx.Err() == nil { // for somebody else
+		time.Sleep(100 * time.Millisecond)
+		usage, err = f.lab.Engine.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
+	}
 	if err != nil {
 		return 0, err
 	}

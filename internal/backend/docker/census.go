@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -144,6 +145,9 @@ func (d *Driver) weigh(ctx context.Context) map[string]int64 {
 	ctx, cancel := context.WithTimeout(ctx, weighLimit)
 	defer cancel()
 	usage, err := d.Client.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
+	for err != nil && strings.Contains(err.Error(), "already running") && pause(ctx) == nil { // for somebody else
+		usage, err = d.Client.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
+	}
 	if err != nil {
 		return nil
 	}
