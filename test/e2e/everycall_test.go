@@ -167,6 +167,7 @@ func (f *everyCall) each(before func(), args ...string) {
 			f.t.Fatalf("%s: %s", what, r.Stderr)
 		}
 		if fired == "" {
+			f.t.Logf("%v: each of %d calls failed", args, after)
 			return
 		}
 		f.failed[endpoint(fired)]++
