@@ -147,35 +147,55 @@ type everyCall struct {
 	total    int
 }
 
-// each makes a verb's calls fail, the first, the second, until there are no more.
+// each makes each call that a verb makes fail: the first of a kind, the second, and so on. Those
+// that are made side by side come in any order, so they are told by what they are.
 func (f *everyCall) each(before func(), args ...string) {
 	f.t.Helper()
-	for after := 0; ; after++ {
-		if before != nil {
-			before()
-		}
-		mode := faults.Modes()[(after+f.total)%4]
-		f.proxy.Fail(after, mode)
-		r := f.there(args)
-		fired := f.proxy.Fired()
-		f.proxy.Fail(1<<30, mode)
-		what := fmt.Sprintf("%v with call %d, %s, %s", args, after, fired, mode)
-		if r.Code != 0 && !strings.HasPrefix(r.Stderr, "bot-bottle: ") && !strings.Contains(r.Stderr, "\nbot-bottle: ") {
-			f.t.Errorf("%s: got %q", what, r.Stderr)
-		}
-		if strings.Contains(r.Stderr, "panic:") || strings.Contains(r.Stderr, "goroutine ") {
-			f.t.Fatalf("%s: %s", what, r.Stderr)
-		}
-		if fired == "" {
-			f.t.Logf("%v: each of %d calls failed", args, after)
-			return
-		}
-		f.failed[endpoint(fired)]++
-		f.total++
-		if before != nil {
-			f.sound(what, mode)
+	if before != nil {
+		before()
+	}
+	f.proxy.Fail(1<<30, faults.Refuse)
+	f.there(args)
+	made := map[string]int{}
+	for _, call := range f.proxy.Calls() {
+		made[endpoint(call)]++
+	}
+	failed := 0
+	for _, at := range slices.Sorted(maps.Keys(made)) {
+		for after := range made[at] {
+			failed += f.once(before, at, after, args)
 		}
 	}
+	f.t.Logf("%v: %d calls failed, of %d kinds", args, failed, len(made))
+}
+
+// once makes one call fail, and returns how many did: the call may not have come.
+func (f *everyCall) once(before func(), at string, after int, args []string) int {
+	f.t.Helper()
+	if before != nil {
+		before()
+	}
+	mode := faults.Modes()[(after+f.total)%4]
+	f.proxy.FailOnly(func(call string) bool { return endpoint(call) == at }, after, mode)
+	r := f.there(args)
+	fired := f.proxy.Fired()
+	f.proxy.Fail(1<<30, mode)
+	what := fmt.Sprintf("%v with call %d of %s, %s", args, after, at, mode)
+	if r.Code != 0 && !strings.HasPrefix(r.Stderr, "bot-bottle: ") && !strings.Contains(r.Stderr, "\nbot-bottle: ") {
+		f.t.Errorf("%s: got %q", what, r.Stderr)
+	}
+	if strings.Contains(r.Stderr, "panic:") || strings.Contains(r.Stderr, "goroutine ") {
+		f.t.Fatalf("%s: %s", what, r.Stderr)
+	}
+	if fired == "" {
+		return 0
+	}
+	f.failed[at]++
+	f.total++
+	if before != nil {
+		f.sound(what, mode)
+	}
+	return 1
 }
 
 // there runs a verb in the repository at hand.

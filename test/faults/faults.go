@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -37,6 +38,8 @@ type Proxy struct {
 	at    int
 	mode  Mode
 	fired string
+	only  func(call string) bool // nil: all
+	calls []string
 }
 
 // Start listens in dir and carries everything to the engine's socket.
@@ -67,7 +70,22 @@ func Start(dir, socket string) (*Proxy, error) {
 func (p *Proxy) Fail(after int, mode Mode) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen, p.at, p.mode, p.fired = 0, after+1, mode, ""
+	p.seen, p.at, p.mode, p.fired, p.only, p.calls = 0, after+1, mode, "", nil, nil
+}
+
+// FailOnly is Fail that counts only some calls, each its method and its path.
+func (p *Proxy) FailOnly(only func(call string) bool, after int, mode Mode) {
+	p.Fail(after, mode)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.only = only
+}
+
+// Calls are those since Fail was last called, in their order.
+func (p *Proxy) Calls() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
 }
 
 // Fired is the call that failed, "" if there were not so many.
@@ -80,11 +98,16 @@ func (p *Proxy) Fired() string {
 func (p *Proxy) next(r *http.Request) (Mode, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	call := r.Method + " " + r.URL.Path
+	p.calls = append(p.calls, call)
+	if p.only != nil && !p.only(call) {
+		return "", false
+	}
 	p.seen++
 	if p.at == 0 || p.seen != p.at {
 		return "", false
 	}
-	p.at, p.fired = 0, r.Method+" "+r.URL.Path
+	p.at, p.fired = 0, call
 	return p.mode, true
 }
 
