@@ -65,8 +65,7 @@ func TestAttackF8_EveryBoundIsOne(t *testing.T) {
 func declared(kind string, size int64) error {
 	id := strings.Repeat("1", 40)
 	out := bufio.NewReader(strings.NewReader(fmt.Sprintf("%s %s %d\n", id, kind, size)))
-	_, err := next(out, object{id: id}, func(object, string, []byte) error { return nil }, func(object, io.Reader, int64) error { return nil })
-	return err
+	return next(out, object{id: id}, func(object, string, []byte) error { return nil }, func(object, io.Reader, int64) error { return nil })
 }
 
 // Attack F8: a request that is small, and unpacks to more than one may hold.
