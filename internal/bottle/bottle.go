@@ -31,6 +31,10 @@ var ErrGone = errors.New("its home and workspace are gone")
 // ErrElsewhere is the answer for a bottle that another engine has.
 var ErrElsewhere = errors.New("it is on another engine than the one at hand")
 
+// ErrAbsent is Available's answer where the backend's program is not installed at all: verbs that
+// look at all backends leave it out without a word.
+var ErrAbsent = errors.New("it is not installed here")
+
 // Bottle is a running bottle. Its methods may be called concurrently.
 type Bottle interface {
 	Name() string // the identity

@@ -29,6 +29,8 @@ const (
 	LeftNetwork   LeftoverKind = "network"
 	LeftImage     LeftoverKind = "image"
 	LeftState     LeftoverKind = "state"
+	LeftMachine   LeftoverKind = "machine"
+	LeftBundle    LeftoverKind = "bundle" // host processes, with their sockets
 )
 
 // Leftover is something that a bottle left behind.

@@ -28,10 +28,10 @@ func (s Service) Apply() error {
 		rules = append(rules, rule.IgnoreIfMissing())
 	}
 	for _, path := range s.Write {
-		rules = append(rules, landlock.RWDirs(path).WithRefer())
+		rules = append(rules, landlock.RWDirs(path).WithRefer().WithResolveUnix())
 	}
 	rules = append(rules, landlock.RWFiles("/dev/null").IgnoreIfMissing())
-	everything := landlock.V6 // files, and no signals or abstract sockets outwards
+	everything := landlock.V9 // files, other sockets, and no signals outwards
 	everything.HandledAccessNet = 0
 	if err := everything.BestEffort().Restrict(rules...); err != nil {
 		return fmt.Errorf("cannot take files away: %w", err)

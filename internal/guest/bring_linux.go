@@ -24,17 +24,17 @@ import (
 // Bring is the guest's side of a Stream: a process beside the guest, run by the host.
 func Bring(ctx context.Context, address, sockets string, stdin io.Reader, stdout io.Writer) error {
 	in := bufio.NewReaderSize(stdin, 64<<10)
-	var b Bringing
-	if err := readLine(in, &b, maxLine); err != nil {
+	var b control.Bringing
+	if err := control.HearLine(in, &b); err != nil {
 		return err
 	}
-	if err := sayLine(stdout, inspect(ctx, sockets, b.Services)); err != nil {
+	if err := control.SayLine(stdout, inspect(ctx, sockets, b.Services)); err != nil {
 		return err
 	}
-	err := unpack(&piecesReader{r: in})
-	var o Order
+	err := unpack(&control.PiecesReader{R: in})
+	var o control.Order
 	if err == nil {
-		err = readLine(in, &o, maxLine)
+		err = control.HearLine(in, &o)
 	}
 	if err == nil {
 		err = keepEnvironment(o)
@@ -42,18 +42,18 @@ func Bring(ctx context.Context, address, sockets string, stdin io.Reader, stdout
 	if err == nil {
 		err = Give(ctx, address, o)
 	}
-	var said Begun
+	var said control.Begun
 	if err != nil {
 		said.Error = err.Error()
 	}
-	if err := errors.Join(err, sayLine(stdout, said)); err != nil || b.Attach == "" {
+	if err := errors.Join(err, control.SayLine(stdout, said)); err != nil || b.Attach == "" {
 		return err
 	}
 	return Talk(ctx, address, b.Attach, in, stdout)
 }
 
 // inspect is the self-check: what this machine is, seen from inside.
-func inspect(ctx context.Context, sockets string, services []control.Service) (f Found) {
+func inspect(ctx context.Context, sockets string, services []control.Service) (f control.Found) {
 	list, err := net.Interfaces()
 	if err != nil {
 		f.Interfaces = []string{err.Error()}
@@ -132,7 +132,7 @@ func answers(ctx context.Context, sockets string, s control.Service) bool {
 }
 
 // keepEnvironment has every later process see what the agent does.
-func keepEnvironment(o Order) error {
+func keepEnvironment(o control.Order) error {
 	data, err := json.Marshal(environment{Env: o.Env, NProc: o.NProc})
 	if err != nil {
 		return err
@@ -148,15 +148,27 @@ func keepEnvironment(o Order) error {
 
 // unpack writes what is brought in. The workspace is the agent's own, whoever made it. No link
 // that an agent of an earlier run has left leads anywhere else: each directory on the way is one.
-func unpack(archive io.Reader) error {
+// There may be several archives, one after the other.
+func unpack(archives *control.PiecesReader) error {
 	if err := os.Chown(provider.Workspace, provider.UID, provider.UID); err != nil {
 		return err
 	}
+	for {
+		before := archives.Taken
+		if err := unpackOne(archives); err != nil {
+			return err
+		}
+		if archives.Taken == before {
+			return nil
+		}
+	}
+}
+
+func unpackOne(archive io.Reader) error {
 	for t := tar.NewReader(archive); ; {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
-			_, err = io.Copy(io.Discard, archive) // its padding
-			return err
+			return nil
 		}
 		if err != nil {
 			return err
@@ -185,14 +197,17 @@ func place(h *tar.Header, content io.Reader) error {
 		}
 		return errors.Join(dir.Lchown(base, h.Uid, h.Gid), dir.Chmod(base, h.FileInfo().Mode().Perm()))
 	}
-	if err := dir.RemoveAll(base); err != nil {
+	how := os.O_CREATE | os.O_EXCL | os.O_WRONLY
+	if err := dir.RemoveAll(base); errors.Is(err, syscall.EBUSY) {
+		how = os.O_TRUNC | os.O_WRONLY // something is mounted there
+	} else if err != nil {
 		return err
 	}
 	switch h.Typeflag {
 	case tar.TypeSymlink:
 		return errors.Join(dir.Symlink(h.Linkname, base), dir.Lchown(base, h.Uid, h.Gid))
 	case tar.TypeReg:
-		f, err := dir.OpenFile(base, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		f, err := dir.OpenFile(base, how, 0o600)
 		if err != nil {
 			return err
 		}

@@ -26,14 +26,14 @@ import (
 type machine struct {
 	o       Options
 	listens *listeners
-	orders  chan Order
+	orders  chan control.Order
 	answers chan error
 	asks    chan struct{} // to end the agent
 	ended   chan struct{} // closed when it has
 	sockets *os.Root      // the directory of the sockets, to write to
 
 	mu       sync.Mutex
-	now      Condition
+	now      control.Condition
 	console  *console
 	pipe     *session.Pipe
 	services []control.Service // nil: not told yet
@@ -49,7 +49,7 @@ func RunMachine(ctx context.Context, o Options, address string) error {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGCHLD, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE)
 	defer signal.Stop(signals)
-	m := &machine{o: o, orders: make(chan Order), answers: make(chan error), asks: make(chan struct{}, 1), ended: make(chan struct{})}
+	m := &machine{o: o, orders: make(chan control.Order), answers: make(chan error), asks: make(chan struct{}, 1), ended: make(chan struct{})}
 	if err := m.enclose(); err != nil {
 		return err
 	}
@@ -141,25 +141,25 @@ func (m *machine) serve(conn *net.UnixConn) {
 		return
 	}
 	switch verb {
-	case verbSession, verbPipe:
+	case control.SaySession, control.SayPipe:
 		m.mu.Lock()
 		c, p := m.console, m.pipe
 		m.mu.Unlock()
-		if verb == verbSession && c != nil {
+		if verb == control.SaySession && c != nil {
 			c.hub.Serve(conn)
 			return
-		} else if verb == verbPipe && p != nil {
+		} else if verb == control.SayPipe && p != nil {
 			p.Serve(conn)
 			return
 		}
-	case verbBegin:
+	case control.SayBegin:
 		m.serveBegin(conn)
-	case verbStatus:
+	case control.SayStatus:
 		m.mu.Lock()
 		now := m.now
 		m.mu.Unlock()
 		_ = json.NewEncoder(conn).Encode(now)
-	case verbEnd:
+	case control.SayEnd:
 		select {
 		case m.asks <- struct{}{}:
 		default:
@@ -171,7 +171,7 @@ func (m *machine) serve(conn *net.UnixConn) {
 }
 
 func (m *machine) serveBegin(conn net.Conn) {
-	var o Order
+	var o control.Order
 	err := json.NewDecoder(conn).Decode(&o)
 	if err == nil {
 		m.orders <- o
@@ -221,7 +221,7 @@ func (m *machine) look(ctx context.Context, signals <-chan os.Signal) {
 					case <-m.ended:
 					}
 				}()
-				status := look(watched, agent, signals, o.terminal())
+				status := look(watched, agent, signals, o.OnTerminal())
 				stop()
 				m.finish(o, status)
 			}
@@ -245,7 +245,7 @@ func (m *machine) look(ctx context.Context, signals <-chan os.Signal) {
 }
 
 // begin starts the agent.
-func (m *machine) begin(o Order, before int) (int, error) {
+func (m *machine) begin(o control.Order, before int) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.now.Begun || before != 0 {
@@ -259,18 +259,18 @@ func (m *machine) begin(o Order, before int) (int, error) {
 	runs.Argv, runs.Dir = append([]string{control.Binary, "guest", "within", "node", "--"}, o.Argv...), o.Dir
 	var pid int
 	var err error
-	if o.terminal() {
+	if o.OnTerminal() {
 		pid, err = m.onTerminal(o, runs)
 	} else {
 		pid, err = m.onPipes(o, runs)
 	}
 	if err == nil {
-		m.now = Condition{Begun: true, Terminal: o.terminal()}
+		m.now = control.Condition{Begun: true, Terminal: o.OnTerminal()}
 	}
 	return pid, err
 }
 
-func (m *machine) onTerminal(o Order, runs Options) (int, error) {
+func (m *machine) onTerminal(o control.Order, runs Options) (int, error) {
 	record, err := newRotating(transcriptFile)
 	if err != nil {
 		return 0, err
@@ -299,7 +299,7 @@ func variable(env []string, name string) string {
 	return ""
 }
 
-func (m *machine) onPipes(o Order, runs Options) (int, error) {
+func (m *machine) onPipes(o control.Order, runs Options) (int, error) {
 	var theirs, ours [3]*os.File
 	closeAll := func(files []*os.File) {
 		for _, f := range files {
@@ -337,7 +337,7 @@ func (m *machine) onPipes(o Order, runs Options) (int, error) {
 }
 
 // finish tells operators how the agent ended. Its way out ends with it.
-func (m *machine) finish(o Order, status int) {
+func (m *machine) finish(o control.Order, status int) {
 	m.mu.Lock()
 	m.now.Ended, m.now.Status = true, status
 	m.mu.Unlock()
@@ -354,7 +354,7 @@ func (m *machine) finish(o Order, status int) {
 }
 
 // finishPipe waits a moment for what the agent's children may still hold of its streams.
-func (m *machine) finishPipe(o Order, status int) {
+func (m *machine) finishPipe(o control.Order, status int) {
 	late := time.AfterFunc(lastOutput, func() {
 		for _, f := range m.outputs {
 			_ = f.SetReadDeadline(time.Now())
@@ -372,7 +372,7 @@ func (m *machine) finishPipe(o Order, status int) {
 // Talk connects a stream with the guest of the machine that it runs in: it says a verb first.
 func Talk(ctx context.Context, address, verb string, in io.Reader, out io.Writer) error {
 	switch verb {
-	case verbSession, verbPipe, verbStatus, verbEnd:
+	case control.SaySession, control.SayPipe, control.SayStatus, control.SayEnd:
 	default:
 		return fmt.Errorf("%q is no verb", verb)
 	}
@@ -380,9 +380,8 @@ func Talk(ctx context.Context, address, verb string, in io.Reader, out io.Writer
 }
 
 // Give hands the guest an Order.
-func Give(ctx context.Context, address string, o Order) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", address)
+func Give(ctx context.Context, address string, o control.Order) error {
+	conn, err := dialGuest(ctx, address)
 	if err != nil {
 		return fmt.Errorf("cannot reach the guest: %w", err)
 	}
@@ -390,7 +389,7 @@ func Give(ctx context.Context, address string, o Order) error {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	line, err := json.Marshal(o)
 	if err == nil {
-		_, err = fmt.Fprintf(conn, "%s\n%s\n", verbBegin, line)
+		_, err = fmt.Fprintf(conn, "%s\n%s\n", control.SayBegin, line)
 	}
 	var said outcome
 	if err == nil {

@@ -172,11 +172,7 @@ func (c *console) close() {
 // Attach connects a stream with the session of the bottle that it runs in, until either
 // ends.
 func Attach(ctx context.Context, address string, in io.Reader, out io.Writer) error {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", address)
-	for deadline := time.Now().Add(startGrace); refused(err) && time.Now().Before(deadline) && ctx.Err() == nil; conn, err = d.DialContext(ctx, "unix", address) {
-		time.Sleep(5 * time.Millisecond) // the guest starts beside us, and nothing tells when it listens
-	}
+	conn, err := dialGuest(ctx, address)
 	if err != nil {
 		return fmt.Errorf("cannot reach the session: %s", strings.TrimPrefix(err.Error(), "dial "))
 	}
@@ -191,6 +187,16 @@ func Attach(ctx context.Context, address string, in io.Reader, out io.Writer) er
 		return nil
 	}
 	return err
+}
+
+// dialGuest connects with the guest, which starts beside us: nothing tells when it listens.
+func dialGuest(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", address)
+	for deadline := time.Now().Add(startGrace); refused(err) && time.Now().Before(deadline) && ctx.Err() == nil; conn, err = d.DialContext(ctx, "unix", address) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return conn, err
 }
 
 func refused(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }

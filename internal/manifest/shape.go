@@ -73,6 +73,7 @@ func bottleShape() shape {
 			choice("template", "Which one.", "claude", "codex", "gemini", "opencode", "custom"),
 			one("dockerfile", "A Dockerfile that builds on the template's image, relative to the working directory.", word),
 			one("image", "An image to run in the place of the template's, by its digest: name@sha256:….", word),
+			one("archive", "An image as a file that docker save wrote, for the smolmachines backend: no Docker is needed then.", word),
 			group("build", "How the Dockerfile is built.",
 				choice("network", "Whether its steps have a network.", "default", "none"))),
 		choice("runtime", "Container runtime; auto uses gVisor's runsc where the engine has it ready.", "auto", "runc", "runsc"),

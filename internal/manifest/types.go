@@ -65,6 +65,7 @@ type Provider struct {
 	Template   string // "claude" by default
 	Dockerfile string // optional
 	Image      string // optional: one that is run as it is, by its digest
+	Archive    string // optional: the same as a file that docker save wrote, for virtual machines
 	Offline    bool   // the Dockerfile's steps have no network
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // For resolves a Spec for a backend, but for what the agent is told, which a resume may
@@ -192,4 +193,18 @@ func paragraphs(texts []string) string {
 		}
 	}
 	return strings.Join(all, "\n\n")
+}
+
+// ResumeFrom makes a plan one for the bottle that a record is of: it knows its placeholders, of
+// which the agent's files at home are full.
+func (p *Plan) ResumeFrom(record state.Metadata) {
+	p.Resume, p.Remove, p.Before = true, record.Remove, record.Preflight
+	p.Settle = record.Provider != p.CLI
+	for name := range p.Placeholders {
+		if known := record.Placeholders[name]; known != "" {
+			p.Placeholders[name] = known
+		} else {
+			p.Settle = true
+		}
+	}
 }

@@ -32,6 +32,9 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if file := s.Resolved.Bottle.Provider.Archive; file != "" {
+		return Plan{}, fmt.Errorf("agent_provider.archive %s is for the smolmachines backend (load it with docker load, and name it as agent_provider.image)", file)
+	}
 	shared, err := resolve.For(ctx, s, cli, owner, d.Name())
 	if err != nil {
 		return Plan{}, err

@@ -32,15 +32,7 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 			return err
 		}
 	}
-	p.Resume, p.Remove, p.Before = true, record.Remove, record.Preflight
-	p.Settle = record.Provider != p.CLI
-	for name := range p.Placeholders {
-		if known := record.Placeholders[name]; known != "" {
-			p.Placeholders[name] = known
-		} else {
-			p.Settle = true
-		}
-	}
+	p.ResumeFrom(record)
 	return nil
 }
 

@@ -3,7 +3,6 @@ package bundle
 import (
 	"errors"
 	"os"
-	"path/filepath"
 
 	"github.com/bot-bottle/bot-bottle/internal/confine"
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -45,7 +44,7 @@ func (h *Host) confine(service control.Service) error {
 			return err
 		}
 		return confine.Service{
-			Read:  append(resolving, "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/nix/store", "/opt/homebrew", "/proc", "/dev/urandom", self, filepath.Dir(h.GitKeys)),
+			Read:  append(resolving, "/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/nix/store", "/opt/homebrew", "/proc", "/dev/urandom", self),
 			Write: []string{h.GitDir, h.GitKeys}, Runs: true, Local: true,
 		}.Apply()
 	case control.Egress:

@@ -1,14 +1,49 @@
-package guest
+package control
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 
-	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/session"
+)
+
+// In a virtual machine the guest is process 1 of a workload that starts before anything was
+// brought in, and goes on after the agent ended. What to run it is told on its socket, which
+// nobody but root may speak on: a line with a verb, and what belongs to that.
+
+// Order is what a guest in a machine is told to run.
+type Order struct {
+	Argv     []string     `json:"argv"`
+	Env      []string     `json:"env"`
+	Dir      string       `json:"dir"`
+	Services []Service    `json:"services"` // that there are; the others' sockets lead nowhere
+	Size     session.Size `json:"size"`     // of the terminal; zero: the agent has none
+	Stdin    bool         `json:"stdin"`    // without a terminal: it has a standard input
+	Awaited  bool         `json:"awaited"`  // an operator is on the way
+	NProc    uint64       `json:"nproc"`    // how many processes the agent's user may have
+}
+
+// OnTerminal reports whether the agent gets one.
+func (o Order) OnTerminal() bool { return o.Size.Width > 0 }
+
+// Condition is how far a guest in a machine is.
+type Condition struct {
+	Begun    bool `json:"begun"`
+	Terminal bool `json:"terminal"`
+	Ended    bool `json:"ended"`
+	Status   int  `json:"status"`
+}
+
+// Verbs on the guest's socket.
+const (
+	SayBegin   = "begin"   // an Order, a line; the answer is an outcome, a line
+	SaySession = "session" // of a terminal: package session
+	SayPipe    = "pipe"    // of an agent without one: session.Pipe
+	SayStatus  = "status"  // the answer is a Condition, a line
+	SayEnd     = "end"     // asks the agent to end; the answer comes when it has
 )
 
 // A host brings a bottle into a machine on one stream: it says a Bringing, hears what the guest
@@ -17,17 +52,17 @@ import (
 
 // Bringing is what a host says first.
 type Bringing struct {
-	Services []control.Service `json:"services"`
-	Attach   string            `json:"attach"` // session, pipe, or "" for nothing
+	Services []Service `json:"services"`
+	Attach   string    `json:"attach"` // session, pipe, or "" for nothing
 }
 
 // Found is what the guest sees of the machine that it is in.
 type Found struct {
-	Interfaces []string          `json:"interfaces"`
-	Routes     int               `json:"routes"`
-	Reached    []string          `json:"reached"` // addresses beyond the bottle that did not answer "unreachable"
-	Silent     []control.Service `json:"silent"`  // services that do not answer
-	PID1       bool              `json:"pid1"`    // the guest is process 1
+	Interfaces []string  `json:"interfaces"`
+	Routes     int       `json:"routes"`
+	Reached    []string  `json:"reached"` // addresses beyond the bottle that did not answer "unreachable"
+	Silent     []Service `json:"silent"`  // services that do not answer
+	PID1       bool      `json:"pid1"`    // the guest is process 1
 }
 
 // Err says what is wrong with the machine, nil if nothing is.
@@ -79,19 +114,21 @@ func (p Pieces) Write(b []byte) (n int, err error) {
 // Close ends the archive.
 func (p Pieces) Close() error { return binary.Write(p.W, binary.BigEndian, uint32(0)) }
 
-// piecesReader is the other side.
-type piecesReader struct {
-	r    io.Reader
-	left uint32
-	over bool
+// PiecesReader is the other side of Pieces.
+type PiecesReader struct {
+	R     io.Reader
+	left  uint32
+	over  bool
+	Taken int64 // bytes so far
 }
 
-func (p *piecesReader) Read(b []byte) (int, error) {
+// Read implements io.Reader.
+func (p *PiecesReader) Read(b []byte) (int, error) {
 	for p.left == 0 {
 		if p.over {
 			return 0, io.EOF
 		}
-		if err := binary.Read(p.r, binary.BigEndian, &p.left); err != nil {
+		if err := binary.Read(p.R, binary.BigEndian, &p.left); err != nil {
 			return 0, err
 		}
 		p.over = p.left == 0
@@ -99,13 +136,14 @@ func (p *piecesReader) Read(b []byte) (int, error) {
 			return 0, errors.New("that is no archive")
 		}
 	}
-	n, err := p.r.Read(b[:min(len(b), int(p.left))])
+	n, err := p.R.Read(b[:min(len(b), int(p.left))])
 	p.left -= uint32(n)
+	p.Taken += int64(n)
 	return n, err
 }
 
-// sayLine writes JSON, a line of it.
-func sayLine(w io.Writer, v any) error {
+// SayLine writes JSON, a line of it.
+func SayLine(w io.Writer, v any) error {
 	line, err := json.Marshal(v)
 	if err == nil {
 		_, err = w.Write(append(line, '\n'))
@@ -113,11 +151,11 @@ func sayLine(w io.Writer, v any) error {
 	return err
 }
 
-// readLine reads one line of JSON, and not a byte more.
-func readLine(r io.Reader, v any, limit int) error {
+// HearLine reads one line of JSON, and not a byte more.
+func HearLine(r io.Reader, v any) error {
 	var line []byte
 	var b [1]byte
-	for len(line) < limit {
+	for len(line) < maxLine {
 		if _, err := io.ReadFull(r, b[:]); err != nil {
 			return err
 		}
@@ -136,9 +174,9 @@ const maxLine = 1 << 20
 type Stream struct{ io.ReadWriter }
 
 // Ask says what is to be brought, and returns what the guest has found.
-func (s Stream) Ask(_ context.Context, b Bringing) (f Found, err error) {
-	if err = sayLine(s, b); err == nil {
-		err = readLine(s, &f, maxLine)
+func (s Stream) Ask(b Bringing) (f Found, err error) {
+	if err = SayLine(s, b); err == nil {
+		err = HearLine(s, &f)
 	}
 	return f, err
 }
@@ -146,9 +184,9 @@ func (s Stream) Ask(_ context.Context, b Bringing) (f Found, err error) {
 // Begin gives the Order, once the archive has been sent, and waits until the agent runs.
 func (s Stream) Begin(o Order) error {
 	var said Begun
-	err := sayLine(s, o)
+	err := SayLine(s, o)
 	if err == nil {
-		err = readLine(s, &said, maxLine)
+		err = HearLine(s, &said)
 	}
 	if err == nil && said.Error != "" {
 		err = errors.New(said.Error)
