@@ -79,7 +79,7 @@ func (h house) tiny(t *testing.T, kilobytes int) house {
 	}
 	l := *h.Lab
 	l.Home = home
-	return house{&l, t}
+	return house{&l, t, onDocker}
 }
 
 // A full disk at the start: it is said, nothing runs that is not recorded, nothing is left,

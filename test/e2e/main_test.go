@@ -21,7 +21,7 @@ import (
 )
 
 // built holds the paths of what TestMain built.
-type built struct{ program string }
+type built struct{ program, smolvm, images string }
 
 var programs built
 
@@ -42,12 +42,14 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	programs = built{filepath.Join(dir, "bot-bottle")}
-	build := exec.Command("go", "build", "-trimpath", "-o", programs.program, "../../cmd/bot-bottle")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Printf("cannot build bot-bottle: %v\n%s", err, out)
-		return 1
+	programs = built{filepath.Join(dir, "bot-bottle"), filepath.Join(dir, "smolvm"), filepath.Join(dir, "images")}
+	for path, pkg := range map[string]string{programs.program: "../../cmd/bot-bottle", programs.smolvm: "../smolvm"} {
+		build := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Printf("cannot build %s: %v\n%s", pkg, err, out)
+			return 1
+		}
 	}
 	return m.Run()
 }
@@ -70,18 +72,25 @@ func noEngine() string {
 // house is a lab for one test.
 type house struct {
 	*lab.Lab
-	t *testing.T
+	t  *testing.T
+	on backend
 }
 
 // open makes a lab whose model answers with answer. When the test ends, nothing of it
 // may be left on the engine.
-func open(t *testing.T, o standin.Options) house {
+func open(t *testing.T, o standin.Options) house { return openOn(t, onDocker, o) }
+
+// openOn is open for a backend.
+func openOn(t *testing.T, b backend, o standin.Options) house {
 	t.Helper()
 	l, err := lab.New(t.Context(), t.TempDir(), programs.program, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := house{l, t}
+	h := house{l, t, b}
+	if b == smolvm {
+		h.useSmolvm()
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()

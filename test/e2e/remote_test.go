@@ -21,7 +21,7 @@ import (
 func (h house) at(env ...string) house {
 	l := *h.Lab
 	l.Extra = append(append([]string{}, l.Extra...), env...)
-	return house{&l, h.t}
+	return house{&l, h.t, h.on}
 }
 
 // forward carries TCP connections to the engine's socket.

@@ -59,7 +59,7 @@ func New(ctx context.Context, dir, binary string, o standin.Options) (_ *Lab, er
 	if l.Standin, err = standin.New(o); err != nil {
 		return nil, err
 	}
-	return l, l.furnish()
+	return l, l.Furnish("host.docker.internal")
 }
 
 // Endpoint is where the engine is reached.
@@ -127,11 +127,14 @@ func addressIn(network netip.Prefix) netip.Addr {
 	return netip.Addr{}
 }
 
-// furnish writes the manifest: bottle dev and agent claude.
-func (l *Lab) furnish() error {
-	_, port, err := net.SplitHostPort(l.Standin.Address)
+// Furnish writes the manifest: bottle dev and agent claude. host is how a bundle finds this host.
+func (l *Lab) Furnish(host string) error {
+	listens, port, err := net.SplitHostPort(l.Standin.Address)
 	if err != nil {
 		return err
+	}
+	if host != "host.docker.internal" {
+		host = listens // no name leads there
 	}
 	return errors.Join(
 		l.Write("standin.pem", l.Standin.CA),
@@ -144,10 +147,10 @@ egress:
     - host: %s
       auth: {scheme: header, header: x-api-key, secret: ANTHROPIC_API_KEY}
       ca: ../standin.pem
-      address: host.docker.internal:%s
+      address: %s:%s
       private: true
 ---
-`, cmp.Or(os.Getenv(Runtime), "auto"), standin.Host, port)),
+`, cmp.Or(os.Getenv(Runtime), "auto"), standin.Host, host, port)),
 		l.Write("agents/claude.md", "---\nbottle: dev\n---\nYou answer in one line.\n"),
 	)
 }

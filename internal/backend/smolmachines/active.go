@@ -1,0 +1,68 @@
+package smolmachines
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// Active lists the running agents of this $BOT_BOTTLE_HOME, with one question to smolvm. Only a
+// machine whose bundle does not run is asked itself whether its agent still does.
+func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
+	owner, err := d.State.Owner()
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.machines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	var looking sync.WaitGroup
+	active := []bottle.ActiveAgent{}
+	for _, m := range all {
+		if identity, mine := m.ours(owner); mine && m.up() {
+			looking.Go(func() {
+				if a, yes := d.describeActive(ctx, m, identity); yes {
+					mu.Lock()
+					defer mu.Unlock()
+					active = append(active, a)
+				}
+			})
+		}
+	}
+	looking.Wait()
+	slices.SortFunc(active, func(a, b bottle.ActiveAgent) int { return cmp.Compare(a.Slug, b.Slug) })
+	return active, nil
+}
+
+func (d *Driver) describeActive(ctx context.Context, m machine, identity string) (bottle.ActiveAgent, bool) {
+	a := bottle.ActiveAgent{
+		Backend: d.Name(), Slug: identity, AgentName: cmp.Or(m.Labels[labelAgent], "?"),
+		StartedAt: time.Unix(m.CreatedAt, 0).UTC().Format(time.RFC3339), Services: []control.Service{}, Status: bottle.Running,
+	}
+	dir := m.Labels[labelSockets]
+	noted, begun := readMark(dir)
+	if begun {
+		a.StartedAt = noted.Started.UTC().Format(time.RFC3339)
+		a.Services = append(a.Services, noted.Services...)
+		slices.Sort(a.Services)
+	}
+	switch {
+	case m.State != running:
+		a.Status = "its machine is " + printableState(m.State)
+	case !bundleLives(dir):
+		if now, err := d.condition(ctx, m.Name); err != nil || !now.Begun || now.Ended {
+			return a, false
+		}
+		a.Status = bottle.CutOff
+	case !begun:
+		return a, false // it is being started, or was left half way
+	}
+	return a, true
+}

@@ -1,0 +1,133 @@
+package smolmachines
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+// census is everything of smolvm's and on disk that is ours.
+type census struct {
+	machines map[string]machine // by identity
+	dirs     map[string]string  // of sockets, by identity
+	states   []string
+	records  map[string]record
+	place    string
+
+	alive  map[string]bool // is none of cleanup's business
+	unused map[string]bool // its machine runs, and its agent never did
+}
+
+// record is what can be read of a bottle's record.
+type record struct {
+	state.Metadata
+	missing, damaged bool
+}
+
+// count looks at everything.
+func (d *Driver) count(ctx context.Context) (census, error) {
+	c := census{machines: map[string]machine{}, dirs: map[string]string{}, records: map[string]record{}, alive: map[string]bool{}, unused: map[string]bool{}}
+	owner, err := d.State.Owner()
+	if err != nil {
+		return c, err
+	}
+	if c.place, err = d.Place(ctx); err != nil {
+		return c, err
+	}
+	all, err := d.machines(ctx)
+	if err != nil {
+		return c, err
+	}
+	for _, m := range all {
+		if identity, mine := m.ours(owner); mine {
+			c.machines[identity] = m
+		}
+	}
+	for _, base := range d.bases() {
+		entries, _ := os.ReadDir(base) // there is none, then
+		for _, e := range entries {
+			identity, ours := strings.CutPrefix(e.Name(), owner[:min(8, len(owner))]+"-")
+			if ours && e.IsDir() && bottle.ValidIdentity(identity) {
+				c.dirs[identity] = filepath.Join(base, e.Name())
+			}
+		}
+	}
+	if c.states, err = d.State.Identities(); err != nil {
+		return c, err
+	}
+	for _, identity := range c.known() {
+		m, err := d.State.Read(identity)
+		r := record{Metadata: m, missing: errors.Is(err, fs.ErrNotExist)}
+		r.damaged = err != nil && !r.missing
+		c.records[identity] = r
+	}
+	d.lookAtLives(ctx, &c)
+	return c, nil
+}
+
+// known are all identities that there is anything of.
+func (c census) known() []string {
+	seen := map[string]bool{}
+	var all []string
+	add := func(identity string) {
+		if !seen[identity] && bottle.ValidIdentity(identity) {
+			seen[identity] = true
+			all = append(all, identity)
+		}
+	}
+	for identity := range c.machines {
+		add(identity)
+	}
+	for identity := range c.dirs {
+		add(identity)
+	}
+	for _, identity := range c.states {
+		add(identity)
+	}
+	return all
+}
+
+// lookAtLives finds out which bottles live. A machine is asked only where it cannot be told
+// otherwise.
+func (d *Driver) lookAtLives(ctx context.Context, c *census) {
+	var mu sync.Mutex
+	var asking sync.WaitGroup
+	for _, identity := range c.known() {
+		r, m := c.records[identity], c.machines[identity]
+		if d.State.Locked(identity) || r.Backend != "" && r.Backend != d.Name() || r.Place != "" && r.Place != c.place {
+			c.alive[identity] = true
+			continue
+		}
+		if m.State != running {
+			continue
+		}
+		if _, begun := readMark(c.dirs[identity]); begun && bundleLives(c.dirs[identity]) {
+			c.alive[identity] = true
+			continue
+		}
+		asking.Go(func() {
+			now, err := d.condition(ctx, m.Name)
+			mu.Lock()
+			defer mu.Unlock()
+			c.alive[identity] = err == nil && now.Begun && !now.Ended
+			c.unused[identity] = err == nil && !now.Begun
+		})
+	}
+	asking.Wait()
+}
+
+// halfMade reports whether a bottle's first start was interrupted before its agent ran.
+func (c census) halfMade(identity string) bool {
+	r, m := c.records[identity], c.machines[identity]
+	if r.damaged || r.missing || r.EndedAt != nil || r.Runs != 1 {
+		return false
+	}
+	return m.State == "created" || c.unused[identity]
+}

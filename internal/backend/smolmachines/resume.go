@@ -1,0 +1,58 @@
+package smolmachines
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+// sweepBefore ends what a crash has left of a bottle's last run, but for its disk.
+func (d *Driver) sweepBefore(ctx context.Context, p Plan) error {
+	name := machineName(p.Identity)
+	m, there, err := d.find(ctx, p.Identity)
+	if err != nil {
+		return err
+	}
+	if there && m.State == running {
+		if now, failed := d.condition(ctx, name); failed == nil && now.Terminal {
+			if err := d.keepTranscript(ctx, p.Identity, name, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if there && m.up() {
+		err = d.stop(ctx, name)
+	}
+	return errors.Join(err, endBundle(ctx, p.Dir))
+}
+
+// retreat takes down what a failed resume made. The disk stays, and so does the record of before.
+func (d *Driver) retreat(ctx context.Context, p Plan, before state.Metadata) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
+	defer cancel()
+	err := d.takeDown(ctx, p.Identity, machineName(p.Identity), p.Dir, false)
+	before.Audit = d.State.AuditHead(p.Identity)
+	return errors.Join(err, d.State.Write(before))
+}
+
+// rootsOf finds what the image of an archive that was made trusts. One that was tidied away since
+// is known by what is left of it; without that, the agent trusts the bottle's own CA, which is all
+// that it meets.
+func (d *Driver) rootsOf(sha string) (archive, error) {
+	files, err := filepath.Glob(filepath.Join(d.archives(), "*.json"))
+	if err != nil {
+		return archive{}, err
+	}
+	for _, file := range files {
+		if a, err := d.cached(strings.TrimSuffix(filepath.Base(file), ".json")); err == nil && a.SHA == sha {
+			return a, nil
+		}
+	}
+	return archive{SHA: sha}, nil
+}
+
+var _ = os.ErrNotExist

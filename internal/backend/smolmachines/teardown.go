@@ -1,0 +1,180 @@
+package smolmachines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+const (
+	teardownLimit = 5 * time.Minute
+	agentGrace    = 10 * time.Second // the guest makes the agent end before that
+	holderGrace   = 30 * time.Second
+)
+
+// How an agent ended, in words for the log.
+const (
+	byItself = "it ended by itself"
+	stopped  = "it was stopped"
+	unheld   = "it ended, or was killed, while no process held it"
+)
+
+// close ends a bottle. One that another process holds is only asked to end: its holder sees that
+// and does the rest.
+func (b *Bottle) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), teardownLimit)
+	defer cancel()
+	defer b.letGo()
+	if b.release == nil {
+		release, err := b.driver.State.Lock(b.identity)
+		if errors.Is(err, state.ErrLocked) {
+			return b.askHolder(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		b.release = release
+	}
+	return b.tearDown(ctx)
+}
+
+// askHolder ends the agent and waits until the process that holds the bottle has taken it down.
+func (b *Bottle) askHolder(ctx context.Context) error {
+	b.endAgent(ctx)
+	patience, cancel := context.WithTimeout(ctx, holderGrace)
+	defer cancel()
+	for b.driver.State.Locked(b.identity) {
+		if pause(patience) != nil { // it hangs or is suspended: the bottle's key must not stay up for that
+			return errors.Join(
+				fmt.Errorf("the process that holds %s does not react; its machine was stopped without it", b.identity),
+				b.driver.stop(ctx, b.machine), endBundle(ctx, b.dir),
+			)
+		}
+	}
+	return nil
+}
+
+// endAgent asks the guest to end the agent, and waits for it. A guest that does not answer is
+// ended with its machine.
+func (b *Bottle) endAgent(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, agentGrace)
+	defer cancel()
+	var done struct{}
+	_ = b.driver.ask(ctx, b.machine, "end", &done)
+}
+
+func (b *Bottle) tearDown(ctx context.Context) error {
+	how := byItself
+	if b.status(ctx) == nil {
+		how = stopped
+		b.endAgent(ctx)
+	}
+	code := b.status(ctx)
+	var kept error
+	if b.tty {
+		kept = b.driver.keepTranscript(ctx, b.identity, b.machine, b.secrets)
+	}
+	err := b.driver.takeDown(ctx, b.identity, b.machine, b.dir, b.remove)
+	if err = errors.Join(err, kept); err != nil { // it may still run: then the record stays open, for cleanup
+		return err
+	}
+	return b.driver.recordEnd(b.identity, code, how)
+}
+
+// status is how the agent ended, nil if that is not known.
+func (b *Bottle) status(ctx context.Context) *int {
+	var now control.Condition
+	ctx, cancel := context.WithTimeout(ctx, agentGrace)
+	defer cancel()
+	if b.driver.ask(ctx, b.machine, "status", &now) != nil || !now.Ended {
+		return nil
+	}
+	code := now.Status & 0xff
+	return &code
+}
+
+// takeDown stops or removes a machine, and ends its bundle, whoever started them.
+func (d *Driver) takeDown(ctx context.Context, identity, name, dir string, remove bool) error {
+	end := d.stop
+	if remove {
+		end = d.delete
+	}
+	err := errors.Join(end(ctx, name), endBundle(ctx, dir))
+	if remove {
+		err = errors.Join(err, os.RemoveAll(d.gitDir(identity)))
+	}
+	return err
+}
+
+// stop stops a machine and looks whether it is. One that is gone is stopped.
+func (d *Driver) stop(ctx context.Context, name string) error {
+	err := d.whole(ctx, stopLimit, []string{"machine", "stop", "--name", name})
+	if gone(err) {
+		return nil
+	}
+	return err
+}
+
+// deletions is how often a removal is tried: smolvm keeps what it could not remove.
+const deletions = 2
+
+// delete removes a machine, and makes sure that it is gone.
+func (d *Driver) delete(ctx context.Context, name string) (err error) {
+	for range deletions {
+		err = d.whole(ctx, stopLimit, []string{"machine", "delete", "--name", name, "--force"})
+		if gone(err) {
+			return nil
+		}
+		all, listed := d.machines(ctx)
+		if listed != nil {
+			return errors.Join(err, listed)
+		}
+		if !has(all, name) {
+			return nil
+		}
+	}
+	if err == nil {
+		err = errors.New("smolvm says that it is, and still lists it")
+	}
+	return fmt.Errorf("machine %s could not be removed: %w", name, err)
+}
+
+func has(all []machine, name string) bool {
+	for _, m := range all {
+		if m.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// recordEnd closes a bottle's record. One whose record somebody has deleted ends all the same.
+func (d *Driver) recordEnd(identity string, code *int, how string) error {
+	err := d.State.End(identity, state.Ending{At: d.Now(), Code: code, How: how})
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.State.Remove(identity)
+	}
+	return err
+}
+
+// discard takes down all of a bottle, and forgets it.
+func (d *Driver) discard(ctx context.Context, identity, dir string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
+	defer cancel()
+	var err error
+	if _, ours, findErr := d.find(ctx, identity); findErr != nil {
+		err = findErr
+	} else if ours {
+		err = d.delete(ctx, machineName(identity))
+	}
+	if err = errors.Join(err, endBundle(ctx, dir)); err != nil {
+		return err // the record stays for cleanup
+	}
+	return d.State.Remove(identity)
+}

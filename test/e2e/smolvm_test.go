@@ -1,0 +1,102 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// backend is what a story runs on.
+type backend string
+
+const (
+	onDocker backend = "docker"
+	smolvm   backend = "smolmachines" // through the stand-in
+)
+
+// useSmolvm has the program find the stand-in on PATH, with machines of its own. Images that it
+// has unpacked, and archives, are shared by all tests: they are named by what is in them.
+func (h house) useSmolvm() {
+	h.t.Helper()
+	data, err := os.MkdirTemp("", "vm") // short: it holds sockets
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = os.RemoveAll(data) })
+	archives := filepath.Join(programs.images, "archives")
+	if err := errors.Join(
+		os.MkdirAll(filepath.Join(programs.images, "unpacked"), 0o755), os.MkdirAll(archives, 0o700), os.MkdirAll(filepath.Join(h.Home, "cache"), 0o700),
+		os.Chmod(data, 0o755), os.Symlink(filepath.Join(programs.images, "unpacked"), filepath.Join(data, "images")), os.Symlink(archives, filepath.Join(h.Home, "cache", "archives")),
+	); err != nil {
+		h.t.Fatal(err)
+	}
+	h.Extra = append(h.Extra, "PATH="+filepath.Dir(programs.smolvm)+":"+os.Getenv("PATH"), "SMOLVM_DATA_DIR="+data, "BOT_BOTTLE_BACKEND=smolmachines", "XDG_RUNTIME_DIR=")
+	if err := h.Furnish("127.0.0.1"); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// Getenv is the program's environment.
+func (h house) Getenv(name string) string {
+	for _, v := range slices.Backward(h.Env()) {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// faults makes the stand-in fail from now on, as it says of itself.
+func (h house) faults(faults map[string]string) {
+	h.t.Helper()
+	data, err := json.Marshal(faults)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "faults.json"), data, 0o600)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// machines lists what the stand-in has.
+func (h house) machines() []string {
+	h.t.Helper()
+	data, err := os.ReadFile(filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "machines.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	all := map[string]any{}
+	if err == nil {
+		err = json.Unmarshal(data, &all)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var names []string
+	for name := range all {
+		names = append(names, name)
+	}
+	return names
+}
+
+// leftOfMachines lists machines and bundles of this home.
+func (h house) leftOfMachines() []string {
+	var left []string
+	for _, name := range h.machines() {
+		left = append(left, "machine "+name)
+	}
+	owner, _ := os.ReadFile(filepath.Join(h.Home, "state", "owner"))
+	if len(owner) < 8 {
+		return left
+	}
+	for _, base := range []string{filepath.Join(h.Home, "run"), "/dev/shm/bb-0"} {
+		found, _ := filepath.Glob(filepath.Join(base, string(owner[:8])+"-*"))
+		for _, dir := range found {
+			left = append(left, "bundle "+dir)
+		}
+	}
+	return left
+}
