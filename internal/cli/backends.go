@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
+	"github.com/bot-bottle/bot-bottle/internal/backend/smolmachines"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
@@ -26,7 +27,23 @@ func (a *App) backends() ([]bottle.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []bottle.Backend{bottle.Use(engine)}, nil
+	machines, err := a.smolmachines(engine)
+	if err != nil {
+		return nil, err
+	}
+	return []bottle.Backend{bottle.Use(engine), bottle.Use(machines)}, nil
+}
+
+// smolmachines builds images with the same engine as docker, where there is one.
+func (a *App) smolmachines(engine *docker.Driver) (*smolmachines.Driver, error) {
+	self, err := a.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("cannot find our own binary: %w", err)
+	}
+	return &smolmachines.Driver{
+		State: a.store(), Images: a.images(engine.Client), Self: self, Binary: engine.Binary, Version: engine.Version,
+		Roots: a.roots, Getenv: a.Getenv, Log: a.log, Now: a.Now,
+	}, nil
 }
 
 func (a *App) docker() (*docker.Driver, error) {
@@ -49,6 +66,9 @@ func (a *App) images(engine *client.Client) image.Builder {
 
 func (a *App) store() state.Store { return state.Open(a.home) }
 
+// defaultBackend is used where nobody says another.
+const defaultBackend = "docker"
+
 // backend is the one that the operator chose: --backend, $BOT_BOTTLE_BACKEND, docker.
 func (a *App) backend(flag string) (bottle.Backend, error) {
 	name := flag
@@ -56,7 +76,7 @@ func (a *App) backend(flag string) (bottle.Backend, error) {
 		name = a.Getenv("BOT_BOTTLE_BACKEND")
 	}
 	if name == "" {
-		name = "docker"
+		name = defaultBackend
 	}
 	all, err := a.backends()
 	if err != nil {
@@ -102,8 +122,13 @@ func (a *App) sorted() ([]bottle.Backend, error) {
 	return all, err
 }
 
-// find opens a running bottle, whichever backend it is on.
+// find opens a running bottle, whichever backend it is on: that of its record, if it has one.
 func (a *App) find(ctx context.Context, identity string) (bottle.Bottle, error) {
+	if m, err := a.store().Read(identity); bottle.ValidIdentity(identity) && err == nil {
+		if b, err := a.backend(m.Backend); err == nil {
+			return a.openOn(ctx, b, identity)
+		}
+	}
 	usable, err := a.available(ctx)
 	if err != nil {
 		return nil, err
@@ -113,6 +138,20 @@ func (a *App) find(ctx context.Context, identity string) (bottle.Bottle, error) 
 			return found, nil
 		} else {
 			err = openErr
+		}
+	}
+	return nil, &notRunning{err, a.insteadOf(identity, err)}
+}
+
+// openOn opens a running bottle on a backend. A backend that cannot be used says so itself.
+func (a *App) openOn(ctx context.Context, b bottle.Backend, identity string) (bottle.Bottle, error) {
+	found, err := b.Open(ctx, identity)
+	if err == nil {
+		return found, nil
+	}
+	if !errors.Is(err, bottle.ErrNotRunning) {
+		if unusable := b.Available(ctx); unusable != nil {
+			return nil, unusable
 		}
 	}
 	return nil, &notRunning{err, a.insteadOf(identity, err)}

@@ -33,19 +33,40 @@ func (a *App) runBuild(ctx context.Context, agents []string, noCache, pull bool)
 	if err != nil {
 		return err
 	}
-	driver, err := a.docker()
+	backend, err := a.builder(noCache, pull)
 	if err != nil {
 		return err
 	}
-	images := a.images(driver.Client)
-	images.Again, images.NoCache, images.Pull = noCache || pull, noCache, pull
-	driver.Images = images
 	for _, agent := range oneOfEach(m, agents) {
-		if err := a.buildFor(ctx, bottle.Use(driver), agent); err != nil {
+		if err := a.buildFor(ctx, backend, agent); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// builder is the backend at hand, with an image builder that does as the flags say.
+func (a *App) builder(noCache, pull bool) (bottle.Backend, error) {
+	backend, err := a.backend("")
+	if err != nil {
+		return nil, err
+	}
+	engine, err := a.docker()
+	if err != nil {
+		return nil, err
+	}
+	images := a.images(engine.Client)
+	images.Again, images.NoCache, images.Pull = noCache || pull, noCache, pull
+	if backend.Name() != engine.Name() {
+		machines, err := a.smolmachines(engine)
+		if err != nil {
+			return nil, err
+		}
+		machines.Images = images
+		return bottle.Use(machines), nil
+	}
+	engine.Images = images
+	return bottle.Use(engine), nil
 }
 
 // oneOfEach is those agents, of all by default, whose bottle is not that of one before.

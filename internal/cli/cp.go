@@ -112,7 +112,7 @@ func (a *App) files(ctx context.Context, identity string) (bottle.Files, error) 
 	files, err := backend.Files(ctx, identity)
 	if errors.Is(err, bottle.ErrGone) {
 		if a.elsewhere(ctx, record) {
-			return nil, &usageError{what: fmt.Sprintf("cannot copy: %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint}
+			return nil, &usageError{what: fmt.Sprintf("cannot copy: %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint(record.Backend)}
 		}
 		return nil, &usageError{what: "cannot copy: " + err.Error(), hint: "bot-bottle list all shows what is left of it"}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -98,9 +99,25 @@ func (a *App) everyActive(ctx context.Context) (all []bottle.ActiveAgent, unaske
 			why = unusable // says it better, and what to do
 		}
 		unasked = append(unasked, b.Name())
+		if errors.Is(why, bottle.ErrAbsent) && a.spare(b.Name()) {
+			continue
+		}
 		a.note(fmt.Errorf("%s could not be asked: %w", b.Name(), why))
 	}
 	return all, unasked, nil
+}
+
+// spare reports whether nobody has used a backend that is not the usual one: no bottle of it is on
+// record.
+func (a *App) spare(backend string) bool {
+	if backend == defaultBackend {
+		return false
+	}
+	identities, err := a.store().Identities()
+	return err == nil && !slices.ContainsFunc(identities, func(identity string) bool {
+		m, err := a.store().Read(identity)
+		return err == nil && m.Backend == backend
+	})
 }
 
 // note is an error that does not stop what was asked for.
@@ -112,7 +129,7 @@ func (a *App) activeTable(ctx context.Context) (table, error) {
 		return table{}, err
 	}
 	t := table{empty: "no bottle runs", data: all, columns: []column{{"IDENTITY", whole}, {"AGENT", 3}, {"BACKEND", 1}, {"STARTED", 4}, {"SERVICES", 2}, {"STATUS", 5}}}
-	if len(unasked) > 0 {
+	if len(slices.DeleteFunc(unasked, a.spare)) > 0 {
 		t.empty = "no bottle is known to run"
 	}
 	for _, b := range all {

@@ -158,7 +158,7 @@ func (a *App) openLog(ctx context.Context, m state.Metadata, follow bool) (io.Re
 				m = fresh
 			}
 			if m.EndedAt == nil && a.elsewhere(ctx, m) {
-				a.note(&usageError{what: "shown is what this host has recorded of " + m.Identity + ": " + bottle.ErrElsewhere.Error(), hint: elsewhereHint})
+				a.note(&usageError{what: "shown is what this host has recorded of " + m.Identity + ": " + bottle.ErrElsewhere.Error(), hint: elsewhereHint(m.Backend)})
 			}
 		case ctx.Err() != nil:
 			return nil, m, ctx.Err()

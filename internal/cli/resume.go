@@ -67,14 +67,20 @@ func (a *App) runResume(ctx context.Context, identity string, args []string, f s
 	case errors.Is(err, bottle.ErrRunning):
 		return &usageError{what: err.Error(), hint: "bot-bottle attach " + identity + " connects you with it"}
 	case errors.Is(err, bottle.ErrElsewhere):
-		return &usageError{what: "cannot resume " + err.Error(), hint: elsewhereHint}
+		return &usageError{what: "cannot resume " + err.Error(), hint: elsewhereHint(record.Backend)}
 	case errors.Is(err, bottle.ErrGone):
 		return &usageError{what: "cannot resume " + err.Error(), hint: "bot-bottle start " + record.Agent + " begins anew"}
 	}
 	return err
 }
 
-const elsewhereHint = "set DOCKER_HOST, or choose the docker context, that it was started with"
+// elsewhereHint says how to get where a backend had a bottle.
+func elsewhereHint(backend string) string {
+	if backend == "smolmachines" {
+		return "set SMOLVM_DATA_DIR and HOME as they were when it was started"
+	}
+	return "set DOCKER_HOST, or choose the docker context, that it was started with"
+}
 
 // recordOf reads the record of a bottle that was named by the operator.
 func (a *App) recordOf(identity string) (state.Metadata, error) {

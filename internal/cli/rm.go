@@ -92,7 +92,7 @@ func (a *App) removable(ctx context.Context, identity string) (state.Metadata, b
 	if place, err := backend.Place(ctx); err != nil {
 		return m, nil, notRemoved(identity, err)
 	} else if m.Place != "" && m.Place != place {
-		return m, nil, &usageError{what: fmt.Sprintf("cannot remove %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint + "; rm --force forgets it here"}
+		return m, nil, &usageError{what: fmt.Sprintf("cannot remove %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint(m.Backend) + "; rm --force forgets it here"}
 	}
 	running, err := backend.Open(ctx, identity)
 	if err == nil {

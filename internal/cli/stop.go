@@ -16,7 +16,7 @@ func (a *App) stop() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop IDENTITY…",
 		Short: "Stop bottles; their home and workspace stay",
-		Long: `Stop asks each agent to end, ends it if it does not, and removes the bottle's containers.
+		Long: `Stop asks each agent to end, ends it if it does not, and takes the bottle down.
 Home and workspace stay, unless the bottle was started with --rm: bot-bottle resume goes on.
 Of a bottle whose agent has ended by itself, it takes down what is left.`,
 		Example:           "  bot-bottle stop implementer-k7x2m4",
@@ -81,7 +81,7 @@ func (a *App) stopRest(ctx context.Context, identity string, why error) error {
 			return fmt.Errorf("cannot stop %s: %w", identity, &busyError{state.ErrLocked})
 		}
 		if m, err := a.store().Read(identity); err == nil && m.EndedAt == nil && a.elsewhere(ctx, m) {
-			return &usageError{what: fmt.Sprintf("cannot stop %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint}
+			return &usageError{what: fmt.Sprintf("cannot stop %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint(m.Backend)}
 		}
 		return a.howItEnded(identity, why)
 	}
