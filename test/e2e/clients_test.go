@@ -59,7 +59,7 @@ func (w workshop) bottle(dockerfile string) string {
 		if host == "api.example" {
 			auth = "auth: {scheme: bearer, secret: API_TOKEN}, "
 		}
-		fmt.Fprintf(&routes, "    - {host: %s, %sca: ../upstreams.pem, address: 'host.docker.internal:%s', private: true}\n", host, auth, w.up.port)
+		fmt.Fprintf(&routes, "    - {host: %s, %sca: ../upstreams.pem, address: '"+gatewayName()+":%s', private: true}\n", host, auth, w.up.port)
 	}
 	return fmt.Sprintf(`---
 extends: dev

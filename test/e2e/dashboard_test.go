@@ -57,7 +57,7 @@ func TestDashboard(t *testing.T) {
 	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"], mode: hold`)
 	h.talker("git")
 	_, port, _ := net.SplitHostPort(h.Standin.Address)
-	edited, err := json.Marshal([]policy.Route{{Host: "docs.example", Methods: []string{"POST"}, Paths: []string{"/echo"}, Address: "host.docker.internal:" + port, Private: true, CA: h.Standin.CA}})
+	edited, err := json.Marshal([]policy.Route{{Host: "docs.example", Methods: []string{"POST"}, Paths: []string{"/echo"}, Address: gatewayName() + ":" + port, Private: true, CA: h.Standin.CA}})
 	if err == nil {
 		err = h.Write("edited.json", string(edited))
 	}
@@ -118,7 +118,7 @@ func (h gitHouse) grantOnBoard(x *mux, asker string) {
 // pushOnBoard has an agent push. The push is held, its diff is read, it is approved and goes.
 func (h gitHouse) pushOnBoard(x *mux, pusher string) {
 	h.t.Helper()
-	out := h.run(1, "", "exec", pusher, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
+	out := h.run(1, "", "exec", pusher, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName(), h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
 	if !strings.Contains(out, "NOT PUSHED YET") {
 		h.t.Fatalf("it is not held: %s", out)
 	}

@@ -36,7 +36,7 @@ func TestTheOperatorChangesARunningBottle(t *testing.T) {
 	up.Start()
 	t.Cleanup(up.Close)
 	_, port, _ := net.SplitHostPort(l.Addr().String())
-	target := "host.docker.internal:" + port
+	target := gatewayName() + ":" + port
 	identity := h.idle()
 	fetch := func(path string) string {
 		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", "curl -sS -m 30 -N -o - -w ' %{http_code} %{exitcode}' http://"+target+path)
@@ -65,7 +65,7 @@ func TestTheOperatorChangesARunningBottle(t *testing.T) {
 		Secrets  []string
 	}
 	shown := h.run(0, "", "egress", identity, "show", "--json").Stdout
-	if err := json.Unmarshal([]byte(shown), &now); err != nil || now.Revision != 2 || now.Routes[0].Host != "host.docker.internal" || strings.Contains(shown, h.Key) {
+	if err := json.Unmarshal([]byte(shown), &now); err != nil || now.Revision != 2 || now.Routes[0].Host != gatewayName() || strings.Contains(shown, h.Key) {
 		t.Errorf("got %s, %v", shown, err)
 	}
 	streaming := make(chan string)

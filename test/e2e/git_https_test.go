@@ -26,7 +26,7 @@ func TestGitThroughTheGateOverHTTPS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	url := server.URL(gatewayName, "widget.git")
+	url := server.URL(gatewayName(), "widget.git")
 	for name, content := range map[string]string{
 		"git-ca.pem": server.CA,
 		"token":      token + "\n",
@@ -49,7 +49,7 @@ func TestGitThroughTheGateOverHTTPS(t *testing.T) {
 		}
 	}
 	for spelling, want := range map[string]string{
-		"git://" + gatewayName + "/widget.git": "", "git://git.example/acme/x": "git.example/acme/x is not one of this bottle's repositories (widget).",
+		"git://" + gatewayName() + "/widget.git": "", "git://git.example/acme/x": "git.example/acme/x is not one of this bottle's repositories (widget).",
 		"git@git.example:acme/x.git": `call request_git of the MCP server "operator"`, "ssh://git.example:2222/acme/x": `call request_git of the MCP server "operator"`,
 		"https://git.example/acme/x.git": "remote: https://git.example/acme/x.git is not one of this bottle's repositories",
 		"http://git.example/x":           "remote: bot-bottle: ",

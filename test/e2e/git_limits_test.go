@@ -33,7 +33,7 @@ func TestAttackF8_TheGatesProcessesAreLimited(t *testing.T) {
 	identity := h.start()
 	ended := make(chan string, 1)
 	go func() {
-		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && git commit -q --allow-empty -m x && git push origin agent/fix")
+		r, err := h.Run(t.Context(), nil, "exec", identity, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName(), h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && git commit -q --allow-empty -m x && git push origin agent/fix")
 		if err != nil {
 			ended <- err.Error()
 			return

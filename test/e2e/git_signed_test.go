@@ -35,7 +35,7 @@ func TestCommitsAreSignedOnTheirWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	identity := h.start()
-	out := h.sh(0, identity, "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo hi > hi && git add hi && git commit -q -m hi && git push origin agent/fix"+
+	out := h.sh(0, identity, "cd /workspace && git clone -q "+h.ssh.URL(gatewayName(), h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo hi > hi && git add hi && git commit -q -m hi && git push origin agent/fix"+
 		" && echo ho > ho && git add ho && git commit -q -m ho && git pull -q --rebase origin agent/fix && git push -q origin agent/fix && git log --format=%s")
 	if !strings.Contains(out, "signed 1 commit") || !strings.HasPrefix(out, "ho\nhi\nthe beginning\n") {
 		t.Errorf("the bottle says %s", out)

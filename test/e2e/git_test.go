@@ -25,7 +25,7 @@ type gitHouse struct {
 	declared string // the repository, in a bottle's front matter
 }
 
-const gatewayName = "host.docker.internal"
+func gatewayName() string { return programs.gateway }
 
 func openGit(t *testing.T, o standin.Options, push string) gitHouse {
 	t.Helper()
@@ -51,11 +51,11 @@ func openGit(t *testing.T, o standin.Options, push string) gitHouse {
 	}
 	t.Cleanup(h.ssh.Close)
 	known := filepath.Join(root, "known_hosts")
-	if err := os.WriteFile(known, []byte(h.ssh.KnownHosts(gatewayName)), 0o600); err != nil {
+	if err := os.WriteFile(known, []byte(h.ssh.KnownHosts(gatewayName())), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h.declared = fmt.Sprintf("git:\n  - name: widget\n    upstream: %s\n    identity_file: %s\n    known_hosts: %s\n    push: {%s}\n",
-		h.ssh.URL(gatewayName, h.upstream), h.ssh.KeyFile, known, push)
+		h.ssh.URL(gatewayName(), h.upstream), h.ssh.KeyFile, known, push)
 	for name, content := range map[string]string{
 		"bottles/git.md":      "---\nextends: sleeper\nsupervise: true\n" + h.declared + "---\n",
 		"agents/committer.md": "---\nbottle: git\ngit_identity: {name: Committer, email: committer@acme.example}\n---\n",
@@ -95,21 +95,21 @@ func TestGitThroughTheGate(t *testing.T) {
 	t.Parallel()
 	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
 	identity := h.start()
-	url := h.ssh.URL(gatewayName, h.upstream)
+	url := h.ssh.URL(gatewayName(), h.upstream)
 	out := h.sh(0, identity, "cd /workspace && git clone -q "+url+" widget && cd widget && git checkout -q -b agent/fix && echo hi > hi && git add hi && git commit -q -m hi && git push origin agent/fix && git rev-parse HEAD && git log -1 --format=%ae")
 	head := h.theirs("refs/heads/agent/fix")
 	if head == "" || !strings.Contains(out, head) || !strings.Contains(out, "committer@acme.example") || !strings.Contains(out, "checked 1 commit") {
 		t.Errorf("upstream has %q: %s", head, out)
 	}
 	for _, spelling := range []string{
-		url + ".git", strings.TrimSuffix(url, ".git"), "https://" + gatewayName + h.upstream, "git@" + gatewayName + ":" + h.upstream, gatewayName + ":" + strings.TrimSuffix(h.upstream, ".git"),
+		url + ".git", strings.TrimSuffix(url, ".git"), "https://" + gatewayName() + h.upstream, "git@" + gatewayName() + ":" + h.upstream, gatewayName() + ":" + strings.TrimSuffix(h.upstream, ".git"),
 	} {
 		if out := h.sh(0, identity, "git ls-remote '"+strings.ReplaceAll(spelling, ".git.git", ".git")+"'"); !strings.Contains(out, head) {
 			t.Errorf("%s: %s", spelling, out)
 		}
 	}
 	for script, want := range map[string]string{
-		"git ls-remote ssh://git@" + gatewayName + "/other/repo.git":                                                       "not one of its own",
+		"git ls-remote ssh://git@" + gatewayName() + "/other/repo.git":                                                     "not one of its own",
 		"git ls-remote http://127.0.0.1:9418/other/repo.git":                                                               "request_git",
 		"cd /workspace/widget && git push origin HEAD:main":                                                                "none of those that may be pushed",
 		"cd /workspace/widget && git push origin HEAD:refs/for/main":                                                       "only branches",
@@ -139,7 +139,7 @@ func TestHeldPushIsApproved(t *testing.T) {
 	t.Parallel()
 	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"], mode: hold`)
 	identity := h.start()
-	out := h.run(1, "", "exec", identity, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
+	out := h.run(1, "", "exec", identity, "--", "sh", "-c", "cd /workspace && git clone -q "+h.ssh.URL(gatewayName(), h.upstream)+" widget && cd widget && git checkout -q -b agent/fix && echo held-content > hi && git add hi && git commit -q -m 'say hi' && git push origin agent/fix").Stderr
 	if !strings.Contains(out, "NOT PUSHED YET") || h.theirs("refs/heads/agent/fix") != "" {
 		t.Fatalf("it is not held: %s", out)
 	}
@@ -172,7 +172,7 @@ func TestCwdWorksOnTheGate(t *testing.T) {
 	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
 	here := filepath.Join(t.TempDir(), "widget")
 	for _, args := range [][]string{
-		{"clone", "-q", h.upstream, here}, {"-C", here, "remote", "set-url", "origin", h.ssh.URL(gatewayName, h.upstream)},
+		{"clone", "-q", h.upstream, here}, {"-C", here, "remote", "set-url", "origin", h.ssh.URL(gatewayName(), h.upstream)},
 		{"-C", here, "remote", "add", "private", "https://token@elsewhere.example/x"}, {"-C", here, "checkout", "-q", "-b", "agent/here"},
 	} {
 		if out, err := gitCommand(t.Context(), args...).CombinedOutput(); err != nil {
@@ -266,7 +266,7 @@ func TestARepositoryIsAskedForAndGranted(t *testing.T) {
 	if out, err := gitCommand(t.Context(), "clone", "-q", "--bare", h.upstream, tools).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	identity, url := h.start(), h.ssh.URL(gatewayName, tools)
+	identity, url := h.start(), h.ssh.URL(gatewayName(), tools)
 	said := h.sh(128, identity, "git ls-remote "+url)
 	call := regexp.MustCompile(`request_git of the MCP server "operator" with \{"repository":"([^"]+)"\}`).FindStringSubmatch(said)
 	if call == nil {
@@ -290,7 +290,7 @@ func TestARepositoryIsAskedForAndGranted(t *testing.T) {
 
 	refs := h.asked(h.tool(identity, "request_git", `{"repository":"widget","refs":["fix"],"why":"x"}`))
 	h.run(0, "", "approve", refs, "-y", "--once")
-	h.sh(0, identity, "cd /workspace && git clone -q "+h.ssh.URL(gatewayName, h.upstream)+" widget && cd widget && git commit -q --allow-empty -m fix && git push -q origin HEAD:fix")
+	h.sh(0, identity, "cd /workspace && git clone -q "+h.ssh.URL(gatewayName(), h.upstream)+" widget && cd widget && git commit -q --allow-empty -m fix && git push -q origin HEAD:fix")
 	if h.theirs("refs/heads/fix") == "" {
 		t.Error("a granted ref was not pushed")
 	}
@@ -307,7 +307,7 @@ func TestTheFirstRepositoryStartsTheGate(t *testing.T) {
 		t.Fatal(err)
 	}
 	home := t.TempDir()
-	if err := errors.Join(os.Mkdir(filepath.Join(home, ".ssh"), 0o700), os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(h.ssh.KnownHosts(gatewayName)), 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(filepath.Join(home, ".ssh"), 0o700), os.WriteFile(filepath.Join(home, ".ssh", "known_hosts"), []byte(h.ssh.KnownHosts(gatewayName())), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "committer").Stdout)
@@ -320,7 +320,7 @@ func TestTheFirstRepositoryStartsTheGate(t *testing.T) {
 		}
 		return strings.Contains(fmt.Sprint(top.Processes), "sidecar git-gate")
 	}
-	url := h.ssh.URL(gatewayName, h.upstream)
+	url := h.ssh.URL(gatewayName(), h.upstream)
 	if said := h.sh(128, identity, "git ls-remote http://127.0.0.1:9418/acme/widget"); running() || !strings.Contains(said, "call request_git") {
 		t.Errorf("before: the gate runs %v: %s", running(), said)
 	}

@@ -21,7 +21,11 @@ import (
 )
 
 // built holds the paths of what TestMain built.
-type built struct{ program, smolvm, images string }
+type built struct {
+	program, smolvm string
+	images          string // what the stand-in has unpacked
+	gateway         string // how a bundle finds this host
+}
 
 var programs built
 
@@ -42,7 +46,13 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	programs = built{filepath.Join(dir, "bot-bottle"), filepath.Join(dir, "smolvm"), filepath.Join(dir, "images")}
+	programs = built{filepath.Join(dir, "bot-bottle"), filepath.Join(dir, "smolvm"), filepath.Join(dir, "images"), "host.docker.internal"}
+	if chosen() == smolvm { // its bundles are processes of this host's: no name leads to where it listens
+		if programs.gateway, err = gateway(); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
 	for path, pkg := range map[string]string{programs.program: "../../cmd/bot-bottle", programs.smolvm: "../smolvm"} {
 		build := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -52,6 +62,16 @@ func run(m *testing.M) int {
 		}
 	}
 	return m.Run()
+}
+
+func gateway() (string, error) {
+	home, _ := os.UserHomeDir()
+	engine, err := docker.Connect(os.Getenv, home)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = engine.Close() }()
+	return lab.Gateway(context.Background(), engine)
 }
 
 func noEngine() string {
@@ -78,7 +98,7 @@ type house struct {
 
 // open makes a lab whose model answers with answer. When the test ends, nothing of it
 // may be left on the engine.
-func open(t *testing.T, o standin.Options) house { return openOn(t, onDocker, o) }
+func open(t *testing.T, o standin.Options) house { t.Helper(); return openOn(t, chosen(), o) }
 
 // openOn is open for a backend.
 func openOn(t *testing.T, b backend, o standin.Options) house {
@@ -107,6 +127,9 @@ func (h house) nothingLeft(ctx context.Context) {
 	left, err := h.Left(ctx)
 	if err != nil {
 		h.t.Error(err)
+	}
+	for _, what := range h.leftOfMachines() {
+		h.t.Errorf("left behind: %s", what)
 	}
 	for _, what := range left {
 		h.t.Errorf("left behind: %s", what)

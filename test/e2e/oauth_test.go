@@ -25,7 +25,7 @@ egress:
     - host: api.anthropic.com
       auth: {scheme: bearer, secret: CLAUDE_CODE_OAUTH_TOKEN}
       ca: ../standin.pem
-      address: host.docker.internal:`+port+`
+      address: `+gatewayName()+`:`+port+`
       private: true
 ---
 `); err != nil {

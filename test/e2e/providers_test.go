@@ -49,7 +49,7 @@ egress:
     - host: ` + v.host + `
       auth: {` + v.auth + `, secret: ` + v.secret + `}
       ca: ../standin.pem
-      address: host.docker.internal:` + port + `
+      address: ` + gatewayName() + `:` + port + `
       private: true
 ` + more + `---
 `,
@@ -233,7 +233,7 @@ func TestEveryAgentPushesThroughTheGate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			work := `git clone -q "$UPSTREAM" w && cd w && git checkout -q -b agent/fix && echo hi > hi && git add hi && git commit -q -m hi && git push -q origin agent/fix`
 			h := openGit(t, standin.Options{Answer: "pushed", Tool: work}, `refs: ["refs/heads/agent/**"]`)
-			h.hire(v, "env: {UPSTREAM: '"+h.ssh.URL(gatewayName, h.upstream)+"'}\n"+h.declared)
+			h.hire(v, "env: {UPSTREAM: '"+h.ssh.URL(gatewayName(), h.upstream)+"'}\n"+h.declared)
 			if err := h.Write("agents/"+v.template+".md", "---\nbottle: "+v.template+"\ngit_identity: {name: Agent, email: agent@acme.example}\n---\n"); err != nil {
 				t.Fatal(err)
 			}

@@ -166,7 +166,7 @@ func TestAttackC7_ThePlaceholderIsACanary(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
 	_, port, _ := strings.Cut(h.Standin.Address, ":")
-	if err := h.Write("bottles/two.md", "---\nextends: sleeper\negress:\n  routes:\n    - {host: other.example, ca: ../standin.pem, address: \"host.docker.internal:"+port+"\", private: true}\n---\n"); err != nil {
+	if err := h.Write("bottles/two.md", "---\nextends: sleeper\negress:\n  routes:\n    - {host: other.example, ca: ../standin.pem, address: '"+gatewayName()+":"+port+"', private: true}\n---\n"); err != nil {
 		t.Fatal(err)
 	}
 	h.sleeper()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 )
 
 // backend is what a story runs on.
@@ -17,6 +18,22 @@ const (
 	smolvm   backend = "smolmachines" // through the stand-in
 )
 
+// chosen is the backend that the stories run on: $BOT_BOTTLE_E2E_BACKEND, docker by default.
+func chosen() backend {
+	if b := os.Getenv("BOT_BOTTLE_E2E_BACKEND"); b != "" {
+		return backend(b)
+	}
+	return onDocker
+}
+
+// dockerOnly skips a story that is about docker itself, and says why.
+func dockerOnly(t *testing.T, why string) {
+	t.Helper()
+	if chosen() != onDocker {
+		t.Skip("not on " + string(chosen()) + ": " + why)
+	}
+}
+
 // useSmolvm has the program find the stand-in on PATH, with machines of its own. Images that it
 // has unpacked, and archives, are shared by all tests: they are named by what is in them.
 func (h house) useSmolvm() {
@@ -26,6 +43,14 @@ func (h house) useSmolvm() {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { _ = os.RemoveAll(data) })
+	h.t.Cleanup(func() {
+		consoles, _ := filepath.Glob(filepath.Join(data, "vms", "*", "agent-console.log"))
+		for _, file := range consoles {
+			if said, err := os.ReadFile(file); h.t.Failed() && err == nil {
+				h.t.Logf("%s: %s", file, said[max(0, len(said)-8<<10):])
+			}
+		}
+	})
 	archives := filepath.Join(programs.images, "archives")
 	if err := errors.Join(
 		os.MkdirAll(filepath.Join(programs.images, "unpacked"), 0o755), os.MkdirAll(archives, 0o700), os.MkdirAll(filepath.Join(h.Home, "cache"), 0o700),

@@ -105,7 +105,7 @@ func (h house) approveEdited(s requests.Shown, extra ...string) {
 	h.t.Helper()
 	_, port, _ := net.SplitHostPort(h.Standin.Address)
 	route := s.Routes[0]
-	route.Address, route.Private, route.CA = "host.docker.internal:"+port, true, h.Standin.CA
+	route.Address, route.Private, route.CA = gatewayName()+":"+port, true, h.Standin.CA
 	data, err := json.Marshal([]any{route})
 	if err == nil {
 		err = h.Write("edited.json", string(data))

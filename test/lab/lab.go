@@ -196,7 +196,12 @@ func (l *Lab) mine() (client.Filters, error) {
 
 // Env is the environment for the program.
 func (l *Lab) Env() []string {
-	return append(append(os.Environ(), "BOT_BOTTLE_HOME="+l.Home, "ANTHROPIC_API_KEY="+l.Key), l.Extra...)
+	own := append([]string{"BOT_BOTTLE_HOME=" + l.Home, "ANTHROPIC_API_KEY=" + l.Key}, l.Extra...)
+	named := func(name string) bool {
+		return slices.ContainsFunc(own, func(v string) bool { return strings.HasPrefix(v, name+"=") })
+	}
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { name, _, _ := strings.Cut(v, "="); return named(name) })
+	return append(env, own...) // a name stands once: programs differ in which of two they take
 }
 
 // Command prepares a run of the program.

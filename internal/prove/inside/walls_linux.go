@@ -96,7 +96,8 @@ func sockets(context.Context, *Arena) (all []Attempt) {
 			}
 			return nil
 		}
-		if d.Type()&os.ModeSocket != 0 && !strings.HasPrefix(path, "/run/bot-bottle/") && !strings.HasPrefix(path, "/tmp/") {
+		info, err := d.Info() // what is mounted there, not what is beneath
+		if err == nil && info.Mode()&os.ModeSocket != 0 && !strings.HasPrefix(path, "/run/bot-bottle/") && !strings.HasPrefix(path, "/tmp/") {
 			found = append(found, path)
 		}
 		return nil
