@@ -111,6 +111,7 @@ func TestResumeAfterACrash(t *testing.T) {
 
 // A resume that fails takes nothing with it: neither home nor workspace nor the record.
 func TestAFailedResumeLosesNothing(t *testing.T) {
+	dockerOnly(t, "a machine keeps the image and the processors that it was made with, so neither makes a resume fail")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	identity := h.kept()

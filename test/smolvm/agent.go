@@ -113,7 +113,9 @@ func (g *guest) run(command []string) error {
 	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(string(told)+"\n"), os.Stdout, os.Stderr
 	c.ExtraFiles = []*os.File{theirs}
 	c.Env = []string{}
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC, Pdeathsig: syscall.SIGKILL}
+	// No parent's death signal: it would come when the thread that starts this ends, and threads
+	// that have joined the container do. It ends with us, who are init of its parent namespace.
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC}
 	if err := c.Start(); err != nil {
 		return err
 	}

@@ -59,11 +59,10 @@ func (d *Driver) probe(ctx context.Context) (version string, err error) {
 	if _, err := lookPath(d.Getenv("PATH")); err != nil {
 		return "", err
 	}
+	if version, err = d.version(ctx); err != nil { // another program is not asked anything more
+		return "", err
+	}
 	group, grouped := errgroup.WithContext(ctx)
-	group.Go(func() (err error) {
-		version, err = d.version(grouped)
-		return err
-	})
 	group.Go(func() error { return d.offers(grouped, "create", "--label", "--mount-socket", "--image") })
 	group.Go(func() error { return d.offers(grouped, "exec", "--interactive", "--tty", "--timeout") })
 	if err := group.Wait(); err != nil {

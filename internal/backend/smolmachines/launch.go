@@ -35,6 +35,9 @@ func (d *Driver) Launch(ctx context.Context, p Plan, say bottle.Progress) (bottl
 	}
 	b, err := d.launch(ctx, p, say)
 	if err != nil {
+		if _, unread := d.State.Read(p.Identity); errors.Is(unread, fs.ErrNotExist) {
+			err = errors.Join(err, d.State.Remove(p.Identity)) // the directory that the lock made
+		}
 		release()
 		return nil, explain(err)
 	}

@@ -26,9 +26,6 @@ const (
 
 // cpus are whole ones.
 func (p Plan) cpus() int {
-	if p.CPUs <= 0 {
-		return defaultCPUs
-	}
 	n := int(p.CPUs)
 	if float64(n) < p.CPUs {
 		n++

@@ -39,6 +39,9 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 		return Plan{}, err
 	}
 	p := Plan{Plan: shared, Smolvm: version, Place: place}
+	if p.CPUs <= 0 {
+		p.CPUs = defaultCPUs // a machine has some number of them
+	}
 	p.Versions = map[string]string{"bot-bottle": d.Version, "smolvm": version}
 	if p.Dir, err = d.directory(owner, p.Identity); err != nil {
 		return Plan{}, err

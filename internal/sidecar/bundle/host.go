@@ -48,7 +48,8 @@ func (h *Host) confine(service control.Service) error {
 			Write: []string{h.GitDir, h.GitKeys}, Runs: true, Local: true,
 		}.Apply()
 	case control.Egress:
-		return confine.Service{Read: resolving}.Apply()
+		roots := []string{"/etc/ssl", "/etc/pki", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates"} // where it was told of none
+		return confine.Service{Read: append(resolving, roots...)}.Apply()
 	}
 	return confine.Service{}.Apply()
 }

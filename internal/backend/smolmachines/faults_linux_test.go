@@ -1,0 +1,202 @@
+package smolmachines
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// A bottle comes up, its agent is heard and its status is known; no argument and no variable that
+// smolvm was given holds what it must not.
+func TestABottleComesUp(t *testing.T) {
+	h := open(t)
+	b, err := h.launch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	code, err := b.Agent(t.Context(), bottle.IO{Stdout: &out, Stderr: &out})
+	if err != nil || code != 0 || !strings.Contains(out.String(), "bot-bottle") {
+		t.Errorf("got %d, %v, %q", code, err, out.String())
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	calls, err := os.ReadFile(filepath.Join(h.data, "calls.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, never := range []string{realKey, "SSH_AUTH_SOCK", "HTTPS_PROXY", "SMOLVM_EGRESS_FLOOR", "ANTHROPIC_API_KEY", `"--net"`, `"--port"`, `"--volume"`, `"--env"`} {
+		if strings.Contains(string(calls), never) {
+			t.Errorf("smolvm was given %s", never)
+		}
+	}
+	if !strings.Contains(string(calls), "SMOLVM_LANDLOCK") {
+		t.Error("the machine's process was not kept to its own files")
+	}
+	if err := bottle.Use(h.Driver).Remove(t.Context(), b.Name()); err != nil {
+		t.Error(err)
+	}
+	h.nothingLeft("removed")
+}
+
+// Whatever is wrong with the program on PATH is told with what to do, and is no backend.
+func TestAvailableSaysWhatIsWrong(t *testing.T) {
+	h := open(t)
+	if err := h.Available(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		faults map[string]string
+		want   string
+	}{
+		"another product":  {map[string]string{"product": "other"}, "another program of this name"},
+		"old":              {map[string]string{"version": "1.8.3"}, "1.8.3 is too old"},
+		"no version":       {map[string]string{"version": "\x1b]0;owned\x07"}, "does not say what version"},
+		"no sockets":       {map[string]string{"help": "--mount-socket"}, "does not know machine create --mount-socket"},
+		"no labels":        {map[string]string{"help": "--label"}, "does not know machine create --label"},
+		"list is garbage":  {map[string]string{"ls": "garbage"}, "no list of machines"},
+		"list is empty":    {map[string]string{"ls": "empty"}, "no list of machines"},
+		"list is huge":     {map[string]string{"ls": "huge"}, "printed more than"},
+		"database is gone": {map[string]string{"ls": "broken"}, "database disk image is malformed"},
+	} {
+		h.faults(c.faults)
+		err := h.Available(t.Context())
+		var told interface{ Hint() string }
+		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.As(err, &told) || strings.ContainsAny(err.Error(), "\x1b\x07") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if _, err := h.launch(t.Context()); err == nil {
+			t.Errorf("%s: a bottle was launched", name)
+		}
+	}
+	h.env["PATH"] = t.TempDir()
+	if err := h.Available(t.Context()); !errors.Is(err, bottle.ErrAbsent) {
+		t.Errorf("without it: got %v", err)
+	}
+	h.nothingLeft("unusable")
+}
+
+// Attack J3: a machine that is not as it must be, or that smolvm does not say to be so: it has a
+// network, ports, directories of the host, others' labels; or what smolvm says of it cannot be
+// understood. No agent is started in it, and nothing is left.
+func TestAttackJ3_NoAgentInAnotherMachine(t *testing.T) {
+	for name, c := range map[string]struct {
+		faults map[string]string
+		want   string
+	}{
+		"network":        {map[string]string{"network": "true"}, "has a network"},
+		"ports":          {map[string]string{"ports": "1"}, "published ports"},
+		"mounts":         {map[string]string{"mounts": "2"}, "sees directories of this host"},
+		"state":          {map[string]string{"start": "after broken"}, "malformed"},
+		"landlock":       {map[string]string{"landlock": "not supported by this kernel"}, "landlock"},
+		"no hypervisor":  {map[string]string{"start": "kvm"}, "kvm not available"},
+		"not allowed":    {map[string]string{"start": "permission"}, "kvm permission denied"},
+		"no rootfs":      {map[string]string{"start": "rootfs"}, "agent rootfs not found"},
+		"no entitlement": {map[string]string{"start": "entitlement"}, "krun_start_enter"},
+		"create fails":   {map[string]string{"create": "broken"}, "malformed"},
+		"create is late": {map[string]string{"create": "after broken"}, "malformed"},
+		"create lies":    {map[string]string{"create": "empty"}, "does not carry this bottle's labels"},
+		"start lies":     {map[string]string{"start": "garbage"}, "is not running"},
+		"exec is lost":   {map[string]string{"exec": "lost"}, "connection to VM lost"},
+		"exec babbles":   {map[string]string{"exec": "garbage"}, "cannot bring"},
+		"exec floods":    {map[string]string{"exec": "huge"}, "cannot bring"},
+		"exec is silent": {map[string]string{"exec": "empty"}, "EOF"},
+		"delete fails":   {map[string]string{"start": "kvm", "delete": "broken once"}, "kvm not available"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			h.faults(c.faults)
+			b, err := h.launch(t.Context())
+			if err == nil {
+				t.Fatal(errors.Join(errors.New("it was launched"), b.Close()))
+			}
+			if !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\x1b\x07\x00") {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			h.nothingLeft(name)
+		})
+	}
+}
+
+// A smolvm that hangs is given up when the operator does.
+func TestAHangingSmolvmIsGivenUp(t *testing.T) {
+	for verb, called := range map[string]string{"status": `"status"`, "exec": `"guest","bring"`} {
+		h := open(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		plan, err := bottle.Use(h.Driver).Prepare(ctx, h.spec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.faults(map[string]string{verb: "hang"})
+		done := make(chan error, 1)
+		go func() {
+			_, err := plan.Launch(ctx, nil)
+			done <- err
+		}()
+		h.called(called)
+		h.faults(nil) // so that it can be cleaned up
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v, want context.Canceled", verb, err)
+		}
+		h.nothingLeft(verb)
+	}
+}
+
+// Attack D4: the archive in the cache is not what it was made as.
+func TestAttackJ3_AChangedArchiveIsNotRun(t *testing.T) {
+	h := open(t)
+	plan, err := bottle.Use(h.Driver).Prepare(t.Context(), h.spec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.MakeImages(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(h.archives(), "*.tar"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("got %v, %v", files, err)
+	}
+	f, err := os.OpenFile(files[0], os.O_WRONLY|os.O_APPEND, 0)
+	if err == nil {
+		_, err = f.WriteString("more")
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := plan.Launch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "was changed since it was made") {
+		t.Errorf("got %v", err)
+	}
+	h.nothingLeft("changed")
+}
+
+// What the guest finds decides, whatever smolvm says of the machine.
+func TestTheSelfCheckDecides(t *testing.T) {
+	fine := control.Found{Interfaces: []string{"lo"}, PID1: true}
+	if err := fine.Err(); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(*control.Found){
+		"an interface": func(f *control.Found) { f.Interfaces = append(f.Interfaces, "eth0") },
+		"none":         func(f *control.Found) { f.Interfaces = nil },
+		"a route":      func(f *control.Found) { f.Routes = 1 },
+		"the Internet": func(f *control.Found) { f.Reached = []string{"1.1.1.1:53"} },
+		"a service":    func(f *control.Found) { f.Silent = []control.Service{control.Egress} },
+		"another init": func(f *control.Found) { f.PID1 = false },
+	} {
+		f := fine
+		spoil(&f)
+		if f.Err() == nil {
+			t.Errorf("%s: nothing was wrong with %+v", name, f)
+		}
+	}
+}
