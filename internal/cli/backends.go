@@ -42,7 +42,7 @@ func (a *App) smolmachines(engine *docker.Driver) (*smolmachines.Driver, error) 
 	}
 	return &smolmachines.Driver{
 		State: a.store(), Images: a.images(engine.Client), Self: self, Binary: engine.Binary, Version: engine.Version,
-		Roots: a.roots, Getenv: a.Getenv, Log: a.log, Now: a.Now,
+		Roots: a.roots, Getenv: a.programVariables, Log: a.log, Now: a.Now,
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,7 +117,23 @@ func (a *App) transportEnv() []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	return env
+	for _, name := range []string{"XDG_DATA_HOME", "XDG_CACHE_HOME", "SMOLVM_DATA_DIR", "SMOLVM_AGENT_ROOTFS", "BOT_BOTTLE_SMOLVM_LANDLOCK"} {
+		if v, ok := a.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return append(env, hostPath+"="+a.Getenv("PATH")) // git's own stays as it is
+}
+
+// hostPath tells our process behind git where the operator's programs are.
+const hostPath = "BOT_BOTTLE_HOST_PATH"
+
+// programVariables are what a backend that runs a program of the operator's reads.
+func (a *App) programVariables(name string) string {
+	if name == "PATH" {
+		return cmp.Or(a.Getenv(hostPath), a.Getenv("PATH"))
+	}
+	return a.Getenv(name)
 }
 
 // uploadPack is the other end of pull's fetch: git starts it.

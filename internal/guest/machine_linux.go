@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/session"
 )
 
@@ -279,7 +280,11 @@ func (m *machine) onTerminal(o control.Order, runs Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	pid, _, err := startAgent(runs, c.agents)
+	err = c.agents.Chown(provider.UID, -1) // by its name, too, it is the agent's
+	var pid int
+	if err == nil {
+		pid, _, err = startAgent(runs, c.agents)
+	}
 	c.started()
 	if err != nil {
 		c.close()

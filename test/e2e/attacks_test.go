@@ -210,9 +210,7 @@ func TestAttackA16_NoBundleNoTraffic(t *testing.T) {
 	if r := h.inside(identity, ask); !strings.HasSuffix(r.Stdout, "200") {
 		t.Fatalf("before: got %q %q", r.Stdout, r.Stderr)
 	}
-	if _, err := h.Engine.ContainerKill(t.Context(), "bot-bottle-"+identity+"-sidecar", client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
-		t.Fatal(err)
-	}
+	h.kill(identity, "sidecar")
 	before := len(h.Standin.Requests())
 	if r := h.inside(identity, ask); r.Code == 0 {
 		t.Errorf("after: got %q", r.Stdout)

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/moby/client"
-
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
@@ -91,9 +89,7 @@ func TestResumeAfterACrash(t *testing.T) {
 	_ = start.Process.Signal(syscall.SIGKILL)
 	_ = start.Wait()
 	for _, container := range []string{"agent", "sidecar"} {
-		if _, err := h.Engine.ContainerKill(t.Context(), "bot-bottle-"+identity+"-"+container, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
-			t.Error(err)
-		}
+		h.kill(identity, container)
 	}
 	h.run(0, "", "resume", "-y", "--detach", identity)
 	if got := h.inside(identity, "cat /workspace/file; env").Stdout; !strings.HasPrefix(got, "work\n") || strings.Contains(got, h.Key) || !strings.Contains(got, "ANTHROPIC_API_KEY="+placeholder) {
@@ -164,7 +160,9 @@ func (h house) awaitOne() string {
 	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		logs, _ := filepath.Glob(filepath.Join(h.Home, "state", "*-*", "audit.jsonl"))
 		if len(logs) == 1 && strings.Contains(h.read(strings.TrimPrefix(logs[0], h.Home)), `"event":"`+audit.Begin+`"`) {
-			return filepath.Base(filepath.Dir(logs[0]))
+			if identity := filepath.Base(filepath.Dir(logs[0])); h.on == onDocker || strings.Contains(h.run(0, "", "list").Stdout, identity) {
+				return identity // in a machine, the services come first
+			}
 		}
 	}
 	h.t.Fatal("no bottle runs")
@@ -201,9 +199,7 @@ func TestRequestsOutliveACrash(t *testing.T) {
 	h.run(0, "", "approve", session, "-y", "--session")
 	h.run(0, "", "approve", hour, "-y", "--for", "1h")
 	for _, container := range []string{"agent", "sidecar"} {
-		if _, err := h.Engine.ContainerKill(t.Context(), "bot-bottle-"+identity+"-"+container, client.ContainerKillOptions{Signal: "KILL"}); err != nil {
-			t.Error(err)
-		}
+		h.kill(identity, container)
 	}
 	h.run(0, "", "resume", "-y", "--detach", identity)
 	if found := h.requests(); len(found) != 1 || found[0].ID != waits {

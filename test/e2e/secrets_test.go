@@ -81,6 +81,16 @@ for p in /proc/[0-9]*; do for f in environ cmdline; do tr '\0' '\n' < $p/$f 2>/d
 // engineKnows looks through everything that the engine says about a bottle.
 func (h house) engineKnows(t *testing.T, identity string) {
 	t.Helper()
+	if h.on == smolvm { // all that smolvm was told or keeps
+		for _, file := range []string{"machines.json", "calls.jsonl"} {
+			data, err := os.ReadFile(filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantAbsent(t, file, data, h.Key)
+		}
+		return
+	}
 	for _, role := range []string{"agent", "sidecar"} {
 		name := "bot-bottle-" + identity + "-" + role
 		inspected, err := h.Engine.ContainerInspect(t.Context(), name, client.ContainerInspectOptions{})

@@ -38,6 +38,7 @@ func (h house) desk() desk {
 
 func (d desk) tmux(ctx context.Context, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, "tmux", append([]string{"-S", d.socket, "-f", "/dev/null"}, args...)...)
+	c.Env = d.Env() // a window's PATH is its client's
 	out, err := c.CombinedOutput()
 	return string(out), err
 }

@@ -1,13 +1,19 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/moby/moby/client"
 )
 
 // backend is what a story runs on.
@@ -124,4 +130,52 @@ func (h house) leftOfMachines() []string {
 		}
 	}
 	return left
+}
+
+// kill ends a bottle's agent or its sidecar the hard way: a container, a machine's process, or the
+// bundle's.
+func (h house) kill(identity, what string) {
+	h.t.Helper()
+	if h.on == onDocker {
+		if _, err := h.Engine.ContainerKill(h.t.Context(), "bot-bottle-"+identity+"-"+what, client.ContainerKillOptions{Signal: "SIGKILL"}); err != nil {
+			h.t.Fatal(err)
+		}
+		return
+	}
+	pid := 0
+	if what == "sidecar" {
+		pid = h.bundlePID(identity)
+	} else {
+		sum := sha256.Sum256([]byte("bb-" + identity))
+		data, err := os.ReadFile(filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "vms", hex.EncodeToString(sum[:8]), "agent.pid"))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		pid, _ = strconv.Atoi(string(data))
+	}
+	if pid < 2 {
+		h.t.Fatalf("%s of %s has no process", what, identity)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// bundlePID finds the process that was started for a bottle's sockets.
+func (h house) bundlePID(identity string) int {
+	h.t.Helper()
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, file := range commands {
+		data, _ := os.ReadFile(file) // it may have ended
+		args := strings.Split(string(data), "\x00")
+		if len(args) > 3 && args[1] == "sidecar" && args[2] == "host" && strings.HasSuffix(args[3], "-"+identity) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			return pid
+		}
+	}
+	h.t.Fatalf("no bundle of %s runs", identity)
+	return 0
 }
