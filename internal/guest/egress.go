@@ -45,6 +45,19 @@ func (p policy) ports(ctx context.Context, rev int) (ports []int, now int, err e
 	return answer.Ports, answer.Rev, err
 }
 
+// ended says that the agent has ended, where the guest goes on: its services are of no more use.
+func (p policy) ended(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+egressHost+"/.bot-bottle/v1/ended", nil)
+	if err != nil {
+		return err
+	}
+	response, err := p.client.Do(request)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
 func (p policy) get(ctx context.Context, path string, answer any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+egressHost+path, nil)
 	if err != nil {

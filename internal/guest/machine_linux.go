@@ -354,6 +354,9 @@ func (m *machine) finish(o control.Order, status int) {
 		if m.pipe != nil {
 			m.finishPipe(o, status)
 		}
+		limited, cancel := context.WithTimeout(context.Background(), lastWords)
+		defer cancel()
+		_ = newPolicy(socket{dir: m.o.SocketDir, name: control.Egress}).ended(limited) // whoever was there has been told
 		m.listens.close()
 	}()
 }

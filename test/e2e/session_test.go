@@ -164,7 +164,7 @@ func TestASessionOutlivesItsTerminals(t *testing.T) {
 	d.hasSize(identity, "30 100")
 
 	d.signal("two", syscall.SIGKILL)
-	h.run(0, "", "exec", "--root", identity, "--", "sh", "-c", "kill -9 $(pgrep -f 'guest [a]ttach')")
+	h.run(0, "", "exec", "--root", identity, "--", "sh", "-c", "kill -9 $(pgrep -f 'guest ([a]ttach|[t]alk|[b]ring)')")
 	d.until("no stream takes over", "three", func(shot string) bool {
 		if !strings.Contains(shot, "!?") {
 			d.keys("three", "?") // what is typed before the loss is seen may be lost with it

@@ -21,7 +21,24 @@ type attendance struct {
 	mu     sync.Mutex
 	asking int       // questions that are held open
 	last   time.Time // when one of them ended
+	left   bool      // it has said that the agent has ended
 }
+
+// leave notes that the bottle has ended: its guest says so where that is not all that ends.
+func (a *attendance) leave() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left = true
+}
+
+func (a *attendance) hasLeft() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.left
+}
+
+// leaveEvery is how often a guest that says that it leaves is noticed.
+const leaveEvery = 100 * time.Millisecond
 
 // begin notes that the guest is there, until end is called.
 func (a *attendance) begin() (end func()) {
@@ -50,12 +67,12 @@ func (a *attendance) silent(now time.Time) time.Duration {
 // ends.
 func (a *attendance) watchGuest(ctx context.Context, grace time.Duration, gone func()) {
 	a.begin()() // it has from now on
-	tick := time.NewTicker(grace / 10)
+	tick := time.NewTicker(min(grace/10, leaveEvery))
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			if a.silent(now) > grace {
+			if a.hasLeft() || a.silent(now) > grace {
 				gone()
 				return
 			}

@@ -23,6 +23,9 @@ func (s *Server) serveOwn(w http.ResponseWriter, r *http.Request) {
 		s.serveLookup(w, r.URL.Query().Get("name"))
 	case r.Method == http.MethodGet && r.URL.Path == "/.bot-bottle/v1/ports":
 		s.servePorts(w, r)
+	case r.Method == http.MethodPost && r.URL.Path == "/.bot-bottle/v1/ended":
+		s.guest.leave() // whoever in the bottle says so ends its own way out
+		w.WriteHeader(http.StatusNoContent)
 	default:
 		writeJSON(w, http.StatusNotFound, map[string]string{"error": "not_found"})
 	}
