@@ -166,6 +166,7 @@ func TestAttackC13_EachBottleHasItsOwnCA(t *testing.T) {
 // name; the engine allows that to the host's users alone. Nothing in the bottle leads to
 // the engine, and what the engine says about the containers is what we asked for.
 func TestAttackA15_ContainersAreAsTight(t *testing.T) {
+	dockerOnly(t, "it looks at containers; what is in a machine is looked at by TestAttackA9_RootFindsNoWayOut")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	identity := h.idle()

@@ -15,6 +15,7 @@ import (
 // why; what is approved is there after a restart, with home and workspace as they were, and again
 // after the next one. Nothing of the host's goes into the build.
 func TestAChangeOfTheImageIsAskedForAndBuilt(t *testing.T) {
+	dockerOnly(t, "a machine keeps the image that it was made with")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.sleeper()

@@ -56,6 +56,7 @@ func (c *chaos) fail(format string, args ...any) {
 // was there, no acknowledged event is missing from the log, and no secret is on disk. Each
 // schedule is one seed: -chaos.seed=N -chaos=1 repeats it.
 func TestAttackJ5_Chaos(t *testing.T) {
+	dockerOnly(t, "its schedules kill and pause containers, and make calls of the engine fail")
 	t.Parallel()
 	const workers = 3
 	for worker := range workers {

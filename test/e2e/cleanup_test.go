@@ -84,6 +84,7 @@ func (h house) owner() string {
 // home owns, and what has no label of ours is not. A dry run removes nothing, a second run
 // finds nothing.
 func TestCleanupFindsEveryKind(t *testing.T) {
+	dockerOnly(t, "it makes leftovers of an engine, one of each kind")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	running := h.idle()
@@ -199,6 +200,7 @@ func TestCleanupOlderThan(t *testing.T) {
 
 // An image that no bottle of the manifest uses any more goes; one of another owner stays.
 func TestCleanupRemovesUnusedImages(t *testing.T) {
+	dockerOnly(t, "a machine has no image of the engine")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	mark := filepath.Base(h.Home) // an image of this test alone

@@ -23,6 +23,7 @@ import (
 
 // Invariant 8: the docker backend passes the suite of all backends.
 func TestDockerConforms(t *testing.T) {
+	dockerOnly(t, "it is the docker backend")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	dockerfile := "USER root\nRUN printf '#!/bin/sh\\nshift\\nexec sh -c \"$1\"\\n' > /usr/local/bin/claude && chmod 755 /usr/local/bin/claude\n"

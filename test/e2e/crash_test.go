@@ -181,6 +181,7 @@ func TestExec(t *testing.T) {
 // Somebody's work is not an orphan: cleanup keeps home and workspace of a bottle whose
 // record was deleted or damaged.
 func TestCleanupKeepsWorkWithoutARecord(t *testing.T) {
+	dockerOnly(t, "it looks at volumes")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.sleeper()

@@ -186,6 +186,7 @@ func TestAttackJ5_ChaosOfTheEngine(t *testing.T) {
 // list tells what is known, cleanup takes exactly what is left, the log has all that was
 // acknowledged, and the bottle goes on with its workspace.
 func TestTheEngineIsKilled(t *testing.T) {
+	dockerOnly(t, "it has an engine of its own that is killed")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there

@@ -20,6 +20,7 @@ import (
 // Invariant 6: each call to the engine that a start makes fails, one after the other, in
 // each way. The start says so or does without; a cleanup leaves nothing.
 func TestEveryEngineCallFails(t *testing.T) {
+	dockerOnly(t, "it makes calls of the engine fail")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	proxy, err := faults.Start(t.TempDir(), strings.TrimPrefix(lab.Endpoint(), "unix://"))
@@ -85,6 +86,7 @@ func (h house) tiny(t *testing.T, kilobytes int) house {
 // A full disk at the start: it is said, nothing runs that is not recorded, nothing is left,
 // and with room again all goes on.
 func TestTheDiskIsFull(t *testing.T) {
+	dockerOnly(t, "it makes calls of the engine fail")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.run(0, "", "list") // the owner
@@ -105,6 +107,7 @@ func TestTheDiskIsFull(t *testing.T) {
 
 // A home that cannot be written to: it is said, and what only looks works.
 func TestTheHomeIsReadOnly(t *testing.T) {
+	dockerOnly(t, "it makes calls of the engine fail")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.run(0, "", "list")
@@ -126,6 +129,7 @@ func TestTheHomeIsReadOnly(t *testing.T) {
 
 // Two at once on one bottle: one of them has it, the other is told.
 func TestTwoOnOneBottle(t *testing.T) {
+	dockerOnly(t, "it makes calls of the engine fail")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.sleeper()
@@ -150,6 +154,7 @@ func TestTwoOnOneBottle(t *testing.T) {
 
 // A bottle whose volume somebody removed cannot go on, and says so.
 func TestAMissingVolume(t *testing.T) {
+	dockerOnly(t, "it makes calls of the engine fail")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.sleeper()
@@ -168,6 +173,7 @@ func TestAMissingVolume(t *testing.T) {
 // The disk fills up while a bottle runs: what cannot be recorded does not happen, the bottle
 // is taken down, and with room again its log is whole.
 func TestTheDiskFillsUp(t *testing.T) {
+	dockerOnly(t, "it makes calls of the engine fail")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.run(0, "", "list") // the owner

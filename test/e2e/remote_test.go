@@ -61,6 +61,7 @@ func forward(t *testing.T) (address string) {
 
 // Everything works with an engine over TCP.
 func TestRemoteEngineOverTCP(t *testing.T) {
+	dockerOnly(t, "it is about an engine on another host")
 	t.Parallel()
 	h := open(t, standin.Options{Answer: "from afar"})
 	everyVerb(h.at("DOCKER_HOST=tcp://" + forward(t)))
@@ -68,6 +69,7 @@ func TestRemoteEngineOverTCP(t *testing.T) {
 
 // Everything works with an engine over ssh, through a real OpenSSH.
 func TestRemoteEngineOverSSH(t *testing.T) {
+	dockerOnly(t, "it is about an engine on another host")
 	t.Parallel()
 	if err := sshd.Available(); err != nil {
 		t.Fatal(err)
