@@ -36,7 +36,7 @@ func TestResumeContinuesTheConversation(t *testing.T) {
 	if err := h.Write("bottles/dev.md", strings.Replace(h.read("bottles/dev.md"), "secrets:", "env: {EDITOR: ed}\nresources: {pids: 333}\nsecrets:", 1)); err != nil {
 		t.Fatal(err)
 	}
-	if r := h.run(0, "", "resume", "--dry-run", identity); !strings.Contains(r.Stdout, "since its last run:") || !strings.Contains(r.Stdout, "+ limits cpus all, memory 4096 MiB, processes 333") {
+	if r := h.run(0, "", "resume", "--dry-run", identity); !strings.Contains(r.Stdout, "since its last run:") || !strings.Contains(r.Stdout, ", memory 4096 MiB, processes 1024") || !strings.Contains(r.Stdout, ", memory 4096 MiB, processes 333\n") {
 		t.Errorf("the preflight does not say what changed: %s", r.Stdout)
 	}
 	r := h.run(0, "", "resume", "-y", identity, "--", "-p", "which word?")
