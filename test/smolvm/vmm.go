@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 
@@ -51,6 +52,7 @@ func vmm() error {
 }
 
 func runVMM(ready *os.File) error {
+	runtime.LockOSThread() // the machine dies with the thread that made it
 	var b begin
 	line, err := bufio.NewReader(os.Stdin).ReadBytes('\n')
 	if err := errors.Join(err, json.Unmarshal(line, &b)); err != nil {
