@@ -17,6 +17,15 @@ func isJWT(token []byte) bool {
 	return json.Unmarshal(text, &header) == nil && header.Alg != ""
 }
 
+// isRandom takes letters beside digits, or in both cases: one random token of 36 in five hundred has
+// no digit, and no name of that length behind such a prefix has both cases and no separator.
+func isRandom(token []byte) bool {
+	token = token[bytes.LastIndexByte(token, '_')+1:]
+	upper := bytes.ContainsFunc(token, func(r rune) bool { return r >= 'A' && r <= 'Z' })
+	lower := bytes.ContainsFunc(token, func(r rune) bool { return r >= 'a' && r <= 'z' })
+	return hasDigitAndLetter(token) || upper && lower
+}
+
 // hasDigitAndLetter is what a token of random letters and digits nearly always has.
 func hasDigitAndLetter(token []byte) bool {
 	return bytes.ContainsFunc(token, func(r rune) bool { return r >= '0' && r <= '9' }) &&

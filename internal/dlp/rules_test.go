@@ -190,3 +190,18 @@ func TestWhatIsNoToken(t *testing.T) {
 		}
 	}
 }
+
+// Attack F5: one token in some five hundred has no digit, and passed for a name. Found by
+// bot-bottle prove, whose tokens are made anew each time.
+func TestAttackF5_ATokenWithoutADigit(t *testing.T) {
+	s := newScanner(t, Options{})
+	letters := strings.Repeat("bomWdqXfzdXDTAuPyAGi", 2)[:36] // the tests' own tokens are in no file as a whole
+	for text, want := range map[string]bool{
+		"use " + "ghp" + "_" + letters: true, "npm" + "_" + letters: true, "ghp" + "_" + strings.ToLower(letters): false, "ghp" + "_" + strings.ToUpper(letters): false,
+	} {
+		found, err := s.Scan(t.Context(), Input{Kind: Body, Data: []byte(text)})
+		if got := len(found) > 0; err != nil || got != want {
+			t.Errorf("%s: found %v, want %v (%v)", text, got, want, err)
+		}
+	}
+}

@@ -102,7 +102,7 @@ func TestNoManifest(t *testing.T) {
 	h := open(t, standin.Options{})
 	c := h.Command(t.Context(), "start", "-y", "claude")
 	c.Env = append(c.Env, "BOT_BOTTLE_HOME="+filepath.Join(h.Home, "nowhere"))
-	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "there is no manifest") || !strings.Contains(string(out), "README") {
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "there is no manifest") || !strings.Contains(string(out), "bot-bottle init") {
 		t.Errorf("got %v: %s", err, out)
 	}
 }

@@ -141,7 +141,7 @@ func TestNoPipelockNoBottle(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
 	broken := filepath.Join(t.TempDir(), "broken")
-	c := exec.Command("go", "build", "-o", broken, "../e2e/attack") // a static program, and no pipelock
+	c := exec.Command("go", "build", "-o", broken, "../../cmd/bot-bottle-docs") // a static program, and no pipelock
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

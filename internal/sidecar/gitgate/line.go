@@ -127,10 +127,12 @@ func (l *line) rest() {
 }
 
 func (l *line) open() error {
-	c := exec.Command("/usr/bin/ssh", append([]string{
+	argv := append(limits(maxFile), append([]string{
+		"/usr/bin/ssh",
 		"-F", l.config, "-N", "-T", "-o", "ControlMaster=yes", "-o", "ControlPath=" + l.socket,
 		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", // who has lost the upstream finds out before a fetch does
 	}, l.to...)...)
+	c := exec.Command(argv[0], argv[1:]...)
 	c.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C"}
 	c.SysProcAttr = attributes()
 	said := &bounded{most: 4 << 10, tail: true}

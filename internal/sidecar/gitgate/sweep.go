@@ -23,6 +23,10 @@ func (r *receiving) begin(p *push) {
 	r.since[p] = time.Now()
 }
 
+// coarse is how far behind our clock the time may be that a file system writes down: the kernel
+// takes that of its last tick, and some file systems keep whole seconds, two of them.
+const coarse = 3 * time.Second
+
 // end takes away what no push works on any more: what was touched last before the oldest of
 // them began.
 func (r *receiving) end(p *push, dir string) {
@@ -31,7 +35,7 @@ func (r *receiving) end(p *push, dir string) {
 	delete(r.since, p)
 	oldest := time.Now().Add(time.Hour)
 	for _, began := range r.since {
-		if began.Before(oldest) {
+		if began = began.Add(-coarse); began.Before(oldest) {
 			oldest = began
 		}
 	}
