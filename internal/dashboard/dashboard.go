@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 	"time"
@@ -48,10 +47,9 @@ func Run(ctx context.Context, o Options) error {
 	f := newFeed(o)
 	each.Go(func() { f.run(ctx) })
 	program := tea.NewProgram(newModel(ctx, o, f),
-		tea.WithContext(ctx), tea.WithInput(o.Stdin), tea.WithOutput(o.Stdout), tea.WithEnvironment(o.Env), tea.WithoutSignalHandler())
+		tea.WithInput(o.Stdin), tea.WithOutput(o.Stdout), tea.WithEnvironment(o.Env), tea.WithoutSignalHandler())
+	// Its own way of ending with a context closes the terminal under whoever reads it.
+	defer context.AfterFunc(ctx, program.Quit)()
 	_, err := program.Run()
-	if errors.Is(err, tea.ErrProgramKilled) && ctx.Err() != nil {
-		return nil // we were asked to end
-	}
 	return err
 }

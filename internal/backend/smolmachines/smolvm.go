@@ -105,10 +105,10 @@ func (d *Driver) call(ctx context.Context, limit time.Duration, args []string, e
 	out, said := &bounded{most: maxAnswer}, &tail{}
 	c.Stdout, c.Stderr = out, said
 	verb := verbOf(args)
+	out.over = func() { kill(c) } // something is printed only once it runs
 	if err := c.Start(); err != nil {
 		return nil, &callError{verb: verb, err: err}
 	}
-	out.over = func() { kill(c) }
 	stop := context.AfterFunc(ctx, func() { kill(c) })
 	c.WaitDelay = endGrace
 	err = c.Wait()
