@@ -12,6 +12,7 @@ import (
 	"github.com/moby/moby/client"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -37,8 +38,22 @@ func (b *Bottle) close() error {
 			return err
 		}
 		b.release = release
+		if b.takenDown(ctx) {
+			return nil
+		}
 	}
 	return b.tearDown(ctx)
+}
+
+// takenDown reports whether another process, such as one that looked at the same terminal, has
+// taken the bottle down meanwhile. It has recorded how the agent ended, which nobody can see any more.
+func (b *Bottle) takenDown(ctx context.Context) bool {
+	m, err := b.driver.State.Read(b.identity)
+	if err != nil || m.EndedAt == nil {
+		return false
+	}
+	_, err = b.driver.ownAgent(ctx, b.identity)
+	return errors.Is(err, bottle.ErrNotRunning)
 }
 
 // askHolder stops the agent and waits until the process that holds the bottle has
@@ -137,14 +152,24 @@ const (
 	unseen   = "nobody saw how it ended"
 )
 
+// recordLag is how long the engine may take to write down that a container has ended, whose
+// processes are gone: a busy one takes seconds.
+const recordLag = 15 * time.Second
+
 // endOf is how the agent in a container ended: when and with which status the engine has on
-// record.
+// record. It waits for that record, as long as that may take.
 func (d *Driver) endOf(ctx context.Context, id, how string) state.Ending {
-	found, err := d.Client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
-	if err != nil || found.Container.State == nil {
-		return state.Ending{At: d.Now(), How: how}
+	patience, cancel := context.WithTimeout(ctx, recordLag)
+	defer cancel()
+	for {
+		found, err := d.Client.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
+		if err != nil || found.Container.State == nil {
+			return state.Ending{At: d.Now(), How: how}
+		}
+		if !found.Container.State.Running || pause(patience) != nil {
+			return endIn(*found.Container.State, d.Now(), how)
+		}
 	}
-	return endIn(*found.Container.State, d.Now(), how)
 }
 
 func endIn(s container.State, now time.Time, how string) state.Ending {

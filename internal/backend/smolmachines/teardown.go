@@ -40,6 +40,9 @@ func (b *Bottle) close() error {
 			return err
 		}
 		b.release = release
+		if m, err := b.driver.State.Read(b.identity); err == nil && m.EndedAt != nil {
+			return nil // another process, such as one that looked at the same terminal, has taken it down
+		}
 	}
 	return b.tearDown(ctx)
 }
