@@ -7,9 +7,9 @@ import (
 	"io/fs"
 )
 
-// guest is what scripts/release puts there: Linux builds for hosts that are not Linux.
+// builds are what scripts/release puts there, those for Linux, for hosts that are not Linux.
 //
 //go:embed guest
-var guest embed.FS
+var builds embed.FS
 
-func carried() fs.FS { return guest }
+func carried() fs.FS { return builds }
