@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +77,7 @@ type bundle struct {
 	id     string
 	stream client.HijackedResponse
 	ended  chan struct{} // closed when its output has ended
-	errors tail
+	errors plain.Tail
 
 	unrecorded error // why audit events were lost; read it after ended
 }
@@ -88,7 +87,7 @@ func (b *bundle) why() error {
 	if b.unrecorded != nil {
 		return fmt.Errorf("the bottle was taken down: %w", b.unrecorded)
 	}
-	return fmt.Errorf("the bottle was taken down, since its sidecar bundle ended: %s", b.errors.last())
+	return fmt.Errorf("the bottle was taken down, since its sidecar bundle ended: %s", b.errors.Last())
 }
 
 // hasEnded reports whether its output has.
@@ -182,7 +181,7 @@ func (b *bundle) await(ctx context.Context, ready <-chan control.Ready) error {
 	select {
 	case r, ok := <-ready:
 		if !ok {
-			return fmt.Errorf("the sidecar bundle ended before it was ready: %s", b.errors.last())
+			return fmt.Errorf("the sidecar bundle ended before it was ready: %s", b.errors.Last())
 		}
 		if !r.Ready {
 			return fmt.Errorf("the sidecar bundle could not start: %s", r.Error)
@@ -191,30 +190,4 @@ func (b *bundle) await(ctx context.Context, ready <-chan control.Ready) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// tail keeps the end of what is written to it. It may be used concurrently.
-type tail struct {
-	mu   sync.Mutex
-	data []byte
-}
-
-const tailSize = 4096
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.data = append(t.data, p...)
-	if over := len(t.data) - tailSize; over > 0 {
-		t.data = append(t.data[:0], t.data[over:]...)
-	}
-	return len(p), nil
-}
-
-// last returns the last line, safe to print.
-func (t *tail) last() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(string(t.data)), "\n")
-	return plain.Text(lines[len(lines)-1])
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 )
@@ -32,9 +33,9 @@ func newExecConn(stream client.HijackedResponse) *execConn {
 	out, in := io.Pipe()
 	c := &execConn{Conn: stream.Conn, out: out, stream: stream}
 	go func() {
-		var said tail
+		var said plain.Tail
 		_, err := stdcopy.StdCopy(in, &said, stream.Reader)
-		if why := said.last(); err == nil && why != "" {
+		if why := said.Last(); err == nil && why != "" {
 			err = fmt.Errorf("%s", why)
 		}
 		_ = in.CloseWithError(err) // nil is the end

@@ -25,6 +25,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/resolve"
 )
 
@@ -225,7 +226,7 @@ func (d *Driver) withPipelocksWord(ctx context.Context, p Plan, err error) error
 		return err
 	}
 	defer func() { _ = logs.Close() }()
-	var last tail
+	var last plain.Tail
 	_, _ = stdcopy.StdCopy(io.Discard, &last, logs)
-	return fmt.Errorf("%w (pipelock's container has ended: %s)", err, last.last())
+	return fmt.Errorf("%w (pipelock's container has ended: %s)", err, last.Last())
 }

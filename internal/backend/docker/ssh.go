@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,7 +107,7 @@ func pair() (*net.UnixConn, *os.File, error) {
 type sshConn struct {
 	*net.UnixConn
 	process *exec.Cmd
-	said    tail
+	said    plain.Tail
 	done    func() // it is made, or will not be
 
 	once  sync.Once
@@ -153,7 +154,7 @@ func (c *sshConn) end() error {
 		kill := time.AfterFunc(sshGrace, func() { _ = c.process.Process.Kill() })
 		err := c.process.Wait()
 		kill.Stop()
-		if said := c.said.last(); err != nil && said != "" {
+		if said := c.said.Last(); err != nil && said != "" {
 			c.ended = fmt.Errorf("ssh: %s", said)
 		}
 	})

@@ -37,24 +37,11 @@ var _ bottle.Bottle = (*Bottle)(nil)
 
 // Open finds a running bottle.
 func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, error) {
-	if !bottle.ValidIdentity(identity) {
-		return nil, fmt.Errorf("%q: %w", identity, bottle.ErrNotRunning)
-	}
-	m, there, err := d.find(ctx, identity)
+	m, now, err := d.begun(ctx, identity)
 	if err != nil {
 		return nil, err
 	}
-	if !there || m.State != running {
-		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
-	}
-	now, err := d.condition(ctx, m.Name)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case !now.Begun:
-		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
-	case now.Ended:
+	if now.Ended {
 		return nil, &bottle.EndedError{Identity: identity, Code: now.Status & 0xff}
 	}
 	dir, err := d.keptDirectory(m)
@@ -62,6 +49,25 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 		return nil, err
 	}
 	return &Bottle{driver: d, identity: identity, machine: m.Name, dir: dir, remove: m.Labels[labelRemove] == "true", tty: now.Terminal}, nil
+}
+
+// begun finds the machine of a bottle whose agent has been started, and how far it is.
+func (d *Driver) begun(ctx context.Context, identity string) (m machine, now control.Condition, err error) {
+	notRunning := fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
+	if !bottle.ValidIdentity(identity) {
+		return m, now, fmt.Errorf("%q: %w", identity, bottle.ErrNotRunning)
+	}
+	m, there, err := d.find(ctx, identity)
+	if err != nil {
+		return m, now, err
+	}
+	if !there || m.State != running {
+		return m, now, notRunning
+	}
+	if now, err = d.condition(ctx, m.Name); err == nil && !now.Begun {
+		err = notRunning
+	}
+	return m, now, err
 }
 
 // condition asks a machine's guest how far it is.

@@ -98,7 +98,7 @@ func complaint(dir string) string {
 	if err != nil || len(data) == 0 {
 		return "it said nothing"
 	}
-	lines := strings.Split(strings.TrimSpace(string(data[max(0, len(data)-tailSize):])), "\n")
+	lines := strings.Split(strings.TrimSpace(string(data[max(0, len(data)-plain.TailSize):])), "\n")
 	return plain.Text(lines[len(lines)-1])
 }
 

@@ -8,6 +8,7 @@
 package smolmachines
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"time"
@@ -15,8 +16,6 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/resolve"
 	"github.com/bot-bottle/bot-bottle/internal/state"
-
-	"context"
 )
 
 // Driver implements bottle.Driver. Its fields are set once, before use.

@@ -3,7 +3,6 @@ package smolmachines
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -54,5 +53,3 @@ func (d *Driver) rootsOf(sha string) (archive, error) {
 	}
 	return archive{SHA: sha}, nil
 }
-
-var _ = os.ErrNotExist

@@ -165,37 +165,19 @@ func (b *bounded) Write(p []byte) (int, error) {
 func (b *bounded) tooMuch() bool { b.mu.Lock(); defer b.mu.Unlock(); return b.much }
 func (b *bounded) bytes() []byte { b.mu.Lock(); defer b.mu.Unlock(); return b.kept.Bytes() }
 
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	data []byte
-}
-
-const tailSize = 4096
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.data = append(t.data, p...)
-	if over := len(t.data) - tailSize; over > 0 {
-		t.data = append(t.data[:0], t.data[over:]...)
-	}
-	return len(p), nil
-}
+// tail is what a smolvm said at its end.
+type tail struct{ plain.Tail }
 
 // last returns the last error that it tells of, or its last line, safe to print.
 func (t *tail) last() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(string(t.data)), "\n")
-	for _, line := range slices.Backward(lines) {
+	for _, line := range slices.Backward(t.Lines()) {
 		for _, prefix := range []string{"Error: ", "error: "} {
 			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), prefix); ok {
 				return plain.Text(rest)
 			}
 		}
 	}
-	return plain.Text(lines[len(lines)-1])
+	return t.Last()
 }
 
 // machine is what smolvm says of one. What a bottle stands on is a pointer: what is not said is

@@ -18,22 +18,9 @@ import (
 
 // Transcript reads the transcript of a bottle's run that is not in its state yet.
 func (d *Driver) Transcript(ctx context.Context, identity string) (io.ReadCloser, error) {
-	if !bottle.ValidIdentity(identity) {
-		return nil, fmt.Errorf("%q: %w", identity, bottle.ErrNotRunning)
-	}
-	m, there, err := d.find(ctx, identity)
+	m, now, err := d.begun(ctx, identity)
 	if err != nil {
 		return nil, err
-	}
-	if !there || m.State != running {
-		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
-	}
-	now, err := d.condition(ctx, m.Name)
-	if err != nil {
-		return nil, err
-	}
-	if !now.Begun {
-		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
 	}
 	if !now.Terminal {
 		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrNoTerminal)
