@@ -77,11 +77,12 @@ func remove(t *testing.T, c *client.Client, ref string) {
 	})
 }
 
-// runIn runs a script in a container without a network, and returns what it prints.
+// runIn runs a script in a container without a network, and returns what it prints on
+// one stream: the engine keeps two in no order between them.
 func runIn(t *testing.T, c *client.Client, ref, script string) string {
 	t.Helper()
 	created, err := c.ContainerCreate(t.Context(), client.ContainerCreateOptions{
-		Config:     &container.Config{Image: ref, Entrypoint: []string{"sh", "-c", script}},
+		Config:     &container.Config{Image: ref, Entrypoint: []string{"sh", "-c", "exec 2>&1\n" + script}},
 		HostConfig: &container.HostConfig{NetworkMode: "none"},
 	})
 	if err != nil {
