@@ -158,7 +158,9 @@ func report(w io.Writer, err error, app *App) int {
 	var launch *bottle.LaunchError
 	switch {
 	case app != nil && app.usage:
-		_, _ = fmt.Fprintf(w, "  try: %s --help\n", app.verb)
+		if hint(err) == "" {
+			_, _ = fmt.Fprintf(w, "  try: %s --help\n", app.verb)
+		}
 		return exitUsage
 	case errors.As(err, new(*usageError)):
 		return exitUsage

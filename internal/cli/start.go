@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +37,7 @@ connection breaks. The exit status is the agent's own.`,
   bot-bottle start -y --rm implementer -- -p "what does this repository do?" > answer.txt
   bot-bottle start --cwd --dirty implementer   # in a repository: it comes along
   bot-bottle start --detach implementer`,
-		Args:              oneAgent,
+		Args:              a.oneAgent,
 		ValidArgsFunction: a.completeAgents,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runStart(c.Context(), args[0], args[1:], f) },
 	}
@@ -53,19 +56,42 @@ connection breaks. The exit status is the agent's own.`,
 }
 
 // oneAgent wants exactly one argument before "--".
-func oneAgent(c *cobra.Command, args []string) error {
+func (a *App) oneAgent(c *cobra.Command, args []string) error {
 	before := len(args)
 	if dash := c.ArgsLenAtDash(); dash >= 0 {
 		before = dash
 	}
 	switch before {
 	case 0:
-		return errors.New("start needs the name of an agent (bot-bottle list agents shows them)")
+		return a.whichAgent()
 	case 1:
 		return nil
 	}
 	return errors.New("start takes one agent; put -- before arguments that are meant for it")
 }
+
+// whichAgent says what could have been named, or how to get there.
+func (a *App) whichAgent() error {
+	m, err := a.manifest()
+	if err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(m.Agents))
+	if len(names) == 0 && len(m.Problems) > 0 {
+		return m.Problems
+	}
+	if len(names) == 0 {
+		return &usageError{what: "start needs the name of an agent, and there is none yet", hint: "to write a first agent and bottle: bot-bottle init"}
+	}
+	more := ""
+	if len(names) > fewAgents {
+		names, more = names[:fewAgents], ", … (bot-bottle list agents)"
+	}
+	return errors.New("start needs the name of an agent: " + strings.Join(names, ", ") + more)
+}
+
+// fewAgents fit on the line of an error.
+const fewAgents = 6
 
 func (a *App) runStart(ctx context.Context, agent string, args []string, f startFlags) error {
 	if f.dirty && !f.cwd {

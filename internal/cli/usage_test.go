@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,6 +35,42 @@ func TestMistyped(t *testing.T) {
 		for _, w := range want {
 			if code == 0 || stdout != "" || !strings.Contains(stderr, w) {
 				t.Errorf("%s: got %d %s%s; want %q", line, code, stdout, stderr, w)
+			}
+		}
+	}
+}
+
+// Whoever names no agent is told which there are, or how to get one.
+func TestStartOfNothing(t *testing.T) {
+	none, empty, broken, three, many := filepath.Join(t.TempDir(), "none"), t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
+	write := func(home, file, head string) {
+		t.Helper()
+		path := filepath.Join(home, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("---\n"+head+"\n---\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(broken, "agents/lost.md", "bottle: dev")
+	for home, n := range map[string]int{three: 3, many: 9} {
+		write(home, "bottles/dev.md", "supervise: true")
+		for i := range n {
+			write(home, fmt.Sprintf("agents/agent%d.md", i), "bottle: dev")
+		}
+	}
+	for home, want := range map[string][]string{
+		none:   {"there is no manifest", "bot-bottle init"},
+		empty:  {"there is none yet", "bot-bottle init"},
+		broken: {`lost.md:2: there is no bottle "dev"`},
+		three:  {"start needs the name of an agent: agent0, agent1, agent2\n", "start --help"},
+		many:   {"agent5, … (bot-bottle list agents)\n"},
+	} {
+		code, stdout, stderr := runWith(t, home, twoBackends()[:1], "start")
+		for _, w := range want {
+			if code != 2 || stdout != "" || !strings.Contains(stderr, w) {
+				t.Errorf("got %d %s%s; want %q", code, stdout, stderr, w)
 			}
 		}
 	}
