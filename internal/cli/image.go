@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 func (a *App) image() *cobra.Command {
@@ -57,7 +58,7 @@ func (a *App) listImages(ctx context.Context, asJSON bool) error {
 func imageUse(b image.Built) string {
 	switch {
 	case b.Containers > 0:
-		return fmt.Sprintf("by %d containers", b.Containers)
+		return "by " + plain.Count(b.Containers, "container")
 	case b.Current:
 		return "by this version"
 	}

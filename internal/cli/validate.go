@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 func (a *App) validate() *cobra.Command {
@@ -45,6 +46,6 @@ func (a *App) runValidate(asJSON bool) error {
 	if len(m.Problems) > 0 {
 		return m.Problems
 	}
-	_, err = fmt.Fprintf(a.Stdout, "ok: %d agents, %d bottles\n", len(m.Agents), len(m.Bottles))
+	_, err = fmt.Fprintf(a.Stdout, "ok: %s, %s\n", plain.Count(len(m.Agents), "agent"), plain.Count(len(m.Bottles), "bottle"))
 	return err
 }

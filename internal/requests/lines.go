@@ -3,6 +3,8 @@ package requests
 import (
 	"fmt"
 	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // Line is one of those that a request is shown with.
@@ -70,7 +72,7 @@ func (s Shown) outcome() []Line {
 	switch {
 	case s.State == Pending:
 	case s.Grant.live():
-		return []Line{{Key: "granted", Text: fmt.Sprintf("%s; used %d times", s.Grant.Scope, s.Grant.Used)}}
+		return []Line{{Key: "granted", Text: s.Grant.Scope.String() + "; used " + plain.Count(s.Grant.Used, "time")}}
 	case s.Grant != nil:
 		return []Line{{Key: "ended", Text: s.Grant.Why}}
 	case s.Decided != nil && s.Decided.Result != "":

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
@@ -216,9 +217,9 @@ func (s Scope) String() string {
 	case s.Uses == 1 && s.For == 0:
 		return "once"
 	case s.Uses > 0 && s.For > 0:
-		return fmt.Sprintf("%d uses within %s", s.Uses, Duration(s.For))
+		return plain.Count(s.Uses, "use") + " within " + Duration(s.For)
 	case s.Uses > 0:
-		return fmt.Sprintf("%d uses", s.Uses)
+		return plain.Count(s.Uses, "use")
 	}
 	return Duration(s.For)
 }

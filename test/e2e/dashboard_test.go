@@ -110,7 +110,7 @@ func (h gitHouse) grantOnBoard(x *mux, asker string) {
 	x.keys("%0", "t")
 	x.wait("%0", "granted    10m; used 0 times", "nothing waits")
 	h.inside(asker, "curl -sS -m 60 -d passes=yes https://docs.example/echo")
-	x.wait("%0", "granted    10m; used 1 times")
+	x.wait("%0", "granted    10m; used 1 time")
 	x.keys("%0", "3")
 	x.wait("%0", "docs.example/echo", "by grant "+id)
 }

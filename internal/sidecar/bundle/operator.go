@@ -18,6 +18,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
@@ -144,8 +145,8 @@ func (o *operator) SetPolicy(revision int, p policy.Policy) (control.Policy, err
 	if revision != o.revision {
 		return control.Policy{}, control.ErrConflict
 	}
-	what := fmt.Sprintf("the operator changed the policy: %d routes and %d deny rules before, %d and %d now",
-		len(o.config.Routes), len(o.config.Deny), len(p.Routes), len(p.Deny))
+	what := fmt.Sprintf("the operator changed the policy: %s and %s before, %d and %d now", plain.Count(len(o.config.Routes), "route"),
+		plain.Count(len(o.config.Deny), "deny rule"), len(p.Routes), len(p.Deny))
 	if err := o.change(o.config.WithPolicy(p), what); err != nil {
 		return control.Policy{}, err
 	}
@@ -165,7 +166,7 @@ func (o *operator) SetSecrets(values []control.NewValue) error {
 		}
 		next.Secrets[i].Value = v.Value
 	}
-	return o.change(next, fmt.Sprintf("the operator replaced the values of %d secrets", len(values)))
+	return o.change(next, "the operator replaced the values of "+plain.Count(len(values), "secret"))
 }
 
 // change puts a configuration in force, or leaves all as it was.

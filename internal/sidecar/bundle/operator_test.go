@@ -50,7 +50,7 @@ func TestTheOperatorChangesRoutes(t *testing.T) {
 		t.Fatalf("got %+v, %v", changed, err)
 	}
 	var e audit.Event
-	if line := r.line(t, &e); e.Kind != audit.Lifecycle || !strings.Contains(e.Reason, "1 routes and 0 deny rules before, 2 and 0 now") {
+	if line := r.line(t, &e); e.Kind != audit.Lifecycle || !strings.Contains(e.Reason, "1 route and 0 deny rules before, 2 and 0 now") {
 		t.Errorf("got %s", line)
 	}
 	if !r.exists(t, "new.example") {
