@@ -39,7 +39,8 @@ bottle's egress; a command's secret with a ttl is refreshed by itself while star
 
 A change holds at once and for as long as the bottle runs; the manifest stays as it is.
 What is open on a route that is taken back is closed. The first route that matches
-decides; one that is added comes first.`,
+decides; one that is added comes first. The bottle may also be named after what is to be
+done: egress learn IDENTITY.`,
 		Example: `  bot-bottle egress implementer-k7x2m4
   bot-bottle egress implementer-k7x2m4 allow api.github.com --method GET --path '/repos/acme/**' --bearer GH_TOKEN
   bot-bottle egress implementer-k7x2m4 deny api.github.com
@@ -49,7 +50,7 @@ decides; one that is added comes first.`,
 		Args:              egressArgs,
 		ValidArgsFunction: a.completeEgress,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.runEgress(c.Context(), args, flags)
+			return a.runEgress(c.Context(), bottleFirst(args), flags)
 		},
 	}
 	c.Flags().BoolVar(&flags.json, "json", false, "show, explain, learn: print JSON")
@@ -63,9 +64,19 @@ decides; one that is added comes first.`,
 	return c
 }
 
+// bottleFirst has the bottle before what is to be done, whichever was named first: no bottle
+// has the name of an action.
+func bottleFirst(args []string) []string {
+	if len(args) < 2 || !slices.Contains(egressActions(), args[0]) || slices.Contains(egressActions(), args[1]) {
+		return args
+	}
+	return append([]string{args[1], args[0]}, args[2:]...)
+}
+
 func egressArgs(_ *cobra.Command, args []string) error {
+	args = bottleFirst(args)
 	switch {
-	case len(args) == 0:
+	case len(args) == 0 || slices.Contains(egressActions(), args[0]):
 		return errors.New("egress needs a bottle: bot-bottle egress IDENTITY")
 	case len(args) == 1 || args[1] == "refresh":
 		return nil
@@ -86,10 +97,10 @@ func egressActions() []string {
 }
 
 func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-	switch len(args) {
-	case 0:
-		return a.completeRunning(c, args, word)
-	case 1:
+	switch {
+	case len(args) == 0 || len(args) == 1 && slices.Contains(egressActions(), args[0]):
+		return a.completeRunning(c, nil, word)
+	case len(args) == 1:
 		return egressActions(), cobra.ShellCompDirectiveNoFileComp
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp

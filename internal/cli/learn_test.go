@@ -37,7 +37,7 @@ egress:
 	if code != 0 || stdout != want {
 		t.Errorf("got %d %s%s", code, stdout, stderr)
 	}
-	code, stdout, _ = runWith(t, l.home, []bottle.Backend{l.backend}, "egress", identity, "learn", "--json")
+	code, stdout, _ = runWith(t, l.home, []bottle.Backend{l.backend}, "egress", "learn", identity, "--json")
 	var got []audit.Lesson
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 || len(got) != 2 || got[0].Route.Host != "api.example" {
 		t.Errorf("got %d, %v: %s", code, err, stdout)

@@ -72,7 +72,7 @@ func (n *notice) ask(no refusal) {
 		arguments["paths"] = route.Paths
 	}
 	n.Ask = &noticeAsk{"request_egress", arguments}
-	n.Hint = fmt.Sprintf("If you need it, call %s of the MCP server \"operator\", with the arguments in ask and why you need it. %s", n.Ask.Tool, n.Hint)
+	n.Hint = fmt.Sprintf("If you need it, call %s of the MCP server \"operator\", with the arguments in ask and why you need it. %s", n.Ask.Tool, strings.TrimPrefix(n.Hint, askOperator))
 }
 
 // askMore makes the call ready that asks for as much again of a limit that is used up. Of what was
@@ -130,6 +130,9 @@ func (s *Server) hint(asked noticeRequest, no refusal) string {
 	return ""
 }
 
+// askOperator is for who has no tool to ask with.
+const askOperator = "If you need it, ask the operator. "
+
 func (s *Server) hintAllow(asked noticeRequest, protocol policy.Protocol) string {
 	host, err := policy.ParseHost(asked.Host)
 	if err != nil || asked.Port == 0 {
@@ -145,5 +148,5 @@ func (s *Server) hintAllow(asked noticeRequest, protocol policy.Protocol) string
 	if m := asked.Method; m != http.MethodConnect && m != "" && len(m) <= 20 && strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
 		where, route = where+" --method "+m, route+", methods: ["+m+"]"
 	}
-	return fmt.Sprintf("If you need it, ask the operator. On the host, this allows it while the bottle runs: bot-bottle egress %s allow %s. For good: {%s} under egress.routes in the bottle's manifest. Deny rules win over both.", s.bottle, where, route)
+	return fmt.Sprintf(askOperator+"On the host, this allows it while the bottle runs: bot-bottle egress %s allow %s. For good: {%s} under egress.routes in the bottle's manifest. Deny rules win over both.", s.bottle, where, route)
 }

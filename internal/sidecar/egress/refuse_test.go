@@ -100,7 +100,7 @@ func TestRefusalsHaveTheAskReady(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &said); err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := json.Marshal(said.Ask); string(got) != want || !strings.Contains(said.Hint, "request_egress") {
+		if got, _ := json.Marshal(said.Ask); string(got) != want || !strings.Contains(said.Hint, "request_egress") || strings.Count(said.Hint, "If you need it") != 1 || !strings.Contains(said.Hint, "On the host") {
 			t.Errorf("%s: got %s, want %s\n%s", target, got, want, said.Hint)
 		}
 	}
