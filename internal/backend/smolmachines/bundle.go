@@ -17,7 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
@@ -262,5 +261,3 @@ func pause(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
-
-var _ = bottle.Running
