@@ -58,7 +58,7 @@ func (t *texts) documents(data []byte) bool {
 	if first := bytes.TrimLeft(data, " \t\r\n"); len(first) == 0 || !bytes.ContainsRune([]byte(`{["`), rune(first[0])) {
 		return false
 	}
-	mark := *new(texts)
+	var mark texts
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	for {
