@@ -85,8 +85,8 @@ func checkURL(address string) error {
 var ErrOver = errors.New("codex's login is over: run codex login")
 
 // Token is the access token: good for a while, refreshed before if it ends soon. One that is
-// still good is returned also where the refresh fails. It may be called by many processes
-// at a time.
+// still good is returned also where the refresh fails, unless that cost the login: that is an
+// error at once. It may be called by many processes at a time.
 func (c Codex) Token(ctx context.Context) (string, error) {
 	now, err := c.read()
 	if err != nil {
@@ -96,13 +96,14 @@ func (c Codex) Token(ctx context.Context) (string, error) {
 		return now.access(), nil
 	}
 	refreshed, err := c.refresh(ctx)
-	if err != nil && c.left(now.access()) > 0 {
+	if err != nil && refreshed == "" && c.left(now.access()) > 0 {
 		return now.access(), nil
 	}
 	return refreshed, err
 }
 
-// refresh is done by one process at a time; the next finds what the one before got.
+// refresh is done by one process at a time; the next finds what the one before got. With a token
+// and an error, the refresh token was spent and the new one is lost.
 func (c Codex) refresh(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
@@ -115,6 +116,11 @@ func (c Codex) refresh(ctx context.Context) (string, error) {
 	if err != nil || c.fresh(before.access()) {
 		return before.access(), err
 	}
+	place, err := reserve(c.Path)
+	if err != nil {
+		return "", fmt.Errorf("codex's login is not refreshed, since the new one could not be kept: %w", err)
+	}
+	defer place.close()
 	// From here on nothing interrupts it: an answer that was not kept is a login lost.
 	came, err := c.exchange(context.WithoutCancel(ctx), before.refresh())
 	if errors.Is(err, ErrOver) {
@@ -123,7 +129,7 @@ func (c Codex) refresh(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return came.Access, c.keep(before, came)
+	return came.Access, c.keep(place, before, came)
 }
 
 // another is what codex itself, which knows nothing of our lock, may have got meanwhile.
@@ -255,7 +261,7 @@ func (c Codex) read() (f file, err error) {
 }
 
 // keep writes what came back where codex finds it, at once and as a whole.
-func (c Codex) keep(f file, came tokens) error {
+func (c Codex) keep(to *place, f file, came tokens) error {
 	set := func(in map[string]json.RawMessage, name, value string) {
 		if value != "" {
 			in[name], _ = json.Marshal(value) // a string can be marshalled
@@ -271,32 +277,10 @@ func (c Codex) keep(f file, came tokens) error {
 	}
 	data, err := json.MarshalIndent(f.all, "", "  ")
 	if err == nil {
-		err = replace(c.Path, append(data, '\n'), f.mode)
+		err = to.fill(append(data, '\n'), f.mode&0o600)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot keep codex's new login: %w; run codex login", err)
 	}
 	return nil
-}
-
-// replace writes a file as a whole. A link stays a link.
-func replace(path string, data []byte, mode os.FileMode) (err error) {
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return err
-	}
-	fresh, err := os.CreateTemp(filepath.Dir(path), ".auth.json-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(fresh.Name())
-		}
-	}()
-	_, err = fresh.Write(data)
-	err = errors.Join(err, fresh.Chmod(mode&0o600), fresh.Sync(), fresh.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(fresh.Name(), path)
 }

@@ -190,3 +190,31 @@ func TestWhereATokenMayGo(t *testing.T) {
 		}
 	}
 }
+
+// A refresh token is good once: it is not spent where what comes for it could not be kept.
+func TestNothingIsSpentThatCannotBeKept(t *testing.T) {
+	for left, want := range map[time.Duration]string{14 * time.Minute: "access-old", -time.Minute: ""} {
+		e := newEndpoint(t)
+		// There is a lock of this file, and no room for the name of another beside it.
+		path := filepath.Join(t.TempDir(), strings.Repeat("a", 255-len(".bot-bottle-lock")-1))
+		write(t, path, jwt("access-old", time.Now().Add(left-time.Hour), time.Hour), "refresh-0")
+		c := e.codex(path)
+		token, err := c.Token(t.Context())
+		if nameOf(token) != want || (err == nil) != (want != "") || e.serial != 0 {
+			t.Errorf("got %q, %v; %d refreshes", nameOf(token), err, e.serial)
+		}
+	}
+}
+
+// Nothing is left beside the file, whatever became of a refresh.
+func TestNothingIsLeftBesideALogin(t *testing.T) {
+	for _, status := range []int{0, 500, 401} {
+		e := newEndpoint(t)
+		e.status = status
+		path := store(t, -time.Minute)
+		_, _ = e.codex(path).Token(t.Context())
+		if there, err := os.ReadDir(filepath.Dir(path)); err != nil || len(there) != 2 {
+			t.Errorf("status %d: got %v, %v", status, there, err)
+		}
+	}
+}

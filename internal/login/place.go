@@ -1,0 +1,57 @@
+package login
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// place is room on the disk for what will take a file's place. It is made before a token is spent
+// on what goes there: a full disk, or a directory that cannot be written to, shows before.
+type place struct {
+	path  string // of the file, behind all links: a link stays a link
+	fresh *os.File
+}
+
+// room is more than an answer of the endpoint takes up.
+const room = 64 << 10
+
+// reserve makes room for a new version of a file. The caller closes it.
+func reserve(path string) (_ *place, err error) {
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return nil, err
+	}
+	p := &place{path: path}
+	if p.fresh, err = os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".bot-bottle-new-"); err != nil {
+		return nil, err
+	}
+	_, err = p.fresh.Write(make([]byte, room))
+	if err := errors.Join(err, p.fresh.Sync()); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// fill has data take the file's place, at once and as a whole.
+func (p *place) fill(data []byte, mode os.FileMode) error {
+	_, err := p.fresh.WriteAt(data, 0)
+	err = errors.Join(err, p.fresh.Truncate(int64(len(data))), p.fresh.Chmod(mode), p.fresh.Sync())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(p.fresh.Name(), p.path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(p.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// close gives back what was not filled.
+func (p *place) close() {
+	_ = p.fresh.Close()
+	_ = os.Remove(p.fresh.Name()) // it is not there once it was filled
+}
