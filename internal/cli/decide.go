@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -71,7 +72,7 @@ the bottles to come; the change is shown first.`,
 }
 
 func (a *App) runApprove(ctx context.Context, id string, flags approval) error {
-	d := requests.Decision{Approve: true, Scope: requests.Scope{Uses: flags.uses, For: flags.length}, By: a.whoami()}
+	d := requests.Decision{Approve: true, Scope: requests.Scope{Uses: flags.uses, For: policy.Span(flags.length)}, By: a.whoami()}
 	if flags.once {
 		d.Scope.Uses = 1
 	}

@@ -143,7 +143,7 @@ func TestAttackG4_WhatIsOverIsNotApproved(t *testing.T) {
 	for name, end := range map[string]func(d *desked, id string){
 		"taken back by the agent": func(d *desked, id string) { _, _ = d.ledger.Cancel(time.Now(), id) },
 		"expired": func(d *desked, id string) {
-			d.decide(t, id, requests.Decision{Approve: true, Scope: requests.Scope{For: time.Second}, Secret: "x"})
+			d.decide(t, id, requests.Decision{Approve: true, Scope: requests.Scope{For: policy.Span(time.Second)}, Secret: "x"})
 			d.ledger.Expire(time.Now().Add(time.Minute))
 		},
 	} {

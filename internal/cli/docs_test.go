@@ -1,10 +1,12 @@
 package cli_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/cli"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // What the documentation shows is held against the program:
@@ -354,4 +357,27 @@ func headings(text string) []string {
 		}
 	}
 	return all
+}
+
+// Each field of a request, as scripts read it, is in the page that tells of requests.
+func TestDocsTellEveryFieldOfARequest(t *testing.T) {
+	page, err := os.ReadFile("../../docs/supervise.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := 0
+	for _, of := range []reflect.Type{reflect.TypeFor[requests.Shown](), reflect.TypeFor[requests.Request](), reflect.TypeFor[requests.Grant](), reflect.TypeFor[requests.Scope](), reflect.TypeFor[requests.Outcome]()} {
+		for f := range of.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "" {
+				continue // embedded
+			}
+			if fields++; !bytes.Contains(page, []byte("`"+name+"`")) {
+				t.Errorf("docs/supervise.md does not tell of %q", name)
+			}
+		}
+	}
+	if fields < 30 {
+		t.Errorf("only %d fields were seen", fields)
+	}
 }

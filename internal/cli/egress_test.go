@@ -84,7 +84,7 @@ func TestEgressArguments(t *testing.T) {
 
 // What is left of a limit stands below the rule whose limit it is.
 func TestRulesAreShownWithWhatIsLeft(t *testing.T) {
-	limits := &policy.Limits{Requests: 10, Window: time.Hour}
+	limits := &policy.Limits{Requests: 10, Window: policy.Span(time.Hour)}
 	routes := []policy.Route{{Host: "a.example", Port: 443, Protocol: policy.HTTPS, Limits: limits}, {Host: "b.example"}}
 	granted := policy.Route{Host: "c.example", Port: 443, Protocol: policy.HTTPS}
 	part := func(n int64) []policy.Part {
@@ -93,7 +93,7 @@ func TestRulesAreShownWithWhatIsLeft(t *testing.T) {
 	got := routeTable(control.Policy{
 		Policy: policy.Policy{Routes: routes, Limits: &policy.Limits{Requests: 10}},
 		Grants: []requests.Request{{ID: "k-1", Routes: []policy.Route{granted}, Grant: &requests.Grant{Scope: requests.Scope{Uses: 10}}}},
-		Left:   []policy.Left{{Parts: part(4)}, {Of: routes[0].Name(), Window: time.Hour, Parts: part(7)}, {Of: granted.Name(), Grant: "k-1", Parts: part(1)}},
+		Left:   []policy.Left{{Parts: part(4)}, {Of: routes[0].Name(), Window: policy.Span(time.Hour), Parts: part(7)}, {Of: granted.Name(), Grant: "k-1", Parts: part(1)}},
 	}).rows
 	want := [][]string{
 		{"allow", "https://a.example:443 up to 10 requests in 1h"}, {"  left", "7 of 10 requests left in 1h"}, {"allow", "https://b.example:443"},

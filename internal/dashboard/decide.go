@@ -11,6 +11,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"github.com/bot-bottle/bot-bottle/internal/plain"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -128,14 +129,14 @@ func (m *model) scopes(s requests.Shown) []choice {
 			return nil
 		}})
 	}
-	all = append(all, choice{"t", "for 10 minutes", grant(requests.Scope{For: 10 * time.Minute})}, choice{"f", "for a time", func() tea.Cmd {
+	all = append(all, choice{"t", "for 10 minutes", grant(requests.Scope{For: policy.Span(10 * time.Minute)})}, choice{"f", "for a time", func() tea.Cmd {
 		m.askFor("approve "+s.ID, "For how long (30m, 2h)?", m.unchanged(s), func(text string) tea.Cmd {
 			d, err := time.ParseDuration(strings.TrimSpace(text))
 			if err != nil || d <= 0 {
 				m.say(true, "that is no length of time: nothing was granted")
 				return nil
 			}
-			return m.grant(s, requests.Scope{For: d}, nil)
+			return m.grant(s, requests.Scope{For: policy.Span(d)}, nil)
 		})
 		return nil
 	}}, choice{"s", "as long as it runs", grant(requests.Scope{})})

@@ -31,7 +31,7 @@ func (b *board) shows(words ...string) {
 // Each way to grant is the decision that it says it is.
 func TestApproveScopes(t *testing.T) {
 	for keys, want := range map[string]requests.Scope{
-		"o": {Uses: 1}, "t": {For: 10 * time.Minute}, "s": {}, "u5\n": {Uses: 5}, "f90m\n": {For: 90 * time.Minute},
+		"o": {Uses: 1}, "t": {For: policy.Span(10 * time.Minute)}, "s": {}, "u5\n": {Uses: 5}, "f90m\n": {For: policy.Span(90 * time.Minute)},
 	} {
 		b := newBoard(t, office(t), 80, 24)
 		shown, _ := b.request("implementer-k7x2m4", "k7x2m4-1")
@@ -62,14 +62,14 @@ func TestNoGrantByMistake(t *testing.T) {
 
 func TestApproveAsAskedAndForGood(t *testing.T) {
 	f := office(t)
-	f.ask(t, "reviewer-a2b3c4", noon.Add(-time.Hour), requests.Ask{Kind: requests.Egress, Route: &policy.Route{Host: "docs.example"}, For: 25 * time.Minute})
+	f.ask(t, "reviewer-a2b3c4", noon.Add(-time.Hour), requests.Ask{Kind: requests.Egress, Route: &policy.Route{Host: "docs.example"}, For: policy.Span(25 * time.Minute)})
 	written := false
 	f.change = Change{Diff: "  bottles/dev.md\n  + - {host: docs.example}\n", Write: func() error { written = true; return nil }}
 	b := newBoard(t, f, 80, 24)
 	b.press("2", "g", "a")
 	b.shows("enter for 25m, as asked")
 	b.press("enter")
-	if len(f.decided) != 1 || f.decided[0].Scope.For != 25*time.Minute {
+	if len(f.decided) != 1 || f.decided[0].Scope.For != policy.Span(25*time.Minute) {
 		t.Errorf("decided %v", f.decided)
 	}
 	b.refresh()

@@ -260,7 +260,8 @@ func (l *loader) limits(v *value, name string) *policy.Limits {
 		}
 	}
 	if window := v.get("window"); window != nil {
-		limits.Window, _ = asSpan(window.scalar)
+		length, _ := asSpan(window.scalar)
+		limits.Window = policy.Span(length)
 	}
 	if err := limits.Check(); err != nil {
 		l.problems.add(v.file, v.line, "%s: %v", name, err)

@@ -146,12 +146,12 @@ func TestRules(t *testing.T) {
 			Host: "api.github.com", Paths: []string{"/repos/acme/**", "/graphql", "/@acme%2f*"}, Query: map[string]string{"owner": "acme"},
 			Body:   map[string]string{"variables.owner": "acme", "variables.name": "widget-*"},
 			Deny:   []policy.Deny{{Paths: []string{"/repos/acme/secret/**"}}, {Methods: []string{"POST"}, Body: map[string]string{"query": "*mutation*"}}},
-			Limits: &policy.Limits{Requests: 100, BytesUp: 10 << 20, BytesDown: 1 << 20, Window: time.Hour}, Scan: map[string]dlp.Action{"github-token": dlp.Alert}, Auth: &policy.Auth{Scheme: policy.Placeholder, Secret: "GH_TOKEN", FormFields: []string{"token"}},
+			Limits: &policy.Limits{Requests: 100, BytesUp: 10 << 20, BytesDown: 1 << 20, Window: policy.Span(time.Hour)}, Scan: map[string]dlp.Action{"github-token": dlp.Alert}, Auth: &policy.Auth{Scheme: policy.Placeholder, Secret: "GH_TOKEN", FormFields: []string{"token"}},
 		},
 		{Host: "maps.example", LogPath: policy.LogNone, Auth: &policy.Auth{Scheme: policy.Query, Parameter: "key", Secret: "MAPS_KEY"}},
 	}
 	deny := []policy.Deny{{Host: "api.github.com", Methods: []string{"DELETE"}}, {Host: "**.github.com", Paths: []string{"/gists/**"}}, {Host: "uploads.github.com"}}
-	limits := &policy.Limits{Requests: 1000, BytesUp: 1 << 30, Window: 12 * time.Hour}
+	limits := &policy.Limits{Requests: 1000, BytesUp: 1 << 30, Window: policy.Span(12 * time.Hour)}
 	if diff := cmp.Diff(policy.Policy{Routes: routes, Deny: deny, Limits: limits}, policy.Policy{Routes: b.Routes, Deny: b.Deny, Limits: b.Limits}); diff != "" {
 		t.Error(diff)
 	}

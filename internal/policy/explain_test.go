@@ -10,11 +10,11 @@ import (
 
 func explained(t testing.TB) *Set {
 	return newSet(t, Policy{
-		Limits: &Limits{BytesUp: 1 << 30, Window: 24 * time.Hour},
+		Limits: &Limits{BytesUp: 1 << 30, Window: Span(24 * time.Hour)},
 		Deny:   []Deny{{Host: "api.github.com", Methods: []string{"DELETE"}}, {Host: "gist.github.com"}},
 		Routes: []Route{
 			{Host: "api.anthropic.com", Auth: &Auth{Scheme: Header, Header: "x-api-key", Secret: "ANTHROPIC_API_KEY"}, Deny: []Deny{{Paths: []string{"/v1/files/**"}}}},
-			{Host: "api.github.com", Methods: []string{"GET", "POST"}, Paths: []string{"/repos/acme/**"}, Auth: &Auth{Scheme: Bearer, Secret: "GH_TOKEN"}, Limits: &Limits{Requests: 100, Window: time.Hour}},
+			{Host: "api.github.com", Methods: []string{"GET", "POST"}, Paths: []string{"/repos/acme/**"}, Auth: &Auth{Scheme: Bearer, Secret: "GH_TOKEN"}, Limits: &Limits{Requests: 100, Window: Span(time.Hour)}},
 			{Host: "api.github.com", Paths: []string{"/graphql"}, Body: map[string]string{"variables.owner": "acme"}},
 			{Host: "db.corp.example", Port: 5432, Protocol: TCP}, {Host: "plain.example", Protocol: HTTP}, {Host: "odd.example", Protocol: TCP, Port: 443},
 		},

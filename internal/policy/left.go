@@ -8,11 +8,11 @@ import (
 
 // Left is what is left of a route's limits, or of those of all routes together.
 type Left struct {
-	Of     string        `json:"of,omitempty"` // the route, as Route.Name says it; "" for all together
-	Host   string        `json:"host,omitempty"`
-	Grant  string        `json:"grant,omitempty"`  // the request that the route was granted by; its routes are counted together
-	Window time.Duration `json:"window,omitempty"` // 0: as long as the bottle runs
-	Parts  []Part        `json:"parts"`
+	Of     string `json:"of,omitempty"` // the route, as Route.Name says it; "" for all together
+	Host   string `json:"host,omitempty"`
+	Grant  string `json:"grant,omitempty"`  // the request that the route was granted by; its routes are counted together
+	Window Span   `json:"window,omitempty"` // 0: as long as the bottle runs
+	Parts  []Part `json:"parts"`
 }
 
 // Part is one of the things that are limited.
@@ -50,7 +50,7 @@ func (m *Meter) Left(now time.Time, set *Set) []Left {
 
 // left is what an account has left of limits.
 func (a *account) left(now time.Time, l *Limits) []Part {
-	a.advance(now, l.Window)
+	a.advance(now, time.Duration(l.Window))
 	var used Usage
 	for _, slot := range a.used {
 		used = used.plus(slot)
@@ -87,7 +87,7 @@ func (l Left) String() string {
 	}
 	text := strings.Join(parts, ", ")
 	if l.Window > 0 {
-		return text + " in " + windowText(l.Window)
+		return text + " in " + l.Window.String()
 	}
 	return text
 }

@@ -5,22 +5,24 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // Limits bound what a route, or all of a bottle, may use within any stretch of time as
 // long as Window. Zero fields are no limit; without a Window they are for as long as the
 // Meter lives.
 type Limits struct {
-	Requests  int64         `json:"requests,omitempty"`
-	BytesUp   int64         `json:"bytes_up,omitempty"`   // from the bottle
-	BytesDown int64         `json:"bytes_down,omitempty"` // to it
-	Window    time.Duration `json:"window,omitempty"`
+	Requests  int64 `json:"requests,omitempty"`
+	BytesUp   int64 `json:"bytes_up,omitempty"`   // from the bottle
+	BytesDown int64 `json:"bytes_down,omitempty"` // to it
+	Window    Span  `json:"window,omitempty"`
 }
 
 // MinWindow and MaxWindow bound a window.
 const (
-	MinWindow = time.Second
-	MaxWindow = 366 * 24 * time.Hour
+	MinWindow = Span(time.Second)
+	MaxWindow = Span(366 * 24 * time.Hour)
 )
 
 // Check says what is wrong with limits.
@@ -42,7 +44,7 @@ func (l *Limits) Check() error {
 func (l Limits) String() string {
 	var parts []string
 	if l.Requests > 0 {
-		parts = append(parts, fmt.Sprintf("%d requests", l.Requests))
+		parts = append(parts, plain.Count(l.Requests, "request"))
 	}
 	if l.BytesUp > 0 {
 		parts = append(parts, bytesText(l.BytesUp)+" up")
@@ -52,7 +54,7 @@ func (l Limits) String() string {
 	}
 	text := strings.Join(parts, ", ")
 	if l.Window > 0 {
-		return text + " in " + windowText(l.Window)
+		return text + " in " + l.Window.String()
 	}
 	return text + " in all"
 }
@@ -64,16 +66,4 @@ func bytesText(n int64) string {
 		n, i = n/1024, i+1
 	}
 	return fmt.Sprintf("%d %s", n, units[i])
-}
-
-// windowText drops the zeros that time.Duration writes: 1h, not 1h0m0s.
-func windowText(d time.Duration) string {
-	text := d.String()
-	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = rest + "m"
-	}
-	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = rest + "h"
-	}
-	return text
 }

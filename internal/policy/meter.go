@@ -98,7 +98,7 @@ func (a *account) fits(now time.Time, l *Limits, use Usage) Verdict {
 	if l == nil {
 		return Verdict{Allowed: true}
 	}
-	a.advance(now, l.Window)
+	a.advance(now, time.Duration(l.Window))
 	for _, part := range l.parts(use) {
 		if part.limit == 0 || part.use == 0 {
 			continue

@@ -28,12 +28,12 @@ func TestAttackI6_LimitsEndSlowExfiltration(t *testing.T) {
 		want          int // times that it is allowed
 		what          string
 	}{
-		"requests of a route":   {nil, &Limits{Requests: 3, Window: time.Hour}, Usage{Requests: 1}, 3, "requests"},
-		"bytes up of a route":   {nil, &Limits{BytesUp: 100, Window: time.Hour}, Usage{BytesUp: 30}, 3, "bytes up"},
+		"requests of a route":   {nil, &Limits{Requests: 3, Window: Span(time.Hour)}, Usage{Requests: 1}, 3, "requests"},
+		"bytes up of a route":   {nil, &Limits{BytesUp: 100, Window: Span(time.Hour)}, Usage{BytesUp: 30}, 3, "bytes up"},
 		"bytes down of a route": {nil, &Limits{BytesDown: 100}, Usage{BytesDown: 50}, 2, "bytes down"},
 		"requests of a bottle":  {&Limits{Requests: 2}, nil, Usage{Requests: 1, BytesUp: 7}, 2, "requests"},
 		"the narrower":          {&Limits{Requests: 2}, &Limits{Requests: 9}, Usage{Requests: 1}, 2, "requests"},
-		"too much at once":      {nil, &Limits{BytesUp: 10, Window: time.Hour}, Usage{BytesUp: 11}, 0, "bytes up"},
+		"too much at once":      {nil, &Limits{BytesUp: 10, Window: Span(time.Hour)}, Usage{BytesUp: 11}, 0, "bytes up"},
 		"as much as there is":   {nil, &Limits{BytesUp: 10}, Usage{BytesUp: 10}, 1, "bytes up"},
 		"none":                  {nil, nil, Usage{Requests: 1, BytesUp: 1 << 40}, 1000, ""},
 		"without overflow":      {nil, &Limits{BytesUp: math.MaxInt64}, Usage{BytesUp: math.MaxInt64 - 1}, 1, "bytes up"},
@@ -53,7 +53,7 @@ func TestAttackI6_LimitsEndSlowExfiltration(t *testing.T) {
 }
 
 func TestAMeterSaysWhen(t *testing.T) {
-	set, meter := limited(t, &Limits{BytesUp: 100}, &Limits{Requests: 1, Window: time.Hour}), NewMeter()
+	set, meter := limited(t, &Limits{BytesUp: 100}, &Limits{Requests: 1, Window: Span(time.Hour)}), NewMeter()
 	if v := meter.Take(noon, set, 0, Usage{Requests: 1}); !v.Allowed {
 		t.Fatal(v)
 	}
@@ -98,7 +98,7 @@ func TestARefusedUseTakesNothing(t *testing.T) {
 func TestAttackI6_NoStretchHoldsMoreThanTheLimit(t *testing.T) {
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		set, meter, now := limited(t, nil, &Limits{BytesUp: 100, Window: time.Minute}), NewMeter(), noon
+		set, meter, now := limited(t, nil, &Limits{BytesUp: 100, Window: Span(time.Minute)}), NewMeter(), noon
 		type taken struct {
 			at time.Time
 			n  int64
@@ -127,7 +127,7 @@ func TestAttackI6_NoStretchHoldsMoreThanTheLimit(t *testing.T) {
 }
 
 func TestTimeThatGoesBackIsNoRefill(t *testing.T) {
-	set, meter := limited(t, nil, &Limits{Requests: 1, Window: time.Hour}), NewMeter()
+	set, meter := limited(t, nil, &Limits{Requests: 1, Window: Span(time.Hour)}), NewMeter()
 	if !meter.Take(noon, set, 0, Usage{Requests: 1}).Allowed {
 		t.Fatal("refused")
 	}
@@ -140,13 +140,13 @@ func TestTimeThatGoesBackIsNoRefill(t *testing.T) {
 // what was used, with a larger limit and with another window as well.
 func TestAChangeOfThePolicyIsNoRefill(t *testing.T) {
 	meter := NewMeter()
-	before := limited(t, &Limits{BytesUp: 50, Window: time.Hour}, &Limits{Requests: 2, Window: time.Hour})
+	before := limited(t, &Limits{BytesUp: 50, Window: Span(time.Hour)}, &Limits{Requests: 2, Window: Span(time.Hour)})
 	for range 2 {
 		if !meter.Take(noon, before, 0, Usage{Requests: 1, BytesUp: 20}).Allowed {
 			t.Fatal("refused")
 		}
 	}
-	after := newSet(t, Policy{Limits: &Limits{BytesUp: 50, Window: 2 * time.Hour}, Routes: []Route{{Host: "new.example"}, {Host: "a.example", Limits: &Limits{Requests: 3, Window: 2 * time.Hour}}}})
+	after := newSet(t, Policy{Limits: &Limits{BytesUp: 50, Window: Span(2 * time.Hour)}, Routes: []Route{{Host: "new.example"}, {Host: "a.example", Limits: &Limits{Requests: 3, Window: Span(2 * time.Hour)}}}})
 	if !meter.Take(noon, after, 1, Usage{Requests: 1}).Allowed || meter.Take(noon, after, 1, Usage{Requests: 1}).Allowed {
 		t.Error("the route's requests were not carried over")
 	}
@@ -181,7 +181,7 @@ func TestAMeterIsUsedByMany(t *testing.T) {
 }
 
 func TestAMeterAllocatesNothing(t *testing.T) {
-	set, meter := limited(t, &Limits{Requests: 1 << 40, Window: time.Hour}, &Limits{BytesUp: 1 << 40, Window: time.Minute}), NewMeter()
+	set, meter := limited(t, &Limits{Requests: 1 << 40, Window: Span(time.Hour)}, &Limits{BytesUp: 1 << 40, Window: Span(time.Minute)}), NewMeter()
 	now := noon
 	if n := testing.AllocsPerRun(1000, func() {
 		now = now.Add(time.Second)
@@ -192,7 +192,7 @@ func TestAMeterAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkMeter(b *testing.B) {
-	set, meter := limited(b, &Limits{Requests: 1 << 60, Window: time.Hour}, &Limits{BytesUp: 1 << 60, Window: time.Minute}), NewMeter()
+	set, meter := limited(b, &Limits{Requests: 1 << 60, Window: Span(time.Hour)}, &Limits{BytesUp: 1 << 60, Window: Span(time.Minute)}), NewMeter()
 	b.ReportAllocs()
 	for b.Loop() {
 		meter.Take(noon, set, 0, Usage{Requests: 1, BytesUp: 1})
@@ -201,9 +201,9 @@ func BenchmarkMeter(b *testing.B) {
 
 func TestLimitsAsText(t *testing.T) {
 	for want, l := range map[string]Limits{
-		"5 requests in all": {Requests: 5}, "5 requests, 10 MiB up, 1000 B down in 1h": {Requests: 5, BytesUp: 10 << 20, BytesDown: 1000, Window: time.Hour},
-		"1 GiB down in 24h": {BytesDown: 1 << 30, Window: 24 * time.Hour}, "1 requests in 1m30s": {Requests: 1, Window: 90 * time.Second}, "1 requests in 10m": {Requests: 1, Window: 10 * time.Minute},
-		"1 requests in 20s": {Requests: 1, Window: 20 * time.Second},
+		"5 requests in all": {Requests: 5}, "5 requests, 10 MiB up, 1000 B down in 1h": {Requests: 5, BytesUp: 10 << 20, BytesDown: 1000, Window: Span(time.Hour)},
+		"1 GiB down in 24h": {BytesDown: 1 << 30, Window: Span(24 * time.Hour)}, "1 request in 1m30s": {Requests: 1, Window: Span(90 * time.Second)}, "1 request in 10m": {Requests: 1, Window: Span(10 * time.Minute)},
+		"1 request in 20s": {Requests: 1, Window: Span(20 * time.Second)},
 	} {
 		if got := l.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -213,7 +213,7 @@ func TestLimitsAsText(t *testing.T) {
 
 // What is left is what can still be taken, whatever was changed, given back or used before.
 func TestWhatIsLeft(t *testing.T) {
-	set, meter := limited(t, &Limits{BytesUp: 4096, Window: 24 * time.Hour}, &Limits{Requests: 3, BytesDown: 2048, Window: time.Hour}, &Limits{Requests: 1}, nil), NewMeter()
+	set, meter := limited(t, &Limits{BytesUp: 4096, Window: Span(24 * time.Hour)}, &Limits{Requests: 3, BytesDown: 2048, Window: Span(time.Hour)}, &Limits{Requests: 1}, nil), NewMeter()
 	text := func(now time.Time) string {
 		var all []string
 		for _, l := range meter.Left(now, set) {

@@ -18,7 +18,7 @@ const (
 	maxRoutes  = 8  // of one request, by merging
 	maxPaths   = 16 // of a route
 	maxChoices = 8
-	maxFor     = 30 * 24 * time.Hour
+	maxFor     = policy.Span(30 * 24 * time.Hour)
 )
 
 // Refusal is an ask that no operator is bothered with. It is for the agent.
@@ -41,7 +41,7 @@ func parse(a Ask) (Request, error) {
 		r.Why = []string{why}
 	}
 	if a.For < 0 || a.For > maxFor {
-		return r, invalid("for must be at most %d days", maxFor/(24*time.Hour))
+		return r, invalid("for must be at most %d days", time.Duration(maxFor)/(24*time.Hour))
 	}
 	switch a.Kind {
 	case Egress:

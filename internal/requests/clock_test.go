@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
 
 // jumped is a time at which the clock on the wall was set by d, with nothing passed. Package time
@@ -30,7 +32,7 @@ func TestAttackG13_ClocksThatJump(t *testing.T) {
 	} {
 		l := New("k")
 		r := mustAsk(t, l, begin, egress("docs.example", nil, nil))
-		approve(t, l, begin, r.ID, Scope{For: time.Hour})
+		approve(t, l, begin, r.ID, Scope{For: policy.Span(time.Hour)})
 		l.Expire(test.now)
 		if ended := !reaches(t, l, "docs.example", "/"); ended != test.want {
 			t.Errorf("%s: it has ended: %v", name, ended)

@@ -36,9 +36,9 @@ func TestAttackG1_WhatIsNotMerged(t *testing.T) {
 		return Ask{Kind: Repo, Git: &Git{Repository: "https://github.com/acme/widget", Push: policy.Push{Refs: []string{ref}, Force: force}}}
 	}
 	long := egress("docs.example", []string{"GET"}, []string{"/b"})
-	long.For = time.Hour
+	long.For = policy.Span(time.Hour)
 	longRepo := repo("b", false)
-	longRepo.For = time.Hour
+	longRepo.For = policy.Span(time.Hour)
 	secret := func(name string) Ask {
 		return Ask{Kind: Secret, Route: &policy.Route{Host: "docs.example", Paths: []string{"/" + name}}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: name}}
 	}

@@ -49,7 +49,7 @@ func TestRefsAreGranted(t *testing.T) {
 	if may(l, "widget", fix) {
 		t.Fatal("it is allowed before it was approved")
 	}
-	approve(t, l, t0, r.ID, Scope{For: time.Hour})
+	approve(t, l, t0, r.ID, Scope{For: policy.Span(time.Hour)})
 	if !may(l, "widget", fix) || !may(l, "widget", policy.RefUpdate{Ref: "refs/heads/main", Old: "1", New: "2"}) || may(l, "widget", policy.RefUpdate{Ref: "refs/heads/other", New: "1"}) {
 		t.Error("what is allowed is not what was shown")
 	}
@@ -112,7 +112,7 @@ func TestAttackG6_ARepositoryNamesNoCredential(t *testing.T) {
 			t.Errorf("%s: approved", name)
 		}
 	}
-	done, err := l.Decide(t0, elsewhere.ID, base(), Decision{Approve: true, Digest: digest, Credential: &Credential{Key: "k", HostKey: "h"}, Scope: Scope{For: time.Hour}})
+	done, err := l.Decide(t0, elsewhere.ID, base(), Decision{Approve: true, Digest: digest, Credential: &Credential{Key: "k", HostKey: "h"}, Scope: Scope{For: policy.Span(time.Hour)}})
 	if err != nil || done.Git.Credential != Supplied {
 		t.Fatalf("got %+v, %v", done, err)
 	}

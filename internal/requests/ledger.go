@@ -322,7 +322,7 @@ func newGrant(now time.Time, kind Kind, s Scope) (*Grant, error) {
 	case s.Uses > 0 && kind == Limit:
 		return nil, errors.New("only routes and pushes are granted for a number of uses")
 	case s.For > 0:
-		g.Until = now.Add(s.For)
+		g.Until = now.Add(time.Duration(s.For))
 	}
 	return g, nil
 }

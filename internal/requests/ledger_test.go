@@ -20,7 +20,7 @@ func base() policy.Policy {
 	return policy.Policy{
 		Routes: []policy.Route{
 			{Host: "api.github.com", Methods: []string{"GET"}, Paths: []string{"/repos/acme/**"}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: "GH_TOKEN"}},
-			{Host: "registry.example", Limits: &policy.Limits{Requests: 10, Window: time.Hour}},
+			{Host: "registry.example", Limits: &policy.Limits{Requests: 10, Window: policy.Span(time.Hour)}},
 		},
 		Deny: []policy.Deny{{Host: "**.evil.example"}},
 	}
@@ -74,7 +74,7 @@ func TestAskDecideEnd(t *testing.T) {
 	if r.ID != "k7x2m4-1" || r.State != Pending || reaches(t, l, "docs.example", "/v1/a") {
 		t.Fatalf("got %+v", r)
 	}
-	approve(t, l, t0, r.ID, Scope{For: time.Minute})
+	approve(t, l, t0, r.ID, Scope{For: policy.Span(time.Minute)})
 	if !reaches(t, l, "docs.example", "/v1/a") || reaches(t, l, "docs.example", "/v2") || does(t, l, "POST", "docs.example", "/v1/a") {
 		t.Error("what was granted is not what was asked for")
 	}
@@ -353,7 +353,7 @@ func TestLimits(t *testing.T) {
 	if want := "+ registry.example: 15 requests in 1h"; s.Delta[0] != want {
 		t.Errorf("got %q", s.Delta)
 	}
-	approve(t, l, t0, r.ID, Scope{For: time.Hour})
+	approve(t, l, t0, r.ID, Scope{For: policy.Span(time.Hour)})
 	if got := l.Effective(base()).Routes[1].Limits.Requests; got != 15 {
 		t.Errorf("got %d", got)
 	}
@@ -592,7 +592,7 @@ func sequence(t *testing.T, r *rand.Rand) {
 		case 3:
 			id := pick()
 			before, _ := l.Get(id)
-			s := Scope{Uses: int64(r.IntN(3)), For: time.Duration(r.IntN(3)) * time.Minute}
+			s := Scope{Uses: int64(r.IntN(3)), For: policy.Span(time.Duration(r.IntN(3)) * time.Minute)}
 			if got, err := l.Decide(now, id, base(), Decision{Approve: true, Digest: digests[id], Scope: s}); err == nil {
 				if l.Show(before, base()).ID != id || len(got.Routes) != len(before.Routes) {
 					t.Fatal("something else was approved")
@@ -605,7 +605,7 @@ func sequence(t *testing.T, r *rand.Rand) {
 					g.left = s.Uses
 				}
 				if s.For > 0 {
-					g.until = now.Add(s.For)
+					g.until = now.Add(time.Duration(s.For))
 				}
 				grants[id] = g
 			}
@@ -673,12 +673,12 @@ func TestLoad(t *testing.T) {
 	waits, session, hour, uses, over := ask(egress("a.example", nil, nil)), ask(egress("b.example", nil, nil)), ask(egress("c.example", nil, nil)), ask(egress("d.example", nil, nil)), ask(egress("e.example", nil, nil))
 	secret := ask(Ask{Kind: Secret, Route: &policy.Route{Host: "f.example"}, Auth: &policy.Auth{Scheme: policy.Bearer, Secret: "K"}})
 	approve(t, l, now, session, Scope{})
-	approve(t, l, now, hour, Scope{For: time.Hour})
+	approve(t, l, now, hour, Scope{For: policy.Span(time.Hour)})
 	approve(t, l, now, uses, Scope{Uses: 3})
 	l.Use(now, uses, 2)
-	approve(t, l, now, over, Scope{For: time.Minute})
+	approve(t, l, now, over, Scope{For: policy.Span(time.Minute)})
 	r, _ := l.Get(secret)
-	if _, err := l.Decide(now, secret, base(), Decision{Approve: true, Digest: l.Show(r, base()).Digest, Scope: Scope{For: time.Hour}, Secret: "v"}); err != nil {
+	if _, err := l.Decide(now, secret, base(), Decision{Approve: true, Digest: l.Show(r, base()).Digest, Scope: Scope{For: policy.Span(time.Hour)}, Secret: "v"}); err != nil {
 		t.Fatal(err)
 	}
 	again := New("k")

@@ -55,7 +55,7 @@ type Ask struct {
 	Image    *Image         `json:"image,omitempty"`    // Capability
 	Push     *Push          `json:"push,omitempty"`     // Pushing
 	Why      string         `json:"why,omitempty"`
-	For      time.Duration  `json:"for,omitempty"` // how long; 0: as long as the bottle runs
+	For      policy.Span    `json:"for,omitempty"` // how long; 0: as long as the bottle runs
 }
 
 // Request is one that was taken down.
@@ -72,7 +72,7 @@ type Request struct {
 	Image    *Image         `json:"image,omitempty"`
 	Push     *Push          `json:"push,omitempty"`
 	Why      []string       `json:"why,omitempty"` // the agent's words, cleaned; one for each time it asked
-	For      time.Duration  `json:"for,omitempty"`
+	For      policy.Span    `json:"for,omitempty"`
 	Asked    time.Time      `json:"asked"`
 	Edited   bool           `json:"edited,omitempty"` // by the operator: it is not what the agent asked for
 	Decided  *Outcome       `json:"decided,omitempty"`
@@ -95,8 +95,8 @@ type Outcome struct {
 
 // Scope says when a grant ends. The zero Scope is for as long as the bottle runs.
 type Scope struct {
-	Uses int64         `json:"uses,omitempty"` // that many requests
-	For  time.Duration `json:"for,omitempty"`  // from the decision on
+	Uses int64       `json:"uses,omitempty"` // that many requests
+	For  policy.Span `json:"for,omitempty"`  // from the decision on
 }
 
 // Grant is what an approved request gives. It ends once.

@@ -197,18 +197,11 @@ func (s Shown) Summary() string {
 }
 
 // Duration puts a grant's length in words.
-func Duration(d time.Duration) string {
+func Duration(d policy.Span) string {
 	if d == 0 {
 		return "as long as the bottle runs"
 	}
-	text := d.Round(time.Second).String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
+	return policy.Span(time.Duration(d).Round(time.Second)).String()
 }
 
 // String says when a grant ends.

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // Attack G13: the power fails just after the operator took a grant back, or said no, and takes the end of
 // the log with it. What is over stays over, and nothing else comes of it.
 func TestAttackG13_ALossOfPowerGivesNothingBack(t *testing.T) {
-	granted := requests.Request{ID: "k-1", State: requests.Approved, Grant: &requests.Grant{Scope: requests.Scope{For: time.Hour}, Until: time.Now().Add(time.Hour)}}
+	granted := requests.Request{ID: "k-1", State: requests.Approved, Grant: &requests.Grant{Scope: requests.Scope{For: policy.Span(time.Hour)}, Until: time.Now().Add(time.Hour)}}
 	asked := requests.Request{ID: "k-2", State: requests.Pending}
 	other := requests.Request{ID: "k-3", State: requests.Pending}
 	again := requests.Request{ID: "k-4", State: requests.Pending, Asked: time.Now()}

@@ -55,11 +55,11 @@ func plan() Plan {
 		Routes: []policy.Route{
 			{Host: "api.anthropic.com", Port: 443, Protocol: policy.HTTPS, Auth: &policy.Auth{Scheme: policy.Header, Header: "x-api-key", Secret: "ANTHROPIC_API_KEY"}},
 			{Host: "api.github.com", Port: 443, Protocol: policy.HTTPS, Methods: []string{"GET"}, Paths: []string{"/repos/acme/**"}},
-			{Host: "s3.example", Port: 443, Protocol: policy.HTTPS, Query: map[string]string{"bucket": "acme-*"}, Deny: []policy.Deny{{Methods: []string{"DELETE"}}}, Limits: &policy.Limits{BytesUp: 10 << 20, Window: time.Hour}},
+			{Host: "s3.example", Port: 443, Protocol: policy.HTTPS, Query: map[string]string{"bucket": "acme-*"}, Deny: []policy.Deny{{Methods: []string{"DELETE"}}}, Limits: &policy.Limits{BytesUp: 10 << 20, Window: policy.Span(time.Hour)}},
 			{Host: "db.corp.internal", Port: 5432, Protocol: policy.TCP, Address: "10.0.0.7:5432", Private: true},
 		},
 		Deny:         []policy.Deny{{Host: "api.anthropic.com", Paths: []string{"/v1/files/**"}}},
-		Limits:       &policy.Limits{Requests: 10000, Window: 24 * time.Hour},
+		Limits:       &policy.Limits{Requests: 10000, Window: policy.Span(24 * time.Hour)},
 		Scan:         map[string]dlp.Action{"jwt": dlp.Alert, "*": dlp.Redact},
 		Proxy:        &policy.Proxy{URL: "http://proxy.corp.internal:3128", Auth: &policy.ProxyAuth{User: "bottles", Secret: "PROXY_PASSWORD"}, NoProxy: []string{"**.corp.internal", "10.0.0.0/8"}},
 		Skills:       []bottle.Skill{{Name: "tdd", Dir: "/home/op/.claude/skills/tdd"}},

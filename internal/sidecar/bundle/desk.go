@@ -236,7 +236,7 @@ func decided(seen requests.Shown, r requests.Request) audit.Event {
 	if by := r.Decided.By; by != "" {
 		what += " by " + by
 	}
-	e.Reason = fmt.Sprintf("%s after %s: %s", what, requests.Duration(max(time.Second, r.Decided.At.Sub(r.Asked))), seen.Summary())
+	e.Reason = fmt.Sprintf("%s after %s: %s", what, policy.Span(max(time.Second, r.Decided.At.Sub(r.Asked).Round(time.Second))).String(), seen.Summary())
 	return e
 }
 

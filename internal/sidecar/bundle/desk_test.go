@@ -202,7 +202,7 @@ func TestAttackG13_AGrantEndsAtItsTime(t *testing.T) {
 	r := supervised(t)
 	agent := r.agent(t)
 	id := r.ask(t, agent, "docs.example")
-	r.approve(t, id, requests.Scope{For: time.Second})
+	r.approve(t, id, requests.Scope{For: policy.Span(time.Second)})
 	await(t, "the grant ends", func() bool { return !r.exists(t, "docs.example") })
 	if got := r.request(t, id); got.Grant.Why != "its time is up" {
 		t.Errorf("got %+v", got.Grant)
@@ -214,7 +214,7 @@ func TestAttackG13_ACrashDoesNotProlongAGrant(t *testing.T) {
 	r := supervised(t)
 	agent := r.agent(t)
 	id := r.ask(t, agent, "docs.example")
-	r.approve(t, id, requests.Scope{For: 2 * time.Second})
+	r.approve(t, id, requests.Scope{For: policy.Span(2 * time.Second)})
 	if !r.exists(t, "docs.example") {
 		t.Fatal("it is not reachable")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -63,7 +64,7 @@ func TestTheGateStartsWithItsFirstRepository(t *testing.T) {
 	if runs, found := r.gate(t); runs || found {
 		t.Error("it is there with nothing granted")
 	}
-	r.approve(t, r.askGit(t, "https://git.example/acme/one"), requests.Scope{For: time.Hour})
+	r.approve(t, r.askGit(t, "https://git.example/acme/one"), requests.Scope{For: policy.Span(time.Hour)})
 	if runs, found := r.gate(t); !runs || !found || !strings.Contains(r.stderr.String(), "begins with") || !strings.Contains(r.stderr.String(), "acme/one") {
 		t.Errorf("it runs %v, its socket is there %v: %s", runs, found, r.stderr)
 	}
@@ -88,7 +89,7 @@ func TestTheGateStartsWithItsFirstRepository(t *testing.T) {
 func TestAResumedBottleHasItsGate(t *testing.T) {
 	r := gated(t)
 	id := r.askGit(t, "https://git.example/acme/one")
-	r.approve(t, id, requests.Scope{For: time.Hour})
+	r.approve(t, id, requests.Scope{For: policy.Span(time.Hour)})
 	again := gated(t, r.request(t, id).Request)
 	if runs, found := again.gate(t); !runs || !found || !strings.Contains(again.stderr.String(), "acme/one") {
 		t.Errorf("it runs %v, its socket is there %v: %s", runs, found, again.stderr)

@@ -39,7 +39,7 @@ func limited(t *testing.T, known ...requests.Request) *running {
 	t.Helper()
 	c := config(t)
 	c.Supervise, c.Requests = true, known
-	c.Egress.Routes = append(c.Egress.Routes, policy.Route{Host: "few.example", Protocol: policy.HTTP, Limits: &policy.Limits{Requests: 3, Window: time.Hour}})
+	c.Egress.Routes = append(c.Egress.Routes, policy.Route{Host: "few.example", Protocol: policy.HTTP, Limits: &policy.Limits{Requests: 3, Window: policy.Span(time.Hour)}})
 	c.Egress.Limits = &policy.Limits{BytesUp: 1 << 20}
 	r := launch(t, self(t), c)
 	r.awaitReady(t)
@@ -159,7 +159,7 @@ func TestAUseIsCountedAtItsEnd(t *testing.T) {
 func TestAttackG13_ACrashGivesNoUsesBack(t *testing.T) {
 	r := limited(t)
 	agent := r.agent(t)
-	id := r.granted(t, agent, http.NotFoundHandler(), requests.Scope{Uses: 3, For: time.Hour})
+	id := r.granted(t, agent, http.NotFoundHandler(), requests.Scope{Uses: 3, For: policy.Span(time.Hour)})
 	of := func(r *running) (uses policy.Part) {
 		for _, l := range r.left(t) {
 			if l.Grant == id {
@@ -194,7 +194,7 @@ func TestAttackG13_AUseThatNeverEndedCounts(t *testing.T) {
 	id := r.granted(t, agent, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		asked <- struct{}{}
 		<-answer
-	}), requests.Scope{Uses: 1, For: time.Hour})
+	}), requests.Scope{Uses: 1, For: policy.Span(time.Hour)})
 	t.Cleanup(func() { close(answer) })
 	conn, err := net.Dial("unix", filepath.Join(r.dir, "egress.sock"))
 	if err != nil {

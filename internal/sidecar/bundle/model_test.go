@@ -257,7 +257,7 @@ func (w *world) decide() string {
 		return "nothing"
 	}
 	s := w.shown[w.last[max(0, len(w.last)-1-w.r.IntN(6))]]
-	scope := requests.Scope{Uses: int64(w.r.IntN(3)), For: time.Duration(w.r.IntN(3)) * time.Minute}
+	scope := requests.Scope{Uses: int64(w.r.IntN(3)), For: policy.Span(time.Duration(w.r.IntN(3)) * time.Minute)}
 	d := requests.Decision{Approve: w.r.IntN(5) > 0, Digest: s.Digest, Scope: scope}
 	if s.Kind == requests.Secret {
 		d.Secret = "value-of-a-credential"
@@ -276,7 +276,7 @@ func (w *world) decide() string {
 		g.left = scope.Uses
 	}
 	if scope.For > 0 {
-		g.until = time.Now().Add(scope.For)
+		g.until = time.Now().Add(time.Duration(scope.For))
 	}
 	if s.Git != nil {
 		g.of = s.Git.Of

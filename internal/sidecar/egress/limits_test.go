@@ -39,7 +39,7 @@ func TestAttackI6_LimitsHold(t *testing.T) {
 	}
 	for _, h2 := range []bool{false, true} {
 		t.Run("requests", func(t *testing.T) {
-			l := newLab(t, limited(policy.Limits{Requests: 2, Window: time.Hour}))
+			l := newLab(t, limited(policy.Limits{Requests: 2, Window: policy.Span(time.Hour)}))
 			client := l.client(t, h2)
 			for i, want := range []int{200, 200, 429, 429} {
 				response, body := get(t, client, request(t, "GET", "https://api.example/", nil))
@@ -98,7 +98,7 @@ func TestAttackI6_LimitsHold(t *testing.T) {
 func TestALimitOfTheBottle(t *testing.T) {
 	up := newOrigin(t, func(http.ResponseWriter, *http.Request) {})
 	l := newLab(t)
-	cfg := control.EgressConfig{Secrets: testSecrets(), Limits: &policy.Limits{Requests: 2, Window: time.Hour}}
+	cfg := control.EgressConfig{Secrets: testSecrets(), Limits: &policy.Limits{Requests: 2, Window: policy.Span(time.Hour)}}
 	for _, host := range []string{"a.example", "b.example"} {
 		cfg.Routes = append(cfg.Routes, up.route(host, nil))
 	}

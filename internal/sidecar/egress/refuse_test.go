@@ -115,7 +115,7 @@ func TestLimitsHaveTheAskReady(t *testing.T) {
 		grant         string
 	}{
 		`{"tool":"request_limit","arguments":{"host":"api.example","requests":1}}`: {&policy.Limits{Requests: 1}, &policy.Limits{Requests: 9}, ""},
-		`{"tool":"request_limit","arguments":{"requests":1}}`:                      {nil, &policy.Limits{Requests: 1, Window: time.Hour}, ""},
+		`{"tool":"request_limit","arguments":{"requests":1}}`:                      {nil, &policy.Limits{Requests: 1, Window: policy.Span(time.Hour)}, ""},
 		`{"tool":"request_limit","arguments":{"bytes_up":3000}}`:                   {nil, &policy.Limits{BytesUp: 3000}, "k-1"},
 		`null`: {&policy.Limits{Requests: 1}, nil, "k-1"},
 	} {

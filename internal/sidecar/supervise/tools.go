@@ -316,7 +316,7 @@ func askOperator(c *desk) mcp.ToolHandlerFor[questionIn, any] {
 	}
 }
 
-func duration(s string) (time.Duration, error) {
+func duration(s string) (policy.Span, error) {
 	if s == "" {
 		return 0, nil
 	}
@@ -324,7 +324,7 @@ func duration(s string) (time.Duration, error) {
 	if err != nil || d < time.Second {
 		return 0, errors.New("for is a length of time of a second or more, as in 30m or 2h")
 	}
-	return d, nil
+	return policy.Span(d), nil
 }
 
 func ask(ctx context.Context, c *desk, a requests.Ask) (*mcp.CallToolResult, any, error) {
