@@ -29,7 +29,7 @@ type Diagnoser interface {
 // Diagnose is what there is to know about a backend on this host.
 func Diagnose(ctx context.Context, b Backend) []Finding {
 	if err := b.Available(ctx); err != nil {
-		return []Finding{{Area: b.Name(), Level: LevelProblem, Text: err.Error(), Fix: hintOf(err)}}
+		return []Finding{{Area: b.Name(), Level: LevelProblem, Text: err.Error(), Fix: HintOf(err)}}
 	}
 	if d, ok := b.(Diagnoser); ok {
 		return d.Diagnose(ctx)

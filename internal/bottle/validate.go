@@ -101,14 +101,14 @@ func regular(path string) bool {
 
 // advice is what to do about an error, as the end of a line; "" if it does not say.
 func advice(err error) string {
-	if what := hintOf(err); what != "" {
+	if what := HintOf(err); what != "" {
 		return "; " + what
 	}
 	return ""
 }
 
-// hintOf is what to do about an error, "" if it does not say.
-func hintOf(err error) string {
+// HintOf is what to do about an error, "" if it does not say.
+func HintOf(err error) string {
 	var hinter interface{ Hint() string }
 	if !errors.As(err, &hinter) {
 		return ""

@@ -162,7 +162,7 @@ func (a *App) insteadOf(identity string, err error) string {
 	known, _ := a.store().Identities()
 	switch {
 	case !errors.Is(err, bottle.ErrNotRunning):
-		return hint(err)
+		return bottle.HintOf(err)
 	case slices.Contains(known, identity):
 		return "to go on with it: bot-bottle resume " + identity
 	}

@@ -179,18 +179,9 @@ func printError(w io.Writer, err error) {
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 		_, _ = fmt.Fprintln(w, "bot-bottle: "+printable(line))
 	}
-	if what := hint(err); what != "" {
+	if what := bottle.HintOf(err); what != "" {
 		_, _ = fmt.Fprintln(w, "  "+printable(what))
 	}
-}
-
-// hint is what to do about an error, "" if it does not say.
-func hint(err error) string {
-	var hinter interface{ Hint() string }
-	if !errors.As(err, &hinter) {
-		return ""
-	}
-	return hinter.Hint()
 }
 
 // usageError is a request that makes no sense, found after the arguments were read.

@@ -71,7 +71,7 @@ func (a *App) runDoctor(ctx context.Context, f doctorFlags) error {
 func (a *App) self(unusable error) bottle.Finding {
 	f := bottle.Finding{Area: "bot-bottle", Level: bottle.LevelOK, Text: fmt.Sprintf("version %s, %s/%s", currentVersion().Version, runtime.GOOS, runtime.GOARCH)}
 	if unusable != nil {
-		f.Level, f.Text, f.Fix = bottle.LevelProblem, unusable.Error(), cmp.Or(hint(unusable), "bot-bottle list backends")
+		f.Level, f.Text, f.Fix = bottle.LevelProblem, unusable.Error(), cmp.Or(bottle.HintOf(unusable), "bot-bottle list backends")
 	}
 	return f
 }

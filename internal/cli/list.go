@@ -219,7 +219,7 @@ func (a *App) backendTable(ctx context.Context) (table, error) {
 	for _, b := range backends {
 		l, word := listedBackend{Name: b.Name(), Available: true}, "yes"
 		if err := b.Available(ctx); err != nil {
-			l.Available, l.Reason, l.Hint = false, err.Error(), hint(err)
+			l.Available, l.Reason, l.Hint = false, err.Error(), bottle.HintOf(err)
 			word = "no: " + l.Reason
 			if l.Hint != "" {
 				word += " (" + l.Hint + ")"

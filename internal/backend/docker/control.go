@@ -6,9 +6,10 @@ import (
 	"io"
 	"net"
 
-	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // Control opens a stream to the bundle's control API, through a process in its

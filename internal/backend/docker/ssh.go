@@ -14,8 +14,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"golang.org/x/sys/unix"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // An engine behind ssh:// is reached as the docker command does it: each connection is an

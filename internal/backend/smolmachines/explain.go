@@ -3,10 +3,11 @@ package smolmachines
 import (
 	"context"
 	"errors"
-	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // explain adds what to do to the failures that operators meet.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"io"
 	"os/exec"
 	"runtime"
@@ -15,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // Limits of one call. What prints more or takes longer is not what we know.
