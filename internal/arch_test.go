@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -147,5 +150,27 @@ func TestOffendingArrowsAreFound(t *testing.T) {
 		if foreign("manifest", imported) != want {
 			t.Errorf("manifest → %s", imported)
 		}
+	}
+}
+
+// No test is skipped but by package need: one that is required could otherwise pass by not running.
+func TestOnlyNeedSkips(t *testing.T) {
+	skips := regexp.MustCompile(`\b\w+\.Skip(f|Now)?\(`)
+	tests := 0
+	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for i, line := range strings.Split(string(text), "\n") {
+			if skips.MatchString(line) {
+				t.Errorf("%s:%d: say what it needs (package need): %s", path, i+1, strings.TrimSpace(line))
+			}
+		}
+		tests++
+		return err
+	})
+	if err != nil || tests < 50 {
+		t.Errorf("%d files with tests were looked at: %v", tests, err)
 	}
 }

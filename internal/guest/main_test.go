@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bot-bottle/bot-bottle/internal/session"
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 // The guest's ports are its own: the tests run in a network namespace that has nothing
@@ -59,12 +60,7 @@ func again() int {
 	if exit := (*exec.ExitError)(nil); err == nil || errors.As(err, &exit) {
 		return c.ProcessState.ExitCode()
 	}
-	if os.Getenv("BOT_BOTTLE_REQUIRE") != "" {
-		fmt.Println("FAIL: these tests need a network namespace:", err)
-		return 1
-	}
-	fmt.Println("skipped: these tests need a network namespace:", err)
-	return 0
+	return need.Status(need.Tools, fmt.Errorf("they need a network namespace: %w", err))
 }
 
 // loopback is the only interface, and is down in a new namespace.

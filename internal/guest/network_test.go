@@ -312,8 +312,6 @@ func FuzzDNS(f *testing.F) {
 		if question.Unpack(data) != nil {
 			return
 		}
-		if _, err := r.answer(t.Context(), &question).Pack(); err != nil && len(question.Question) == 1 {
-			t.Skip(err) // a name that cannot be written back; the server drops it
-		}
+		_, _ = r.answer(t.Context(), &question).Pack() // what cannot be written back, the server drops
 	})
 }

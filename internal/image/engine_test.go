@@ -22,10 +22,10 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/pki"
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
-// engine returns a client of an engine that answers. Without one the test is skipped,
-// and fails where BOT_BOTTLE_REQUIRE names docker.
+// engine returns a client of an engine that answers.
 func engine(t *testing.T) *client.Client {
 	t.Helper()
 	c, err := client.New(client.FromEnv)
@@ -38,10 +38,7 @@ func engine(t *testing.T) *client.Client {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "docker") {
-		t.Fatal("this test needs an engine: ", err)
-	}
-	t.Skip("this test needs an engine: ", err)
+	need.Lacking(t, need.Docker, err)
 	return nil
 }
 
@@ -177,9 +174,6 @@ func TestSidecarImage(t *testing.T) {
 // reads its traffic: they must help the build, and be in no layer of what it makes, nor
 // in its history. The same holds for the proxy's address and password.
 func TestExtraCertificatesStayInTheBuild(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds an image")
-	}
 	ca, err := pki.NewCA("corp-"+unique(), time.Now())
 	if err != nil {
 		t.Fatal(err)

@@ -6,20 +6,20 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/test/browser"
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 var shots = flag.String("shots", "", "write screenshots of the report into this directory")
 
-// chromium starts a browser. Where one is required, a test without it fails.
+// chromium starts a browser.
 func chromium(t *testing.T) *browser.Browser {
 	t.Helper()
 	b, err := browser.Start(t.Context())
-	if errors.Is(err, browser.ErrMissing) && !strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "browser") {
-		t.Skip(err)
+	if errors.Is(err, browser.ErrMissing) {
+		need.Lacking(t, need.Browser, err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/test/faults"
+	"github.com/bot-bottle/bot-bottle/test/need"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -38,7 +39,7 @@ type engine struct {
 func ownEngine(t *testing.T, from *client.Client, arguments ...string) *engine {
 	t.Helper()
 	if _, err := exec.LookPath("dockerd"); err != nil || os.Geteuid() != 0 {
-		t.Skip("an engine of one's own needs root and dockerd, which a remote engine or Docker Desktop do not bring")
+		need.Lacking(t, need.Dockerd, "an engine of one's own needs root and dockerd, which a remote engine or Docker Desktop do not bring")
 	}
 	dir, err := os.MkdirTemp("", "bb") // a socket's path must be short
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/test/faults"
 	"github.com/bot-bottle/bot-bottle/test/lab"
+	"github.com/bot-bottle/bot-bottle/test/need"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -65,10 +66,7 @@ func TestEveryEngineCallFails(t *testing.T) {
 func (h house) tiny(t *testing.T, kilobytes int) house {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "docker") {
-			t.Fatal("a small file system cannot be mounted: these tests run as root")
-		}
-		t.Skip("a small file system cannot be mounted without root")
+		need.Lacking(t, need.Dockerd, "a small file system cannot be mounted without root")
 	}
 	home := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dk,mode=700", kilobytes), "tmpfs", home).CombinedOutput(); err != nil {

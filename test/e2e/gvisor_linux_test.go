@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bot-bottle/bot-bottle/test/lab"
+	"github.com/bot-bottle/bot-bottle/test/need"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -31,8 +32,8 @@ func onGVisor() []string {
 func TestGVisor(t *testing.T) {
 	t.Parallel()
 	runsc := findRunsc(t)
-	if _, err := exec.LookPath("dockerd"); (err != nil || os.Geteuid() != 0) && strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "runsc") {
-		t.Fatal("it needs root and dockerd")
+	if _, err := exec.LookPath("dockerd"); err != nil || os.Geteuid() != 0 {
+		need.Lacking(t, need.Runsc, "its engine needs root and dockerd")
 	}
 	h := open(t, standin.Options{Answer: "hello"})
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
@@ -73,14 +74,10 @@ func findRunsc(t *testing.T) string {
 		}
 	}
 	path, err := exec.LookPath("runsc")
-	switch {
-	case err == nil:
-		return path
-	case strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "runsc"):
-		t.Fatal("there is no runsc: scripts/setup --gvisor builds it")
+	if err != nil {
+		need.Lacking(t, need.Runsc, "scripts/setup --gvisor builds it")
 	}
-	t.Skip("there is no runsc: scripts/setup --gvisor builds it")
-	return ""
+	return path
 }
 
 // upLoopback brings up loopback in a process's network namespace, where tests listen.
@@ -121,7 +118,7 @@ func inNamespace(pid int) error {
 // What TestGVisor runs is on gVisor: the engine says so, and the kernel in the bottle.
 func TestItIsGVisor(t *testing.T) {
 	if os.Getenv(lab.Runtime) != "runsc" {
-		t.Skip("it is part of TestGVisor")
+		need.Elsewhere(t, "it is part of TestGVisor")
 	}
 	t.Parallel()
 	h := open(t, standin.Options{})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
 	"github.com/bot-bottle/bot-bottle/test/lab"
+	"github.com/bot-bottle/bot-bottle/test/need"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -33,12 +34,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	if why := noEngine(); why != "" {
-		if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "docker") {
-			fmt.Println("FAIL: these tests need an engine:", why)
-			return 1
-		}
-		fmt.Println("skipped: these tests need an engine:", why)
-		return 0
+		return need.Status(need.Docker, why)
 	}
 	dir, err := os.MkdirTemp("", "bot-bottle-e2e-")
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/bot-bottle/bot-bottle/test/need"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -68,7 +69,7 @@ func TestAttackC14_NobodyElseCanAsk(t *testing.T) {
 	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
 		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", found.Container.State.Pid, table))
 		if err != nil {
-			t.Skipf("the engine is elsewhere: %v", err)
+			need.Lacking(t, need.Dockerd, err)
 		}
 		for line := range strings.Lines(string(data)) {
 			fields := strings.Fields(line)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/test/lab"
+	"github.com/bot-bottle/bot-bottle/test/need"
 	"github.com/bot-bottle/bot-bottle/test/sshd"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
@@ -29,7 +30,7 @@ func forward(t *testing.T) (address string) {
 	t.Helper()
 	socket, ok := strings.CutPrefix(lab.Endpoint(), "unix://")
 	if !ok {
-		t.Skip("the engine is not behind a socket here, so all other tests are of a remote one")
+		need.Lacking(t, need.Dockerd, "the engine is not behind a socket here, so all other tests are of a remote one")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

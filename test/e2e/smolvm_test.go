@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/moby/moby/client"
+
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 // backend is what a story runs on.
@@ -36,7 +38,7 @@ func chosen() backend {
 func dockerOnly(t *testing.T, why string) {
 	t.Helper()
 	if chosen() != onDocker {
-		t.Skip("not on " + string(chosen()) + ": " + why)
+		need.Elsewhere(t, "not on "+string(chosen())+": "+why)
 	}
 }
 

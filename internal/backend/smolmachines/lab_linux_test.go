@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
 	"github.com/bot-bottle/bot-bottle/internal/state"
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 // These tests run the real driver, guest and bundle with the stand-in for smolvm, which needs
@@ -36,12 +36,7 @@ var built programs
 
 func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 {
-		if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "smolvm") {
-			fmt.Println("FAIL: the stand-in for smolvm needs root")
-			os.Exit(1)
-		}
-		fmt.Println("skipped: the stand-in for smolvm needs root")
-		os.Exit(0)
+		os.Exit(need.Status(need.Smolvm, "the stand-in makes namespaces"))
 	}
 	dir, err := os.MkdirTemp("", "smol")
 	if err == nil {

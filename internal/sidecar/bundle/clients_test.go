@@ -4,6 +4,7 @@ package bundle
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -13,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 // npmClient is a client of MCP from npm that scripts/setup --test has installed.
@@ -28,10 +31,7 @@ func npmClient(t *testing.T, name string) string {
 	}
 	path := filepath.Join(dir, "node_modules", ".bin", name)
 	if _, err := os.Stat(path); err != nil {
-		if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "mcp") {
-			t.Fatal("scripts/setup --test installs it, where there is Node 20: ", err)
-		}
-		t.Skip("scripts/setup --test installs it, where there is Node 20: ", err)
+		need.Lacking(t, need.MCP, fmt.Errorf("scripts/setup --test installs it, where there is Node 20: %w", err))
 	}
 	return path
 }

@@ -3,13 +3,13 @@ package gitgate
 import (
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 // git push --all and --tags, from a shallow and from a partial clone, with history that the
@@ -109,10 +109,7 @@ func TestLFSIsRefusedWithAReason(t *testing.T) {
 // The real git-lfs shows it to whoever pushes.
 func TestLFSClient(t *testing.T) {
 	if _, err := exec.LookPath("git-lfs"); err != nil {
-		if os.Getenv("BOT_BOTTLE_REQUIRE") != "" {
-			t.Fatal("git-lfs is needed:", err)
-		}
-		t.Skip("git-lfs is needed:", err)
+		need.Lacking(t, need.Tools, err)
 	}
 	l := newLab(t)
 	work := l.clone()

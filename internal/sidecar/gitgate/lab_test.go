@@ -20,6 +20,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
+	"github.com/bot-bottle/bot-bottle/test/need"
 	server "github.com/bot-bottle/bot-bottle/test/sshd"
 )
 
@@ -81,10 +82,7 @@ type sshd struct {
 func startSSH(t *testing.T) sshd {
 	t.Helper()
 	if err := server.Available(); err != nil {
-		if os.Getenv("BOT_BOTTLE_REQUIRE") != "" {
-			t.Fatal("openssh-server is needed:", err)
-		}
-		t.Skip("openssh-server is needed:", err)
+		need.Lacking(t, need.Tools, err)
 	}
 	s, err := server.Start(t.TempDir(), "127.0.0.1")
 	if err != nil {
