@@ -73,8 +73,8 @@ func usuals() (names []string) {
 
 func (a *App) runProve(ctx context.Context, agent string, f proveFlags) error {
 	for _, only := range f.only {
-		if len(inside.Wanted([]string{only})) == 0 {
-			return &usageError{what: fmt.Sprintf("there is no attack %q", only), hint: "they are " + strings.Join(attackIDs(), ", ") + "; a letter is a whole group"}
+		if !slices.ContainsFunc(prove.Attacks(), func(id string) bool { return inside.Names([]string{only}, id) }) {
+			return &usageError{what: fmt.Sprintf("there is no attack %q", only), hint: "they are " + strings.Join(prove.Attacks(), ", ") + "; a letter is a whole group"}
 		}
 	}
 	report, err := a.proveOn(ctx, agent, f)
@@ -93,14 +93,6 @@ func (a *App) runProve(ctx context.Context, agent string, f proveFlags) error {
 		return status(exitFailure)
 	}
 	return nil
-}
-
-func attackIDs() (ids []string) {
-	for _, attack := range inside.All() {
-		ids = append(ids, attack.ID)
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
 }
 
 func (a *App) proveOn(ctx context.Context, agent string, f proveFlags) (prove.Report, error) {

@@ -38,7 +38,7 @@ func Against(ctx context.Context, name string, open func(func(bottle.Bottle) err
 		}
 		return nil
 	})
-	r.Outcomes = append(r.Outcomes, outcome("A8", "host, from outside", "no service of the host was reached by any attack", s.nobodyCame()))
+	r.Outcomes = append(r.Outcomes, look([]view{s.hostView()}, o.Only)...)
 	sortOutcomes(r.Outcomes)
 	return r, err
 }

@@ -18,23 +18,47 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
 )
 
-// fromOutside is what the stand-ins say about the same attacks, and what only this side can
-// try.
-func (s *stage) fromOutside(ctx context.Context, running bottle.Bottle, o Options) []inside.Outcome {
-	all := []inside.Outcome{
-		outcome("A8", "host, from outside", "no service of the host was reached by any attack", s.nobodyCame()),
-		outcome("B5", "upstream's record", "only what a rule allows reached the upstream", s.onlyAllowed()),
-		outcome("C1", "credentials, from outside", "each host got our credential or none, and none of the agent's", s.onlyOurs()),
-		outcome("F6", "repository, from outside", "the upstream has the agent's branches and what it had, and no secret among its objects", s.repositoryIsSound(ctx)),
-		outcome("E5", "pull", "nothing that the agent left in the workspace runs on the host when its work is fetched", s.pullRunsNothing(ctx, running, o)),
-	}
-	return slices.DeleteFunc(all, func(x inside.Outcome) bool {
-		return len(o.Only) > 0 && !slices.ContainsFunc(o.Only, func(only string) bool { return strings.EqualFold(only, x.ID) || strings.EqualFold(only, x.ID[:1]) })
-	})
+// view is what this side alone can tell or try of an attack.
+type view struct {
+	id, name, claim string
+	look            func() []inside.Attempt
 }
 
-func outcome(id, name, claim string, attempts []inside.Attempt) inside.Outcome {
-	return inside.Outcome{ID: id, Name: name, Claim: claim, User: "host", Attempts: attempts}
+// views are all of them, of a bottle that was attacked.
+func (s *stage) views(ctx context.Context, running bottle.Bottle, o Options) []view {
+	return []view{
+		s.hostView(),
+		{"B5", "upstream's record", "only what a rule allows reached the upstream", s.onlyAllowed},
+		{"C1", "credentials, from outside", "each host got our credential or none, and none of the agent's", s.onlyOurs},
+		{"F6", "repository, from outside", "the upstream has the agent's branches and what it had, and no secret among its objects", func() []inside.Attempt { return s.repositoryIsSound(ctx) }},
+		{"E5", "pull", "nothing that the agent left in the workspace runs on the host when its work is fetched", func() []inside.Attempt { return s.pullRunsNothing(ctx, running, o) }},
+	}
+}
+
+func (s *stage) hostView() view {
+	return view{"A8", "host, from outside", "no service of the host was reached by any attack", s.nobodyCame}
+}
+
+// Attacks are the numbers of all attacks, from inside and outside.
+func Attacks() (ids []string) {
+	for _, a := range inside.All() {
+		ids = append(ids, a.ID)
+	}
+	for _, v := range (*stage)(nil).views(context.Background(), nil, Options{}) {
+		ids = append(ids, v.id)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// look takes those views that are wanted, and no others: some change the bottle.
+func look(views []view, only []string) (all []inside.Outcome) {
+	for _, v := range views {
+		if inside.Names(only, v.id) {
+			all = append(all, inside.Outcome{ID: v.id, Name: v.name, Claim: v.claim, User: "host", Attempts: v.look()})
+		}
+	}
+	return all
 }
 
 func (s *stage) nobodyCame() []inside.Attempt {

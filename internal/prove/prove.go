@@ -94,7 +94,7 @@ func Bottle(ctx context.Context, b bottle.Backend, o Options) (r Report, err err
 		}
 		r.Outcomes = append(r.Outcomes, found...)
 	}
-	r.Outcomes = append(r.Outcomes, s.fromOutside(ctx, running, o)...)
+	r.Outcomes = append(r.Outcomes, look(s.views(ctx, running, o), o.Only)...)
 	closed = true
 	if err := running.Close(); err != nil {
 		return r, err

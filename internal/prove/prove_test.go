@@ -133,6 +133,45 @@ func TestANaiveProxyBreaks(t *testing.T) {
 	}
 }
 
+// The attacks on the gate are real: where git talks with the upstream itself, and has the
+// password, they get through.
+func TestNoGateBreaks(t *testing.T) {
+	s, err := newStage(t.Context(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.close() })
+	// A forge of the simplest kind: what it keeps can be asked for by its id.
+	for _, config := range [][]string{{"http.receivepack", "true"}, {"uploadpack.allowAnySHA1InWant", "true"}} {
+		if out, err := exec.Command("git", append([]string{"-C", s.repository(), "config"}, config...)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	arena := s.arena()
+	arena.User, arena.Only = "tester", []string{"F", "E8"}
+	for _, url := range []*string{&arena.Repository, &arena.Undeclared} {
+		*url = strings.Replace(*url, "https://", "https://prove:"+s.password+"@", 1)
+	}
+	outcomes, err := Inside(arena, func(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), asAttacker+"=1", "GIT_SSL_CAINFO="+s.gitCA, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull,
+			"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b.example", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b.example")
+		c.Stdin, c.Stdout, c.Stderr = stdin, stdout, stderr
+		return 0, c.Run()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range outcomes {
+		if held := o.ID == "F0"; o.Held() != held {
+			t.Errorf("%s %s: held is %t: %+v", o.ID, o.Name, o.Held(), o.Attempts)
+		}
+	}
+	if got := s.repositoryIsSound(t.Context()); got[0].Held || got[1].Held {
+		t.Errorf("the upstream is found sound: %+v", got)
+	}
+}
+
 // Each service of the host that is visited is told of.
 func TestVisitsAreSeen(t *testing.T) {
 	s, err := newStage(t.Context(), "127.0.0.1")
@@ -176,7 +215,7 @@ func TestRepositoriesAreJudged(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = s.close() })
-			held := func() bool { return outcome("", "", "", s.repositoryIsSound(t.Context())).Held() }
+			held := func() bool { return inside.Outcome{Attempts: s.repositoryIsSound(t.Context())}.Held() }
 			if !held() {
 				t.Fatalf("before: %+v", s.repositoryIsSound(t.Context()))
 			}
@@ -224,6 +263,22 @@ func TestAttackH5_OutcomesAreNotForged(t *testing.T) {
 		})
 		if (err == nil) != c.good || c.good && len(got) != len(attacks) {
 			t.Errorf("%s: got %d, %v", name, len(got), err)
+		}
+	}
+}
+
+// Only what is wanted is looked at: some views change the bottle.
+func TestOnlyWhatIsWantedIsLookedAt(t *testing.T) {
+	var looked []string
+	views := []view{}
+	for _, id := range []string{"A8", "E5", "F6"} {
+		views = append(views, view{id: id, look: func() []inside.Attempt { looked = append(looked, id); return nil }})
+	}
+	for only, want := range map[string]string{"": "A8 E5 F6", "E5": "E5", "e": "E5", "F": "F6", "A8,F6": "A8 F6", "A9": "", "A,Z": "A8"} {
+		looked = nil
+		outcomes := look(views, strings.FieldsFunc(only, func(r rune) bool { return r == ',' }))
+		if got := strings.Join(looked, " "); got != want || len(outcomes) != len(looked) {
+			t.Errorf("%s: looked at %q and tells of %d, want %q", only, got, len(outcomes), want)
 		}
 	}
 }

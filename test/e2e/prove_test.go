@@ -84,6 +84,11 @@ func TestProveAnAgentOfTheManifest(t *testing.T) {
 	if r := h.proof(0, "claude", "--only", "A0,C10,I3"); len(r.Outcomes) != 6 {
 		t.Errorf("got %+v", r.Outcomes)
 	}
+	for only, want := range map[string]int{"e5": 1, "F6": 3} { // from outside alone; from both sides
+		if r := h.proof(0, "claude", "--only", only); len(r.Outcomes) != want {
+			t.Errorf("--only %s: got %+v", only, r.Outcomes)
+		}
+	}
 	if got := h.Standin.Requests(); len(got) != 0 {
 		t.Errorf("the agent's program ran: %v", got)
 	}

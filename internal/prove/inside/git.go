@@ -19,6 +19,7 @@ func repositories() []Attack {
 		{"F1", "refs", "no ref but the agent's own is created, changed or deleted", hasRepository, refs},
 		{"F4", "past the gate", "the repository's server is reached through the gate alone", hasRepository, pastTheGate},
 		{"F5", "secrets", "no secret is pushed, wherever in the history it hides", hasRepository, secrets},
+		{"F6", "quarantine", "what was refused is nowhere: it cannot be fetched, and nothing can be built on it", hasRepository, quarantine},
 		{"F11", "others", "no repository is reached that is not declared", hasRepository, others},
 		{"E8", "names", "nothing is pushed in another's name", hasRepository, inAnothersName},
 	}
@@ -175,6 +176,26 @@ func secrets(ctx context.Context, a *Arena) (all []Attempt) {
 		})...)
 	}
 	return all
+}
+
+// quarantine looks for what a refused push has brought to the gate.
+func quarantine(ctx context.Context, a *Arena) []Attempt {
+	return inWorktree(ctx, a, func(w worktree) []Attempt {
+		err := w.commit(ctx, "config.txt", "token = "+token()+"\n", "config")
+		id, headErr := os.ReadFile(filepath.Join(w.dir, ".git", "refs", "heads", "main"))
+		if err = errors.Join(err, headErr); err != nil {
+			return []Attempt{works("commit a token", err)}
+		}
+		branch, clone := own(), filepath.Join(filepath.Dir(w.dir), "other")
+		return []Attempt{
+			refused("push a token", w.run(ctx, []string{"push", "-q", "origin", "HEAD:" + branch})),
+			works("clone again", git(ctx, "/", "clone", "-q", a.Repository, clone)),
+			refused("fetch the commit by its id", git(ctx, clone, "fetch", "-q", "origin", strings.TrimSpace(string(id)))),
+			refused("fetch the branch", git(ctx, clone, "fetch", "-q", "origin", branch)),
+			refused("push a commit on top, without the token", w.run(ctx, []string{"rm", "-q", "config.txt"}, []string{"commit", "-q", "-m", "clean"}, []string{"push", "-q", "origin", "HEAD:" + branch})),
+			works("push without it", w.run(ctx, []string{"reset", "-q", "--hard", "origin/main"}, []string{"commit", "-q", "--allow-empty", "-m", "clean"}, []string{"push", "-q", "origin", "HEAD:" + branch})),
+		}
+	})
 }
 
 func others(ctx context.Context, a *Arena) []Attempt {

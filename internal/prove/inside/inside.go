@@ -85,11 +85,14 @@ func All() []Attack {
 	return slices.Concat(controls(), walls(), network(), parsers(), credentials(), repositories(), operator(), allowed())
 }
 
-// Wanted are those of All that only names; none: all of them.
+// Wanted are those of All that only names.
 func Wanted(only []string) []Attack {
-	return slices.DeleteFunc(All(), func(a Attack) bool {
-		return len(only) > 0 && !slices.ContainsFunc(only, func(o string) bool { return strings.EqualFold(o, a.ID) || strings.EqualFold(o, a.ID[:1]) })
-	})
+	return slices.DeleteFunc(All(), func(a Attack) bool { return !Names(only, a.ID) })
+}
+
+// Names reports whether only names an attack, by its number or its group. None names all.
+func Names(only []string, id string) bool {
+	return len(only) == 0 || slices.ContainsFunc(only, func(o string) bool { return strings.EqualFold(o, id) || strings.EqualFold(o, id[:1]) })
 }
 
 // patience is for one attack: what hangs that long did not get through.

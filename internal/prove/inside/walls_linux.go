@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -148,12 +149,12 @@ func privileges(context.Context, *Arena) (all []Attempt) {
 	)
 }
 
-// gVisor tells its kernel by what it says of itself.
-func gVisor() bool {
+// gVisor tells its kernel by what it says of itself. It is asked once.
+var gVisor = sync.OnceValue(func() bool {
 	data, _ := os.ReadFile("/proc/version")
 	dmesg, _ := exec.Command("dmesg").Output()
 	return strings.Contains(string(data), "gVisor") || strings.Contains(string(dmesg), "gVisor")
-}
+})
 
 func errno(call uintptr) error {
 	if _, _, failed := syscall.Syscall6(call, 0, 0, 0, 0, 0, 0); failed != 0 {
