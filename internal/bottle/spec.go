@@ -26,7 +26,7 @@ type Spec struct {
 	Detached      bool     // nobody is about to attach to it
 	Stdin         bool     // standard input will be sent to the agent
 	Remove        bool     // remove home and workspace too when the agent ends
-	Idle          bool     // the agent's program is not started: something else is wanted of the bottle
+	Instead       []string // what runs in the place of the agent's program, where something else is wanted of the bottle
 
 	Secrets SecretResolver
 

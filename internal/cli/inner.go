@@ -65,6 +65,8 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return exitFailure, guest.NoSSH(s.Args[2:])
 	case slices.Equal(s.Args, []string{"guest", "prove"}):
 		return 0, inside.Run(ctx, s.Stdin, s.Stdout)
+	case slices.Equal(s.Args, []string{"guest", "prove", "speak"}):
+		return 0, inside.Speak(s.Stdin, s.Stdout)
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
 			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe",

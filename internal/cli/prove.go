@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/prove"
 	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
-	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/secretsource"
 )
 
@@ -99,13 +99,9 @@ func (a *App) proveOn(ctx context.Context, agent string, f proveFlags) (prove.Re
 	o := prove.Options{
 		Agent: agent, Cwd: a.cwd, Only: f.only, Address: f.address, Now: a.Now, Secrets: secretsource.Resolver(a.LookupEnv, secretTimeout),
 		Say: func(what string) { _, _ = fmt.Fprintln(a.Stderr, "bot-bottle: "+printable(what)) },
-		Pull: func(ctx context.Context, dir, identity string) error {
+		Command: func(ctx context.Context, args ...string) (*exec.Cmd, error) {
 			self, err := a.Executable()
-			if err != nil {
-				return err
-			}
-			_, err = provision.Pull(ctx, dir, identity, []string{self, "upload-pack", identity, "."}, a.transportEnv(), nil)
-			return err
+			return exec.CommandContext(ctx, self, args...), err
 		},
 	}
 	if f.against != "" {

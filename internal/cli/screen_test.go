@@ -13,6 +13,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/filecopy"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 	"github.com/bot-bottle/bot-bottle/test/emulator"
@@ -78,7 +79,7 @@ func printed(t *testing.T, words string) map[string]string {
 // operator's cursor, set the title or the clipboard, have the terminal type an answer, or stand
 // where they cannot be seen. Shown on a real terminal, they are text, and no more.
 func TestAttackH1_NothingOfOursHarmsATerminal(t *testing.T) {
-	for attack, words := range emulator.Hostile() {
+	for attack, words := range inside.Hostile() {
 		for what, text := range printed(t, words) {
 			s := emulator.New(400)
 			s.Show(text)
@@ -92,7 +93,7 @@ func TestAttackH1_NothingOfOursHarmsATerminal(t *testing.T) {
 // Attack H2: an agent's words look like a request of ours, with an answer typed already. All that
 // they can be is a line that is marked as the agent's.
 func TestAttackH2_WordsAreNoRequest(t *testing.T) {
-	for attack, words := range emulator.Hostile() {
+	for attack, words := range inside.Hostile() {
 		a := &App{System: System{Now: time.Now}}
 		l := requests.New("k7x2m4")
 		r, err := l.Ask(time.Now(), policy.Policy{}, requests.Ask{Kind: requests.Egress, Route: &policy.Route{Host: "docs.example"}, Why: "because " + words})
@@ -115,7 +116,7 @@ func TestAttackH2_WordsAreNoRequest(t *testing.T) {
 
 // What stands in JSON's own escapes is the same to a program.
 func TestJSONIsPlainAndTheSame(t *testing.T) {
-	for attack, words := range emulator.Hostile() {
+	for attack, words := range inside.Hostile() {
 		var out strings.Builder
 		if err := printJSON(&out, words, false); err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
 )
 
 // Against attacks another set-up in the same way, to show that the attacks can succeed: open
@@ -36,6 +37,7 @@ func Against(ctx context.Context, name string, open func(func(bottle.Bottle) err
 			}
 			r.Outcomes = append(r.Outcomes, found...)
 		}
+		r.Outcomes = append(r.Outcomes, look([]view{{"H1", "terminal", terminalClaim, func() []inside.Attempt { return unfiltered(ctx, b) }}}, o.Only)...)
 		return nil
 	})
 	r.Outcomes = append(r.Outcomes, look([]view{s.hostView()}, o.Only)...)

@@ -26,13 +26,13 @@ type view struct {
 
 // views are all of them, of a bottle that was attacked.
 func (s *stage) views(ctx context.Context, running bottle.Bottle, o Options) []view {
-	return []view{
+	return append(s.screens(ctx, running, o),
 		s.hostView(),
-		{"B5", "upstream's record", "only what a rule allows reached the upstream", s.onlyAllowed},
-		{"C1", "credentials, from outside", "each host got our credential or none, and none of the agent's", s.onlyOurs},
-		{"F6", "repository, from outside", "the upstream has the agent's branches and what it had, and no secret among its objects", func() []inside.Attempt { return s.repositoryIsSound(ctx) }},
-		{"E5", "pull", "nothing that the agent left in the workspace runs on the host when its work is fetched", func() []inside.Attempt { return s.pullRunsNothing(ctx, running, o) }},
-	}
+		view{"B5", "upstream's record", "only what a rule allows reached the upstream", s.onlyAllowed},
+		view{"C1", "credentials, from outside", "each host got our credential or none, and none of the agent's", s.onlyOurs},
+		view{"F6", "repository, from outside", "the upstream has the agent's branches and what it had, and no secret among its objects", func() []inside.Attempt { return s.repositoryIsSound(ctx) }},
+		view{"E5", "pull", "nothing that the agent left in the workspace runs on the host when its work is fetched", func() []inside.Attempt { return s.pullRunsNothing(ctx, running, o) }},
+	)
 }
 
 func (s *stage) hostView() view {
@@ -147,22 +147,28 @@ for hook in pre-commit post-checkout post-merge pre-push reference-transaction p
 
 // pullRunsNothing sets the trap in the workspace and fetches from it.
 func (s *stage) pullRunsNothing(ctx context.Context, running bottle.Bottle, o Options) []inside.Attempt {
-	if o.Pull == nil {
-		return nil
-	}
-	marker, here := filepath.Join(s.dir, "marker"), filepath.Join(s.dir, "here")
-	why := &bounded{}
+	marker, why := filepath.Join(s.dir, "marker"), &bounded{}
 	if code, err := running.Run(ctx, []string{"sh", "-c", trap, marker}, bottle.Node, bottle.IO{Stdout: io.Discard, Stderr: why}); err != nil || code != 0 {
 		return []inside.Attempt{{What: "set the trap", Happened: fmt.Sprintf("status %d%s: %s", code, said(err), why.kept.String())}}
 	}
-	if _, err := hostcmd.OutputWith(ctx, gitEnv(), []string{"git", "init", "-q", "-b", "main", here}); err != nil {
+	here, err := s.emptyRepository(ctx)
+	if err != nil {
 		return []inside.Attempt{{What: "make a repository here", Happened: err.Error()}}
 	}
-	pulled := o.Pull(ctx, here, running.Name())
+	_, pulled := o.prints(ctx, here, "pull", running.Name())
 	out, err := exec.CommandContext(ctx, "git", "-C", here, "for-each-ref", "--format=%(refname)").Output()
 	_, ran := os.Lstat(marker)
 	return []inside.Attempt{
 		{What: "bot-bottle pull of a trapped workspace", Happened: string(bytes.Join(bytes.Fields(out), []byte(", "))) + said(errors.Join(pulled, err)), Held: pulled == nil && bytes.Contains(out, []byte("agent/trap"))},
 		{What: "look whether it ran something here", Happened: said(ran), Held: os.IsNotExist(ran)},
 	}
+}
+
+// emptyRepository makes one for the operator to work in.
+func (s *stage) emptyRepository(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp(s.dir, "here-")
+	if err == nil {
+		_, err = hostcmd.OutputWith(ctx, gitEnv(), []string{"git", "init", "-q", "-b", "main", dir})
+	}
+	return dir, err
 }

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"time"
 
@@ -32,9 +33,14 @@ type Options struct {
 	Only     []string // attacks or groups; none: all
 	Address  string   // at which bundles reach this host; "": Address()
 	Secrets  bottle.SecretResolver
-	Pull     func(ctx context.Context, dir, identity string) error // bot-bottle pull of the whole workspace, into dir
+	Command  func(context.Context, ...string) (*exec.Cmd, error) // bot-bottle itself, as the operator runs it
 	Say      bottle.Progress
 	Now      func() time.Time
+}
+
+// supervised reports whether the agent that is attacked may ask.
+func (o Options) supervised() bool {
+	return o.Manifest.Bottles[o.Manifest.Agents[o.Agent].Bottle].Supervise
 }
 
 // Report is what came of it.
@@ -86,6 +92,7 @@ func Bottle(ctx context.Context, b bottle.Backend, o Options) (r Report, err err
 		}
 	}()
 	r.Identity = running.Name()
+	r.Outcomes = look([]view{o.drawn(ctx, r.Identity)}, o.Only)
 	for _, user := range []bottle.User{bottle.Root, bottle.Node} {
 		o.Say.Say("attacking as " + string(user))
 		found, err := s.attack(ctx, running, user, o)
@@ -114,7 +121,7 @@ func sortOutcomes(all []inside.Outcome) {
 func (s *stage) launch(ctx context.Context, b bottle.Backend, o Options) (bottle.Bottle, error) {
 	plan, err := b.Prepare(ctx, bottle.Spec{
 		Manifest: s.guarded(o.Manifest, o.Agent), Agent: o.Agent, Cwd: o.Cwd, TTY: true, Term: "xterm-256color", Size: bottle.Size{Width: 80, Height: 24},
-		Detached: true, Remove: true, Idle: true, Secrets: s.resolver(o.Secrets),
+		Detached: true, Remove: true, Instead: speaker(), Secrets: s.resolver(o.Secrets),
 	})
 	if err != nil {
 		return nil, err
@@ -128,8 +135,8 @@ const maxSaid = 16 << 20
 // attack runs the attacks in the bottle as a user.
 func (s *stage) attack(ctx context.Context, running bottle.Bottle, user bottle.User, o Options) ([]inside.Outcome, error) {
 	arena := s.arena()
-	arena.User, arena.Only = string(user), o.Only
-	arena.Supervise = o.Manifest.Bottles[o.Manifest.Agents[o.Agent].Bottle].Supervise
+	arena.User, arena.Only = string(user), withControl(o.Only)
+	arena.Supervise = o.supervised()
 	return Inside(arena, func(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 		return running.Run(ctx, []string{control.Binary, "guest", "prove"}, user, bottle.IO{Stdin: stdin, Stdout: stdout, Stderr: stderr})
 	})

@@ -17,6 +17,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/term"
+
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
 )
 
@@ -24,8 +27,15 @@ import (
 // its environment from the beginning.
 const asAttacker = "BOT_BOTTLE_TEST_ATTACKER"
 
+// asOperator makes it a program of the operator's that trusts what a bottle says.
+const asOperator = "BOT_BOTTLE_TEST_OPERATOR"
+
 func TestMain(m *testing.M) {
-	if os.Getenv(asAttacker) == "" {
+	switch {
+	case os.Getenv(asOperator) != "":
+		trusting(os.Args[1:])
+		os.Exit(0)
+	case os.Getenv(asAttacker) == "":
 		os.Exit(m.Run())
 	}
 	if err := inside.Run(context.Background(), os.Stdin, os.Stdout); err != nil {
@@ -169,6 +179,63 @@ func TestNoGateBreaks(t *testing.T) {
 	}
 	if got := s.repositoryIsSound(t.Context()); got[0].Held || got[1].Held {
 		t.Errorf("the upstream is found sound: %+v", got)
+	}
+}
+
+// trusting prints what a hostile agent says as it is.
+func trusting(args []string) {
+	if args[0] == "attach" || args[0] == "exec" {
+		_, _ = term.MakeRaw(0)
+		_ = inside.Speak(terminalInput{os.Stdin}, os.Stdout)
+		return
+	}
+	fmt.Println(inside.Said + "\n  decide   bot-bottle approve " + inside.Said + "-1")
+	for _, words := range inside.Hostile() {
+		fmt.Println(words)
+	}
+}
+
+// terminalInput is a raw terminal's, whose lines end with a return.
+type terminalInput struct{ io.Reader }
+
+func (t terminalInput) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	copy(p, bytes.ReplaceAll(p[:n], []byte("\r"), []byte("\n")))
+	return n, err
+}
+
+// The attacks on the operator are real: on one whose program prints what it is told, they all
+// get through.
+func TestATrustingOperatorBreaks(t *testing.T) {
+	s, err := newStage(t.Context(), "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.close() })
+	m := &manifest.Manifest{Agents: map[string]manifest.Agent{"a": {Bottle: "b"}}, Bottles: map[string]manifest.Bottle{"b": {Supervise: true}}}
+	o := Options{Manifest: m, Agent: "a", Command: func(ctx context.Context, args ...string) (*exec.Cmd, error) {
+		c := exec.CommandContext(ctx, os.Args[0], args...)
+		c.Env = append(os.Environ(), asOperator+"=1")
+		return c, nil
+	}}
+	for what, attempts := range map[string][]inside.Attempt{
+		"attach": o.onTerminal(t.Context(), "attach", []string{"attach", "x"}), "what is read": s.reads(t.Context(), "x", o),
+		"what looks alike": o.looksAlike(t.Context()), "the log": o.logIsWhole(t.Context(), "x")[:1],
+	} {
+		for _, a := range attempts {
+			if a.Held || strings.Contains(a.Happened, "exit status") || strings.Contains(a.Happened, "killed") {
+				t.Errorf("%s: %+v", what, a)
+			}
+		}
+	}
+}
+
+// All that is hostile is seen where text is read, but what is harmless to a terminal.
+func TestHarmIsTold(t *testing.T) {
+	for name, words := range inside.Hostile() {
+		if harmless := slices.Contains([]string{"long", "wide", "a box"}, name); (harm(words) == "") != harmless {
+			t.Errorf("%s: got %q", name, harm(words))
+		}
 	}
 }
 

@@ -178,8 +178,8 @@ func (p *Plan) ResolveAgent(s bottle.Spec, cli provider.Provider) error {
 		Interactive:   s.TTY,
 		Args:          slices.Concat(s.Resolved.Agent.Args, s.Args),
 	})
-	if s.Idle {
-		p.Provider.Argv = []string{"sleep", "infinity"}
+	if len(s.Instead) > 0 {
+		p.Provider.Argv = s.Instead
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package terminal
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,30 +60,41 @@ var hostile = map[string]string{
 	"a conversation with a multiplexer": "\x1bPtmux;\x1b\x1b]52;c;AAAA\x07\x1b\\\x1bkname\x1b\\",
 }
 
-// forbidden is told all that a terminal would get, by a parser of its own: regular
-// expressions over the whole, so that it shares nothing with what it checks.
-var (
-	known = regexp.MustCompile(`^(?:[\x20-\x7e]|[\x07-\x0f]|\x1b[78DEHM=>]|\x1b[()*+][0AB]|\x1b#8` +
-		`|\x1b\[[0-9;:]*[@A-HIKLMPSXZ` + "`" + `abdefgjkmrsu]|\x1b\[[0-2]J|\x1b\[[0-9]*T|\x1b\[4[hl]|\x1b\[\?[0-9;]*[hl]|\x1b\[\?[0-9;:]*[JK]` +
-		`|\x1b\[[0-9;:]* q|\x1b\[[0-9;:]*!p|\x1b\[[>=<][0-9;]*u|\x1b\[>4[0-9;:]*m|\x1b\]8;[!-~]*\x1b\\` +
-		`|[\x{a0}-\x{2029}\x{202f}-\x{2065}\x{206a}-\x{10ffff}])*$`)
-	badModes = regexp.MustCompile(`\x1b\[\?(?:[0-9;]*;)?(?:2|3|4|10|18|19|40|67|69|80|95|1001|1034|1035|1036|1042|1043|2028|2031|2048|5522|9001)[;hl]`)
-	files    = regexp.MustCompile(`(?i)\x1b\]8;[^;]*;[^hm\x1b]`)
-)
-
 func mustBeHarmless(t *testing.T, in, out []byte) {
 	t.Helper()
-	for what, wrong := range map[string]bool{
-		"it is not what draws":  !known.Match(out),
-		"a mode that reports":   badModes.Match(out),
-		"a link beyond the web": files.Match(out),
-	} {
-		if wrong {
-			t.Errorf("%q: got %q: %s", in, out, what)
-		}
+	if does := Beyond(out); does != "" {
+		t.Errorf("%q: got %q: %s", in, out, does)
 	}
 	s := NewScreen(80, 24, func(answer []byte) { t.Errorf("%q: the terminal answers %q", in, answer) })
 	_, _ = s.Write(out)
+}
+
+// All that is hostile is seen by who judges the filter, and what draws is not.
+func TestBeyondTellsHarm(t *testing.T) {
+	for name, in := range hostile {
+		if Beyond([]byte(in)) == "" {
+			t.Errorf("%s: nothing is said of %q", name, in)
+		}
+	}
+	for _, in := range []string{"text, ünïcödé\r\n", "\x1b[1;31mx\x1b[m\x1b[J\x1b[?1049h\x1b[?25l", "\x1b]8;;https://a.example\x1b\\x\x1b]8; ;\x1b\\", string(NewFilter().Leave())} {
+		if does := Beyond([]byte(in)); does != "" {
+			t.Errorf("%q: %s", in, does)
+		}
+	}
+}
+
+// Each state that an agent may leave a terminal in is seen, and leaving undoes it.
+func TestLeavingLeavesNothingOdd(t *testing.T) {
+	for _, in := range []string{"\x1b[?1049h", "\x1b[?25l", "\x1b[?7l", "\x1b[?1000;1006h", "\x1b[?2004h", "\x1b[4h", "\x1b[31;7m", "\x1b[2;3r", "\x1b(0", "\x0e", "\x1b[>1u\x1b[>3u\x1b[<1u", "\x1b]8;;https://a.example\x1b\\"} {
+		f := NewFilter()
+		out := bytes.Clone(f.Pass([]byte(in)))
+		if Odd(out) == "" {
+			t.Errorf("%q: nothing odd is seen", in)
+		}
+		if odd := Odd(append(out, f.Leave()...)); odd != "" {
+			t.Errorf("%q: after leaving, %s", in, odd)
+		}
+	}
 }
 
 // Attack H1: what the agent prints sets the clipboard, is typed back by the operator's

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
 	"github.com/bot-bottle/bot-bottle/test/emulator"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
@@ -79,7 +80,7 @@ func (h gitHouse) hostileScript(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("cd /workspace && until test ! -e .git/bot-bottle-checkout; do sleep 0.1; done\ngit checkout -q -b agent/fix\n")
-	hostile := emulator.Hostile()
+	hostile := inside.Hostile()
 	for i, name := range slices.Sorted(maps.Keys(hostile)) {
 		text := strings.ReplaceAll(hostile[name], "\x00", "")
 		if len(text) > 200 && name != "long" {

@@ -82,7 +82,7 @@ func (o Outcome) Held() bool {
 
 // All are the attacks, in order of their number.
 func All() []Attack {
-	return slices.Concat(controls(), walls(), network(), parsers(), credentials(), repositories(), operator(), allowed())
+	return slices.Concat(controls(), walls(), network(), parsers(), credentials(), repositories(), operator(), allowed(), words())
 }
 
 // Wanted are those of All that only names.
