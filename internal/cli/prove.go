@@ -21,9 +21,9 @@ import (
 )
 
 type proveFlags struct {
-	backend, against, address, html string
-	only                            []string
-	json, details                   bool
+	backend, runtime, against, address, html string
+	only                                     []string
+	json, details                            bool
 }
 
 func (a *App) prove() *cobra.Command {
@@ -42,6 +42,7 @@ the same attacks on a set-up that is often used instead: some of them must work 
 would prove nothing.`,
 		Example: `  bot-bottle prove
   bot-bottle prove implementer --details
+  bot-bottle prove --runtime runsc
   bot-bottle prove --only A,C10 --json
   bot-bottle prove --html proof.html
   bot-bottle prove --against docker-internal-network`,
@@ -53,6 +54,7 @@ would prove nothing.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.backend, "backend", "", "what makes the bottle (default: $BOT_BOTTLE_BACKEND, else docker)")
+	flags.StringVar(&f.runtime, "runtime", "", "the bottle's runtime: auto, runc or runsc (default: the manifest's)")
 	flags.StringVar(&f.against, "against", "", "attack another set-up instead: "+strings.Join(usuals(), ", "))
 	flags.StringSliceVar(&f.only, "only", nil, "only these attacks or groups, such as A,C10")
 	flags.StringVar(&f.address, "address", "", "address of this host at which bottles' services reach it (default: its first)")
@@ -60,6 +62,8 @@ would prove nothing.`,
 	flags.BoolVar(&f.details, "details", false, "show each attempt, not only each attack")
 	flags.StringVar(&f.html, "html", "", "also write a page to this `file`")
 	_ = c.RegisterFlagCompletionFunc("backend", a.completeBackends)
+	_ = c.RegisterFlagCompletionFunc("runtime", cobra.FixedCompletions(runtimes(), cobra.ShellCompDirectiveNoFileComp))
+	c.MarkFlagsMutuallyExclusive("runtime", "against")
 	_ = c.RegisterFlagCompletionFunc("against", cobra.FixedCompletions(usuals(), cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -71,11 +75,18 @@ func usuals() (names []string) {
 	return names
 }
 
+func runtimes() []string {
+	return []string{string(manifest.RuntimeAuto), string(manifest.RuntimeRunc), string(manifest.RuntimeRunsc)}
+}
+
 func (a *App) runProve(ctx context.Context, agent string, f proveFlags) error {
 	for _, only := range f.only {
 		if !slices.ContainsFunc(prove.Attacks(), func(id string) bool { return inside.Names([]string{only}, id) }) {
 			return &usageError{what: fmt.Sprintf("there is no attack %q", only), hint: "they are " + strings.Join(prove.Attacks(), ", ") + "; a letter is a whole group"}
 		}
+	}
+	if f.runtime != "" && !slices.Contains(runtimes(), f.runtime) {
+		return &usageError{what: fmt.Sprintf("there is no runtime %q", f.runtime), hint: "there are: " + strings.Join(runtimes(), ", ")}
 	}
 	report, err := a.proveOn(ctx, agent, f)
 	if err != nil {
@@ -103,6 +114,13 @@ func (a *App) proveOn(ctx context.Context, agent string, f proveFlags) (prove.Re
 			self, err := a.Executable()
 			return exec.CommandContext(ctx, self, args...), err
 		},
+		Runtime: func(identity string) string {
+			record, err := a.store().Read(identity)
+			if err != nil {
+				return ""
+			}
+			return record.Runtime
+		},
 	}
 	if f.against != "" {
 		return a.proveAgainst(ctx, docker.Usual(f.against), o)
@@ -110,6 +128,10 @@ func (a *App) proveOn(ctx context.Context, agent string, f proveFlags) (prove.Re
 	var err error
 	if o.Manifest, o.Agent, err = a.attacked(agent); err != nil {
 		return prove.Report{}, err
+	}
+	if b := o.Manifest.Bottles[o.Manifest.Agents[o.Agent].Bottle]; f.runtime != "" {
+		b.Runtime = manifest.Runtime(f.runtime)
+		o.Manifest.Bottles[b.Name] = b
 	}
 	backend, err := a.backend(f.backend)
 	if err != nil {
@@ -154,7 +176,7 @@ func (a *App) showProof(r prove.Report, f proveFlags) error {
 		a.showOutcome(o, f.details)
 	}
 	held, broken, missing := r.Count()
-	_, err := fmt.Fprintf(a.Stderr, "%s: %d held, %d BROKEN, %d not tried; %s in %s\n", r.On, held, broken, missing, plain.Count(attempts(r), "attempt"), r.Took.Round(100*time.Millisecond))
+	_, err := fmt.Fprintf(a.Stderr, "%s: %d held, %d BROKEN, %d not tried; %s in %s\n", r.Where(), held, broken, missing, plain.Count(attempts(r), "attempt"), r.Took.Round(100*time.Millisecond))
 	return err
 }
 

@@ -34,6 +34,7 @@ type Options struct {
 	Address  string   // at which bundles reach this host; "": Address()
 	Secrets  bottle.SecretResolver
 	Command  func(context.Context, ...string) (*exec.Cmd, error) // bot-bottle itself, as the operator runs it
+	Runtime  func(identity string) string                        // on which a bottle runs
 	Say      bottle.Progress
 	Now      func() time.Time
 }
@@ -45,11 +46,20 @@ func (o Options) supervised() bool {
 
 // Report is what came of it.
 type Report struct {
-	On       string           `json:"on"` // backend, runtime, or the set-up that was compared with
+	On       string           `json:"on"` // backend, or the set-up that was compared with
+	Runtime  string           `json:"runtime,omitempty"`
 	Identity string           `json:"identity,omitempty"`
 	Started  time.Time        `json:"started"`
 	Took     time.Duration    `json:"took"` // nanoseconds
 	Outcomes []inside.Outcome `json:"outcomes"`
+}
+
+// Where is what was attacked, in words.
+func (r Report) Where() string {
+	if r.Runtime == "" {
+		return r.On
+	}
+	return r.On + " with " + r.Runtime
 }
 
 // Count is how many attacks held, broke, and were not tried.
@@ -92,6 +102,7 @@ func Bottle(ctx context.Context, b bottle.Backend, o Options) (r Report, err err
 		}
 	}()
 	r.Identity = running.Name()
+	r.Runtime = o.Runtime(r.Identity)
 	r.Outcomes = look([]view{o.drawn(ctx, r.Identity)}, o.Only)
 	for _, user := range []bottle.User{bottle.Root, bottle.Node} {
 		o.Say.Say("attacking as " + string(user))

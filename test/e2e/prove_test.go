@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/prove"
 	"github.com/bot-bottle/bot-bottle/internal/prove/inside"
+	"github.com/bot-bottle/bot-bottle/test/lab"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -42,7 +44,11 @@ func TestAttackA9_RootFindsNoWayOut(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
 	page := filepath.Join(h.Home, "proof.html")
-	r := h.proof(0, "--html", page)
+	runtime := cmp.Or(os.Getenv(lab.Runtime), "auto")
+	r := h.proof(0, "--html", page, "--runtime", runtime)
+	if r.Runtime == "" || runtime != "auto" && r.Runtime != runtime {
+		t.Errorf("it ran on %q, not on %s", r.Runtime, runtime)
+	}
 	tried := map[string]int{}
 	for _, o := range r.Outcomes {
 		tried[o.ID+" "+o.Name]++

@@ -140,7 +140,9 @@ func privileges(context.Context, *Arena) (all []Attempt) {
 		all = append(all, Attempt{"look at " + set, status[set] + errorText(err), strings.Trim(status[set], "0") == "" && status[set] != ""})
 	}
 	all = append(all, Attempt{"look at no_new_privs", status["NoNewPrivs"], status["NoNewPrivs"] == "1"})
-	if !gVisor() { // which filters its own calls to the host
+	if gVisor() {
+		all = append(all, notOnGVisor("look at seccomp", "the kernel in here is a program, which filters its own calls to the host's"))
+	} else {
 		all = append(all, Attempt{"look at seccomp", "mode " + status["Seccomp"], status["Seccomp"] == "2"})
 	}
 	return append(all,
@@ -155,6 +157,9 @@ var gVisor = sync.OnceValue(func() bool {
 	dmesg, _ := exec.Command("dmesg").Output()
 	return strings.Contains(string(data), "gVisor") || strings.Contains(string(dmesg), "gVisor")
 })
+
+// notOnGVisor is an attempt that would prove nothing there.
+func notOnGVisor(what, why string) Attempt { return Attempt{what, "not tried on gVisor: " + why, true} }
 
 func errno(call uintptr) error {
 	if _, _, failed := syscall.Syscall6(call, 0, 0, 0, 0, 0, 0); failed != 0 {
@@ -180,17 +185,18 @@ func calls(context.Context, *Arena) (all []Attempt) {
 }
 
 func namespaces(context.Context, *Arena) (all []Attempt) {
-	kinds := map[string]uintptr{"net": unix.CLONE_NEWNET, "pid": unix.CLONE_NEWPID}
-	if !gVisor() { // whose mounts are not the host's: that nothing can be mounted is tried beside this
-		kinds["mount"] = unix.CLONE_NEWNS
+	for _, kind := range []struct {
+		name     string
+		flag     uintptr
+		ofItsOwn bool // on gVisor it is of the kernel in the bottle, and may be made
+	}{{"mount", unix.CLONE_NEWNS, true}, {"net", unix.CLONE_NEWNET, false}, {"pid", unix.CLONE_NEWPID, false}, {"user", unix.CLONE_NEWUSER, true}} {
+		what := "a process in a new " + kind.name + " namespace"
+		if kind.ofItsOwn && gVisor() {
+			all = append(all, notOnGVisor(what, "it would be one of the kernel in here, none of the host's; that nothing can be mounted is tried beside this"))
+		} else {
+			all = append(all, refused(what, clone(kind.flag)))
+		}
 	}
-	for name, flag := range kinds {
-		all = append(all, refused("a process in a new "+name+" namespace", clone(flag)))
-	}
-	if !gVisor() { // whose user namespaces are not the host's
-		all = append(all, refused("a process in a new user namespace", clone(unix.CLONE_NEWUSER)))
-	}
-	slices.SortFunc(all, func(a, b Attempt) int { return strings.Compare(a.What, b.What) })
 	return all
 }
 
