@@ -158,7 +158,7 @@ func report(w io.Writer, err error, app *App) int {
 	var launch *bottle.LaunchError
 	switch {
 	case app != nil && app.usage:
-		if hint(err) == "" {
+		if bottle.HintOf(err) == "" {
 			_, _ = fmt.Fprintf(w, "  try: %s --help\n", app.verb)
 		}
 		return exitUsage
