@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // Limits bound what a route, or all of a bottle, may use within any stretch of time as
@@ -44,7 +42,7 @@ func (l *Limits) Check() error {
 func (l Limits) String() string {
 	var parts []string
 	if l.Requests > 0 {
-		parts = append(parts, plain.Count(l.Requests, "request"))
+		parts = append(parts, fmt.Sprintf("%d requests", l.Requests))
 	}
 	if l.BytesUp > 0 {
 		parts = append(parts, bytesText(l.BytesUp)+" up")

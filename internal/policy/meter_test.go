@@ -202,8 +202,8 @@ func BenchmarkMeter(b *testing.B) {
 func TestLimitsAsText(t *testing.T) {
 	for want, l := range map[string]Limits{
 		"5 requests in all": {Requests: 5}, "5 requests, 10 MiB up, 1000 B down in 1h": {Requests: 5, BytesUp: 10 << 20, BytesDown: 1000, Window: Span(time.Hour)},
-		"1 GiB down in 24h": {BytesDown: 1 << 30, Window: Span(24 * time.Hour)}, "1 request in 1m30s": {Requests: 1, Window: Span(90 * time.Second)}, "1 request in 10m": {Requests: 1, Window: Span(10 * time.Minute)},
-		"1 request in 20s": {Requests: 1, Window: Span(20 * time.Second)},
+		"1 GiB down in 24h": {BytesDown: 1 << 30, Window: Span(24 * time.Hour)}, "1 requests in 1m30s": {Requests: 1, Window: Span(90 * time.Second)}, "1 requests in 10m": {Requests: 1, Window: Span(10 * time.Minute)},
+		"1 requests in 20s": {Requests: 1, Window: Span(20 * time.Second)},
 	} {
 		if got := l.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
