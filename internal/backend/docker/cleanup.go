@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/client"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/state"
@@ -21,115 +18,52 @@ import (
 // slower.
 const atOnce = 8
 
-// Cleanup carries a plan out, several bottles at a time. It takes each bottle's lock first,
-// and leaves alone those that came to life meanwhile.
-func (d *Driver) Cleanup(ctx context.Context, plan CleanupPlan, tell func(bottle.Leftover, error)) error {
-	fresh, err := d.leftovers(ctx, plan.options)
-	if err != nil {
-		return err
-	}
-	var one sync.Mutex
-	report := func(l leftover, err error) {
-		one.Lock()
-		defer one.Unlock()
-		tell(l.Leftover, err)
-	}
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	shared := []leftover{}
-	for identity, items := range byBottle(plan.items) {
-		if identity == "" {
-			shared = items
-			continue
-		}
-		group.Go(func() error {
-			d.cleanBottle(ctx, identity, items, fresh, report)
-			return nil
-		})
-	}
-	_ = group.Wait()
-	d.cleanShared(ctx, shared, fresh, report)
-	return nil
+// Cleanup carries a plan out.
+func (d *Driver) Cleanup(ctx context.Context, plan bottle.Tasks, tell func(bottle.Leftover, error)) error {
+	return bottle.Sweep{
+		AtOnce: atOnce, Lock: d.State.Lock, Clean: d.cleanBottle, Shared: d.cleanShared,
+		Look: func(ctx context.Context) (bottle.Tasks, error) { return d.leftovers(ctx, plan.Options) },
+	}.Run(ctx, plan, tell)
 }
 
-// byBottle sorts what is to be removed by whose it is.
-func byBottle(items []leftover) map[string][]leftover {
-	all := map[string][]leftover{}
-	for _, l := range items {
-		if !l.Kept {
-			all[l.Identity] = append(all[l.Identity], l)
-		}
-	}
-	return all
-}
-
-// still reports whether what was shown to the operator holds still.
-func still(l leftover, fresh CleanupPlan) bool {
-	return slices.ContainsFunc(fresh.items, func(f leftover) bool { return f.Kind == l.Kind && f.id == l.id && !f.Kept && f.close == l.close })
-}
-
-// cleanBottle removes what is left of one bottle, unless another process is at work on it:
-// its containers first, since they use the rest, its record last, since it leads there.
-func (d *Driver) cleanBottle(ctx context.Context, identity string, items []leftover, fresh CleanupPlan, report func(leftover, error)) {
-	release, err := d.State.Lock(identity)
-	if err != nil {
-		for _, l := range items {
-			report(l, bottle.ErrCameToLife)
-		}
-		return
-	}
-	defer release()
+// cleanBottle removes what is left of one bottle: its containers first, since they use the rest.
+func (d *Driver) cleanBottle(ctx context.Context, identity string, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
 	if agent, err := d.Client.ContainerInspect(ctx, resource(identity, roleAgent), client.ContainerInspectOptions{}); err == nil && agent.Container.State != nil && agent.Container.State.Running {
-		for _, l := range items {
-			report(l, bottle.ErrCameToLife) // and was left by who started it
-		}
+		bottle.LeaveAlone(tasks, report) // and was left by who started it
 		return
 	}
 	ending := d.endOf(ctx, resource(identity, roleAgent), unheld)
-	stuck := false
-	for _, l := range items {
-		if !still(l, fresh) {
-			report(l, bottle.ErrCameToLife)
-			continue
-		}
-		if l.Kind == bottle.LeftState && stuck {
-			report(l, errors.New("its record stays, since something else of it does"))
-			continue
-		}
-		err := d.removeLeftover(ctx, l, ending)
-		stuck = stuck || err != nil
-		report(l, err)
-	}
+	now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t, ending) }, report)
 	if err := d.forgetUnrecorded(identity); err != nil {
 		d.Log.Error("cannot remove the directory of a bottle", "bottle", identity, "err", err)
 	}
 }
 
 // removeLeftover removes one thing, and keeps what it has to tell.
-func (d *Driver) removeLeftover(ctx context.Context, l leftover, ending state.Ending) error {
+func (d *Driver) removeLeftover(ctx context.Context, l bottle.Task, ending state.Ending) error {
 	switch l.Kind {
 	case bottle.LeftContainer:
 		return d.removeLeftContainer(ctx, l)
 	case bottle.LeftVolume:
-		return d.removeVolume(ctx, l.id)
+		return d.removeVolume(ctx, l.ID)
 	case bottle.LeftNetwork:
-		_, err := d.Client.NetworkRemove(ctx, l.id, client.NetworkRemoveOptions{})
+		_, err := d.Client.NetworkRemove(ctx, l.ID, client.NetworkRemoveOptions{})
 		return ignoreGone(err)
 	case bottle.LeftImage:
-		_, err := d.Client.ImageRemove(ctx, l.id, client.ImageRemoveOptions{PruneChildren: true})
+		_, err := d.Client.ImageRemove(ctx, l.ID, client.ImageRemoveOptions{PruneChildren: true})
 		if errdefs.IsConflict(err) {
 			return bottle.ErrCameToLife // another $BOT_BOTTLE_HOME's bottle runs it, or another image builds on it
 		}
 		return ignoreGone(err)
 	}
-	if l.close {
-		return d.closeRecord(l.id, ending)
+	if l.Do == bottle.CloseIt {
+		return d.closeRecord(l.ID, ending)
 	}
-	return d.State.Remove(l.id)
+	return d.State.Remove(l.ID)
 }
 
 // removeLeftContainer keeps a bundle's last events, and how an agent ended that nobody held.
-func (d *Driver) removeLeftContainer(ctx context.Context, l leftover) error {
+func (d *Driver) removeLeftContainer(ctx context.Context, l bottle.Task) error {
 	switch l.Name {
 	case resource(l.Identity, roleSidecar):
 		if _, err := d.State.Read(l.Identity); !errors.Is(err, fs.ErrNotExist) {
@@ -140,7 +74,7 @@ func (d *Driver) removeLeftContainer(ctx context.Context, l leftover) error {
 			return err
 		}
 	}
-	return d.removeContainer(ctx, l.id)
+	return d.removeContainer(ctx, l.ID)
 }
 
 // keepEnd keeps the transcript of an agent that nobody held, and its exit status for when the
@@ -192,25 +126,22 @@ func (d *Driver) forgetUnrecorded(identity string) error {
 const imagesPatience = 2 * time.Second
 
 // cleanShared removes what is of no one bottle. No start is about to use an image meanwhile.
-func (d *Driver) cleanShared(ctx context.Context, items []leftover, fresh CleanupPlan, report func(leftover, error)) {
-	if len(items) == 0 {
-		return
-	}
+func (d *Driver) cleanShared(ctx context.Context, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
 	patience, cancel := context.WithTimeout(ctx, imagesPatience)
 	release, busy := d.State.CacheLock(patience, imagesLock)
 	cancel()
 	if busy == nil {
 		defer release()
 		var err error
-		if fresh, err = d.leftovers(ctx, fresh.options); err != nil { // a start may have ended just now
+		if now, err = d.leftovers(ctx, now.Options); err != nil { // a start may have ended just now
 			busy = fmt.Errorf("cannot look again: %w", err)
 		}
 	}
-	for _, l := range items {
+	for _, l := range tasks {
 		switch {
 		case l.Kind == bottle.LeftState: // on its way out already, whoever takes it
 			report(l, d.removeLeftover(ctx, l, state.Ending{}))
-		case l.Kind == bottle.LeftImage && busy != nil, !still(l, fresh):
+		case l.Kind == bottle.LeftImage && busy != nil, !now.Holds(l):
 			report(l, bottle.ErrCameToLife)
 		default:
 			report(l, d.removeLeftover(ctx, l, state.Ending{}))

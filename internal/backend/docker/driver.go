@@ -30,7 +30,7 @@ type Driver struct {
 	Now     func() time.Time
 }
 
-var _ bottle.Driver[Plan, CleanupPlan] = (*Driver)(nil)
+var _ bottle.Driver[Plan, bottle.Tasks] = (*Driver)(nil)
 
 // Name is what --backend says.
 func (d *Driver) Name() string { return "docker" }

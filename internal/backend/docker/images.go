@@ -24,7 +24,7 @@ const imagesLock = "docker-images"
 
 // unusedImages are those built for this $BOT_BOTTLE_HOME that no bottle of the manifest and
 // no container would miss; what builds on another one comes first.
-func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOptions) ([]leftover, error) {
+func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOptions) ([]bottle.Task, error) {
 	if o.Manifest == nil || len(c.images) == 0 {
 		return nil, nil
 	}
@@ -35,7 +35,7 @@ func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOpt
 	slices.SortFunc(c.images, func(a, b imagetypes.Summary) int {
 		return cmp.Or(cmp.Compare(b.Created, a.Created), cmp.Compare(a.ID, b.ID))
 	})
-	var all []leftover
+	var all []bottle.Task
 	for _, i := range c.images {
 		if slices.ContainsFunc(append([]string{i.ID}, i.RepoTags...), func(name string) bool { return used[name] }) {
 			continue
@@ -45,7 +45,7 @@ func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOpt
 		if len(i.RepoTags) > 0 {
 			name = i.RepoTags[0]
 		}
-		all = append(all, leftover{id: name, Leftover: bottle.Leftover{Kind: bottle.LeftImage, Name: name, Why: "no bottle of the manifest uses it", Bytes: &size, Since: &since}})
+		all = append(all, bottle.Task{ID: name, Leftover: bottle.Leftover{Kind: bottle.LeftImage, Name: name, Why: "no bottle of the manifest uses it", Bytes: &size, Since: &since}})
 	}
 	return all, nil
 }

@@ -13,31 +13,9 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 )
 
-// CleanupPlan lists what is left of bottles that no longer run.
-type CleanupPlan struct {
-	options bottle.CleanupOptions
-	items   []leftover
-}
-
-// leftover is one resource, and how the engine calls it.
-type leftover struct {
-	bottle.Leftover
-	id    string
-	close bool // a state whose home and workspace stay: it is not removed, its end is recorded
-}
-
-// Leftovers lists what would be removed, and what is left over and stays.
-func (p CleanupPlan) Leftovers() []bottle.Leftover {
-	all := make([]bottle.Leftover, 0, len(p.items))
-	for _, l := range p.items {
-		all = append(all, l.Leftover)
-	}
-	return all
-}
-
 // PrepareCleanup finds what is left of bottles that no longer run. It looks at this
 // $BOT_BOTTLE_HOME's own resources only, and skips what another process is at work on.
-func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (CleanupPlan, error) {
+func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
 	weighed := make(chan map[string]int64, 1)
 	if o.Identity == "" {
 		go func() { weighed <- d.weigh(ctx) }()
@@ -46,26 +24,26 @@ func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (C
 	}
 	plan, err := d.leftovers(ctx, o)
 	bytes := <-weighed
-	for i, l := range plan.items {
-		if n, known := bytes[l.id]; known {
-			plan.items[i].Bytes = &n
+	for i, l := range plan.All {
+		if n, known := bytes[l.ID]; known {
+			plan.All[i].Bytes = &n
 		} else if l.Kind == bottle.LeftState {
-			plan.items[i].Bytes = d.State.Bytes(l.id)
+			plan.All[i].Bytes = d.State.Bytes(l.ID)
 		}
 	}
 	return plan, err
 }
 
-func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions) (CleanupPlan, error) {
+func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
 	c, err := d.count(ctx)
 	if err != nil {
-		return CleanupPlan{}, err
+		return bottle.Tasks{}, err
 	}
-	plan := CleanupPlan{options: o}
+	plan := bottle.Tasks{Options: o}
 	limit := d.Now().Add(-o.OlderThan)
-	add := func(l leftover, ok bool) {
+	add := func(l bottle.Task, ok bool) {
 		if ok && (o.Identity == "" || l.Identity == o.Identity) && (o.OlderThan == 0 || l.Since != nil && l.Since.Before(limit)) {
-			plan.items = append(plan.items, l)
+			plan.All = append(plan.All, l)
 		}
 	}
 	old := func(identity string) bool { return o.OlderThan > 0 && c.endedBefore(identity, limit) }
@@ -88,13 +66,13 @@ func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions) (Cleanu
 	for _, l := range d.interruptedRemovals() {
 		add(l, true)
 	}
-	slices.SortStableFunc(plan.items, inOrder)
+	slices.SortStableFunc(plan.All, inOrder)
 	return plan, nil
 }
 
 // inOrder sorts by kind, then by name. Images stay as they are: what builds on another one
 // goes first.
-func inOrder(a, b leftover) int {
+func inOrder(a, b bottle.Task) int {
 	kinds := []bottle.LeftoverKind{bottle.LeftContainer, bottle.LeftVolume, bottle.LeftNetwork, bottle.LeftImage, bottle.LeftState}
 	if a.Kind == bottle.LeftImage && b.Kind == bottle.LeftImage {
 		return 0
@@ -108,9 +86,9 @@ func (c census) endedBefore(identity string, limit time.Time) bool {
 	return !r.missing && !r.damaged && r.EndedAt != nil && r.EndedAt.Before(limit) && !c.alive(identity)
 }
 
-func (c census) container(found container.Summary) (leftover, bool) {
+func (c census) container(found container.Summary) (bottle.Task, bool) {
 	identity, since := found.Labels[labelIdentity], time.Unix(found.Created, 0).UTC()
-	l := leftover{id: found.ID, Leftover: bottle.Leftover{
+	l := bottle.Task{ID: found.ID, Leftover: bottle.Leftover{
 		Kind: bottle.LeftContainer, Identity: identity, Since: &since,
 		Name: strings.TrimPrefix(slices.Concat(found.Names, []string{found.ID})[0], "/"),
 	}}
@@ -131,9 +109,9 @@ func (c census) container(found container.Summary) (leftover, bool) {
 // volume: sockets are worth nothing without their containers. Home and workspace hold
 // somebody's work: they go only if their bottle was started to be removed, whatever has
 // become of its record, if it never ran, or if it ended as long ago as the operator said.
-func (c census) volume(v volume.Volume, old func(string) bool, byAge bool) (leftover, bool) {
+func (c census) volume(v volume.Volume, old func(string) bool, byAge bool) (bottle.Task, bool) {
 	identity, what := v.Labels[labelIdentity], v.Labels[labelRole]
-	l := leftover{id: v.Name, Leftover: bottle.Leftover{Kind: bottle.LeftVolume, Name: v.Name, Identity: identity, Since: parsed(v.CreatedAt)}}
+	l := bottle.Task{ID: v.Name, Leftover: bottle.Leftover{Kind: bottle.LeftVolume, Name: v.Name, Identity: identity, Since: parsed(v.CreatedAt)}}
 	switch role(what) {
 	case roleBinary:
 		l.Why = "it holds bot-bottle of another version"
@@ -170,12 +148,12 @@ func (c census) volume(v volume.Volume, old func(string) bool, byAge bool) (left
 
 // spareNetworks are those of our name that nobody uses: engines before API 1.44 let two
 // starts at once make one each.
-func (c census) spareNetworks() []leftover {
-	var all []leftover
+func (c census) spareNetworks() []bottle.Task {
+	var all []bottle.Task
 	for i, n := range c.networks {
 		if i > 0 && n.Labels[labelRole] == string(roleNetwork) {
 			since := n.Created.UTC()
-			all = append(all, leftover{id: n.ID, Leftover: bottle.Leftover{Kind: bottle.LeftNetwork, Name: n.Name + " (" + n.ID[:min(12, len(n.ID))] + ")", Why: "a second one of this name, which nobody uses", Since: &since}})
+			all = append(all, bottle.Task{ID: n.ID, Leftover: bottle.Leftover{Kind: bottle.LeftNetwork, Name: n.Name + " (" + n.ID[:min(12, len(n.ID))] + ")", Why: "a second one of this name, which nobody uses", Since: &since}})
 		}
 	}
 	return all
@@ -184,11 +162,11 @@ func (c census) spareNetworks() []leftover {
 // state: a record without an end whose bottle does not run was left by a crash. It
 // is closed when there is something to come back to, or a log of what its agent did, and
 // forgotten otherwise.
-func (c census) state(backend, identity string, old func(string) bool) (leftover, bool) {
+func (c census) state(backend, identity string, old func(string) bool) (bottle.Task, bool) {
 	if !bottle.ValidIdentity(identity) || c.alive(identity) {
-		return leftover{}, false
+		return bottle.Task{}, false
 	}
-	l := leftover{id: identity, Leftover: bottle.Leftover{Kind: bottle.LeftState, Name: identity, Identity: identity, Why: "a start that was interrupted"}}
+	l := bottle.Task{ID: identity, Leftover: bottle.Leftover{Kind: bottle.LeftState, Name: identity, Identity: identity, Why: "a start that was interrupted"}}
 	r := c.records[identity]
 	switch {
 	case r.damaged:
@@ -202,28 +180,28 @@ func (c census) state(backend, identity string, old func(string) bool) (leftover
 	l.Since = &r.StartedAt
 	switch _, kept := c.volumes[resource(identity, roleHome)]; {
 	case r.Backend != backend:
-		return leftover{}, false
+		return bottle.Task{}, false
 	case old(identity):
 		l.Since, l.Why = r.EndedAt, "ended "+r.EndedAt.Format(time.DateOnly)+"; its audit log goes too"
 	case r.EndedAt != nil && !kept && !r.Remove:
 		l.Kept, l.Since = true, r.EndedAt
 		l.Why = "its home and workspace are gone; its audit log is left: bot-bottle rm " + identity
 	case r.EndedAt != nil:
-		return leftover{}, false
+		return bottle.Task{}, false
 	case c.halfMade(identity):
 	case kept && !r.Remove:
-		l.close, l.Why = true, "ended unseen; its home and workspace stay"
+		l.Do, l.Why = bottle.CloseIt, "ended unseen; its home and workspace stay"
 	case c.ran(identity):
-		l.close, l.Why = true, "ended unseen; its audit log stays"
+		l.Do, l.Why = bottle.CloseIt, "ended unseen; its audit log stays"
 	}
 	return l, true
 }
 
 // interruptedRemovals are directories that were on their way out.
-func (d *Driver) interruptedRemovals() []leftover {
-	var all []leftover
+func (d *Driver) interruptedRemovals() []bottle.Task {
+	var all []bottle.Task
 	for name, since := range d.State.Removed() {
-		all = append(all, leftover{id: name, Leftover: bottle.Leftover{Kind: bottle.LeftState, Name: name, Why: "a removal that was interrupted", Since: &since}})
+		all = append(all, bottle.Task{ID: name, Leftover: bottle.Leftover{Kind: bottle.LeftState, Name: name, Why: "a removal that was interrupted", Since: &since}})
 	}
 	return all
 }

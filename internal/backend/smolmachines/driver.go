@@ -38,7 +38,7 @@ type Images interface {
 	Save(ctx context.Context, id string) (io.ReadCloser, error)
 }
 
-var _ bottle.Driver[Plan, CleanupPlan] = (*Driver)(nil)
+var _ bottle.Driver[Plan, bottle.Tasks] = (*Driver)(nil)
 
 // Name is what --backend says.
 func (d *Driver) Name() string { return "smolmachines" }

@@ -9,47 +9,18 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 )
 
-// CleanupPlan lists what is left of bottles that no longer run.
-type CleanupPlan struct {
-	options bottle.CleanupOptions
-	items   []leftover
-}
-
-// action is what becomes of a leftover.
-type action string
-
-const (
-	stopIt   action = "stop"
-	deleteIt action = "delete"
-	closeIt  action = "close" // a record, whose machine stays
-)
-
-type leftover struct {
-	bottle.Leftover
-	do action
-}
-
-// Leftovers lists what would be removed, and what is left over and stays.
-func (p CleanupPlan) Leftovers() []bottle.Leftover {
-	all := make([]bottle.Leftover, 0, len(p.items))
-	for _, l := range p.items {
-		all = append(all, l.Leftover)
-	}
-	return all
-}
-
 // PrepareCleanup finds what is left of bottles that no longer run. It looks at this
 // $BOT_BOTTLE_HOME's own machines, bundles and records, and skips what another process is at work on.
-func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (CleanupPlan, error) {
+func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
 	c, err := d.count(ctx)
 	if err != nil {
-		return CleanupPlan{}, err
+		return bottle.Tasks{}, err
 	}
-	plan := CleanupPlan{options: o}
+	plan := bottle.Tasks{Options: o}
 	limit := d.Now().Add(-o.OlderThan)
-	add := func(l leftover, ok bool) {
+	add := func(l bottle.Task, ok bool) {
 		if ok && (o.OlderThan == 0 || l.Since != nil && l.Since.Before(limit)) {
-			plan.items = append(plan.items, l)
+			plan.All = append(plan.All, l)
 		}
 	}
 	old := func(identity string) bool {
@@ -68,36 +39,36 @@ func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (C
 			if r := c.records[identity]; !r.missing && !r.damaged {
 				since = r.StartedAt
 			}
-			add(leftover{bottle.Leftover{Kind: bottle.LeftBundle, Name: dir, Identity: identity, Why: "of " + identity + ", which does not run", Since: &since}, deleteIt}, true)
+			add(bottle.Task{Leftover: bottle.Leftover{Kind: bottle.LeftBundle, Name: dir, Identity: identity, Why: "of " + identity + ", which does not run", Since: &since}}, true)
 		}
 		add(c.state(d.Name(), identity, old(identity)))
 		if l, ok := c.state(d.Name(), identity, old(identity)); ok && !l.Kept {
-			plan.weigh(d, identity)
+			d.weigh(&plan, identity)
 		}
 	}
-	slices.SortStableFunc(plan.items, inOrder)
+	slices.SortStableFunc(plan.All, inOrder)
 	return plan, nil
 }
 
 // weigh says how much a record's directory holds.
-func (p *CleanupPlan) weigh(d *Driver, identity string) {
-	for i := range p.items {
-		if p.items[i].Kind == bottle.LeftState && p.items[i].Identity == identity {
-			p.items[i].Bytes = d.State.Bytes(identity)
+func (d *Driver) weigh(plan *bottle.Tasks, identity string) {
+	for i := range plan.All {
+		if plan.All[i].Kind == bottle.LeftState && plan.All[i].Identity == identity {
+			plan.All[i].Bytes = d.State.Bytes(identity)
 		}
 	}
 }
 
-func inOrder(a, b leftover) int {
+func inOrder(a, b bottle.Task) int {
 	kinds := []bottle.LeftoverKind{bottle.LeftMachine, bottle.LeftBundle, bottle.LeftState}
 	return cmp.Or(cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)), cmp.Compare(a.Name, b.Name))
 }
 
 // machine: its disk holds somebody's work. It goes only if its bottle was started to be removed, if
 // its agent never ran, or if it ended as long ago as the operator said; else it is stopped.
-func (c census) machine(m machine, identity string, old, byAge bool) (leftover, bool) {
+func (c census) machine(m machine, identity string, old, byAge bool) (bottle.Task, bool) {
 	created := time.Unix(m.CreatedAt, 0).UTC()
-	l := leftover{bottle.Leftover{Kind: bottle.LeftMachine, Name: m.Name, Identity: identity, Since: &created}, deleteIt}
+	l := bottle.Task{Leftover: bottle.Leftover{Kind: bottle.LeftMachine, Name: m.Name, Identity: identity, Since: &created}}
 	r := c.records[identity]
 	switch {
 	case m.Labels[labelRemove] == "true":
@@ -111,7 +82,7 @@ func (c census) machine(m machine, identity string, old, byAge bool) (leftover, 
 	case r.missing:
 		l.Kept, l.Why = true, "of "+identity+", of which there is no record; it may hold work: bot-bottle rm --force "+identity
 	case m.up():
-		l.do, l.Why = stopIt, "it still runs, though "+identity+" does not; its disk stays"
+		l.Do, l.Why = bottle.StopIt, "it still runs, though "+identity+" does not; its disk stays"
 	default:
 		return l, false
 	}
@@ -120,13 +91,13 @@ func (c census) machine(m machine, identity string, old, byAge bool) (leftover, 
 
 // state: a record without an end whose bottle does not run was left by a crash. It is closed when
 // there is something to come back to, and forgotten otherwise.
-func (c census) state(backend, identity string, old bool) (leftover, bool) {
+func (c census) state(backend, identity string, old bool) (bottle.Task, bool) {
 	r := c.records[identity]
 	if r.missing || r.damaged || r.Backend != backend {
-		return leftover{}, false // another's, or for the operator to look at
+		return bottle.Task{}, false // another's, or for the operator to look at
 	}
 	m, kept := c.machines[identity]
-	l := leftover{bottle.Leftover{Kind: bottle.LeftState, Name: identity, Identity: identity, Why: "a start that was interrupted", Since: &r.StartedAt}, deleteIt}
+	l := bottle.Task{Leftover: bottle.Leftover{Kind: bottle.LeftState, Name: identity, Identity: identity, Why: "a start that was interrupted", Since: &r.StartedAt}}
 	removed := m.Labels[labelRemove] == "true" || r.Remove
 	switch {
 	case old:
@@ -135,9 +106,9 @@ func (c census) state(backend, identity string, old bool) (leftover, bool) {
 		l.Kept, l.Since = true, r.EndedAt
 		l.Why = "its machine is gone; its audit log is left: bot-bottle rm " + identity
 	case r.EndedAt != nil:
-		return leftover{}, false
+		return bottle.Task{}, false
 	case kept && !removed && !c.halfMade(identity):
-		l.do, l.Why = closeIt, "ended unseen; its machine's disk stays"
+		l.Do, l.Why = bottle.CloseIt, "ended unseen; its machine's disk stays"
 	}
 	return l, true
 }

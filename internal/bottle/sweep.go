@@ -1,0 +1,154 @@
+package bottle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Action is what becomes of a leftover. Without one it is removed.
+type Action string
+
+const (
+	StopIt  Action = "stop"  // a machine, whose disk stays
+	CloseIt Action = "close" // a record, of which the rest stays: its end is written down
+)
+
+// Task is a leftover, and what is to be done about it.
+type Task struct {
+	Leftover
+	ID string // as the backend calls it, where that is not its name
+	Do Action
+}
+
+// Tasks are a plan that Sweep carries out.
+type Tasks struct {
+	Options CleanupOptions
+	All     []Task
+}
+
+// Leftovers implements CleanupPlan.
+func (t Tasks) Leftovers() []Leftover {
+	all := make([]Leftover, 0, len(t.All))
+	for _, task := range t.All {
+		all = append(all, task.Leftover)
+	}
+	return all
+}
+
+// Holds reports whether what was shown to the operator is to be done by this, later, plan as well.
+func (t Tasks) Holds(shown Task) bool {
+	return slices.ContainsFunc(t.All, func(now Task) bool {
+		return now.Kind == shown.Kind && now.Name == shown.Name && now.ID == shown.ID && now.Do == shown.Do && !now.Kept
+	})
+}
+
+// Report is told what became of a leftover, as Driver.Cleanup tells. It may be called concurrently.
+type Report func(Task, error)
+
+// Sweep is what a driver's Cleanup is made of.
+type Sweep struct {
+	AtOnce int // how many bottles
+	Lock   func(identity string) (release func(), err error)
+	Look   func(context.Context) (Tasks, error) // what is left over by now
+	// Clean removes what is left of one bottle, in order. Its lock is held.
+	Clean func(ctx context.Context, identity string, tasks []Task, now Tasks, report Report)
+	// Shared removes what is of no one bottle, after all else; nil where there is no such thing.
+	Shared func(ctx context.Context, tasks []Task, now Tasks, report Report)
+}
+
+// Run carries a plan out, several bottles at a time. It takes each bottle's lock first, and leaves
+// alone those that another process is at work on.
+func (s Sweep) Run(ctx context.Context, plan Tasks, tell func(Leftover, error)) error {
+	now, err := s.Look(ctx)
+	if err != nil {
+		return err
+	}
+	var one sync.Mutex
+	report := func(t Task, err error) {
+		one.Lock()
+		defer one.Unlock()
+		tell(t.Leftover, err)
+	}
+	var group errgroup.Group
+	group.SetLimit(s.AtOnce)
+	all := plan.byBottle()
+	for identity, tasks := range all {
+		if identity != "" {
+			group.Go(func() error {
+				s.cleanBottle(ctx, identity, tasks, now, report)
+				return nil
+			})
+		}
+	}
+	_ = group.Wait()
+	if shared := all[""]; len(shared) > 0 && s.Shared != nil {
+		s.Shared(ctx, shared, now, report)
+	}
+	return nil
+}
+
+// byBottle sorts what is to be done by whose it is, "" for what is of no one bottle.
+func (t Tasks) byBottle() map[string][]Task {
+	all := map[string][]Task{}
+	for _, task := range t.All {
+		if !task.Kept {
+			all[task.Identity] = append(all[task.Identity], task)
+		}
+	}
+	return all
+}
+
+func (s Sweep) cleanBottle(ctx context.Context, identity string, tasks []Task, now Tasks, report Report) {
+	release, err := s.Lock(identity)
+	if err != nil {
+		LeaveAlone(tasks, report)
+		return
+	}
+	defer release()
+	s.Clean(ctx, identity, tasks, now, report)
+}
+
+// LeaveAlone reports that all of it came to life.
+func LeaveAlone(tasks []Task, report Report) {
+	for _, t := range tasks {
+		report(t, ErrCameToLife)
+	}
+}
+
+// DoEach does each of a bottle's tasks that still holds. Its record goes last, and stays when
+// something else of it did: it leads there.
+func (t Tasks) DoEach(tasks []Task, do func(Task) error, report Report) {
+	stuck := false
+	for _, task := range tasks {
+		switch {
+		case !t.Holds(task):
+			report(task, ErrCameToLife)
+		case task.Kind == LeftState && stuck:
+			report(task, errors.New("its record stays, since something else of it does"))
+		default:
+			err := do(task)
+			stuck = stuck || err != nil
+			report(task, err)
+		}
+	}
+}
+
+// Opener is the part of a Driver that finds a running bottle.
+type Opener interface {
+	Open(ctx context.Context, identity string) (Bottle, error)
+}
+
+// Stopped takes the lock of a bottle that does not run. The error is ErrRunning when it does.
+func Stopped(ctx context.Context, d Opener, lock func(identity string) (release func(), err error), identity string) (release func(), err error) {
+	if open, err := d.Open(ctx, identity); err == nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", identity, ErrRunning), open.Detach())
+	} else if !errors.Is(err, ErrNotRunning) {
+		return nil, err
+	}
+	return lock(identity)
+}
