@@ -24,8 +24,8 @@ import (
 // Harness is a backend under test.
 type Harness struct {
 	Backend bottle.Backend
-	// Spec describes a bottle whose agent runs a POSIX sh script, and that is removed as
-	// a whole when it ends.
+	// Spec describes a bottle whose agent, called script, runs a POSIX sh script, and that is
+	// removed as a whole when it ends.
 	Spec func(t *testing.T, script string) bottle.Spec
 }
 
@@ -51,6 +51,14 @@ func Run(t *testing.T, h Harness) {
 		"AnotherRunContinuesTheLog":  anotherRunContinuesTheLog,
 		"ATerminalOutlivesItsViewer": aTerminalOutlivesItsViewer,
 		"ATerminalFromItsFirstByte":  aTerminalFromItsFirstByte,
+		"CommandsAreTheirOwn":        commandsAreTheirOwn,
+		"CancelEndsACommand":         cancelEndsACommand,
+		"ACommandHasATerminal":       aCommandHasATerminal,
+		"WhatRunsIsTold":             whatRunsIsTold,
+		"OneOfTwoLaunches":           oneOfTwoLaunches,
+		"StoppedResumedRemoved":      stoppedResumedRemoved,
+		"TheEndThatNobodySaw":        theEndThatNobodySaw,
+		"CleanupLeavesTheLiving":     cleanupLeavesTheLiving,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}
