@@ -78,6 +78,8 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return 0, pipelock.Run(ctx, pipelock.Options{
 			Dir: control.PipelockDir, Program: "/pipelock", ConfigFile: control.PipelockConfigDir + "/pipelock.yaml", Settings: client.InContainer(), Grace: pipelockGrace,
 		})
+	case len(s.Args) == 5 && slices.Equal(s.Args[:2], []string{"sidecar", string(control.Pipelock)}):
+		return 0, pipelock.Alone(ctx, pipelock.OnHost{Dir: s.Args[2], Program: s.Args[3], Hash: s.Args[4]}, pipelockGrace)
 	case slices.Equal(s.Args, []string{"sidecar", "git-hook"}):
 		return gitgate.Hook(s.Stdin, s.Stderr, os.Getenv), nil
 	case len(s.Args) == 6 && s.Args[0] == "sidecar" && s.Args[1] == "host":

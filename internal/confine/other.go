@@ -10,3 +10,6 @@ type Service struct {
 
 // Apply does nothing: this system has no such walls.
 func (s Service) Apply() error { return nil }
+
+// Forsake does nothing, either.
+func Forsake() error { return nil }

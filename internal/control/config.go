@@ -31,6 +31,7 @@ const (
 
 	SocketDir = "/run/bot-bottle" // egress.sock, git-gate.sock, supervise.sock
 
+	PipelockBeside    = "p"                     // of its sockets, in a bundle's directory on a host: a short name, since a path has 104 bytes
 	PipelockConfigDir = "/run/pipelock-config"  // in memory, of pipelock's container
 	PipelockVolume    = "/run/pipelock"         // in the bundle and in pipelock's container, nowhere else
 	PipelockDir       = "/run/pipelock/sockets" // which egress alone may enter, and pipelock's own user
@@ -100,10 +101,15 @@ type EgressConfig struct {
 
 // PipelockConfig is where egress finds pipelock, and what it insists on.
 type PipelockConfig struct {
-	Dir        string `json:"dir"`                   // of its sockets
+	Dir        string `json:"dir,omitempty"`         // of its sockets; "": the bundle runs it itself
+	Binary     string `json:"binary,omitempty"`      // that the bundle runs then, on its host
+	Hash       string `json:"hash,omitempty"`        // of Binary, in hex (SHA-256)
 	MinVersion string `json:"min_version,omitempty"` // of its engine
 	Program    string `json:"program"`               // what runs there, for the log: an image by its digest, or a file by its hash
 }
+
+// RunsItself reports whether the bundle runs pipelock, as a process beside its services.
+func (c *PipelockConfig) RunsItself() bool { return c != nil && c.Binary != "" }
 
 // Policy is the part that decides.
 func (c EgressConfig) Policy() policy.Policy {

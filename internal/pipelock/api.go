@@ -101,10 +101,8 @@ type caller struct {
 	http  *http.Client
 }
 
-func newCaller(socket, token string) *caller {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}
+func newCaller(o Options, token string) *caller {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return o.dial(ctx, ScanSocket) }
 	return &caller{token, &http.Client{
 		Transport:     &http.Transport{DialContext: dial, MaxIdleConnsPerHost: atOnce, IdleConnTimeout: 30 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: 16 << 10},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

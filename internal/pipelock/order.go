@@ -76,10 +76,10 @@ func (o *order) close() {
 }
 
 // dialOrder waits until somebody listens, or ctx ends.
-func dialOrder(ctx context.Context, socket string) (*order, error) {
+func (o Options) dialOrder(ctx context.Context) (*order, error) {
 	pause := 10 * time.Millisecond
 	for {
-		conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+		conn, err := o.dial(ctx, OrderSocket)
 		if err == nil {
 			return newOrder(conn), nil
 		}
@@ -87,7 +87,7 @@ func dialOrder(ctx context.Context, socket string) (*order, error) {
 		case <-time.After(pause):
 			pause = min(2*pause, 250*time.Millisecond)
 		case <-ctx.Done():
-			return nil, outage("its container does not answer")
+			return nil, outage("who runs it does not answer")
 		}
 	}
 }
@@ -95,12 +95,12 @@ func dialOrder(ctx context.Context, socket string) (*order, error) {
 // say gives an order and waits until it was carried out.
 func (o *order) say(ctx context.Context, what Order) error {
 	if err := json.NewEncoder(o.conn).Encode(what); err != nil {
-		return outage("its container hung up")
+		return outage("who runs it hung up")
 	}
 	select {
 	case r, ok := <-o.replies:
 		if !ok {
-			return outage("its container hung up")
+			return outage("who runs it hung up")
 		}
 		if r.Error != "" {
 			return outage("%s", plainText(r.Error))
@@ -131,7 +131,7 @@ func (s *Scanner) run(ctx context.Context) error {
 		}
 		s.hangUp()
 	}
-	fresh, err := dialOrder(ctx, s.orderSocket())
+	fresh, err := s.options.dialOrder(ctx)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -42,9 +43,21 @@ func (e *OverBudgetError) Error() string {
 	return fmt.Sprintf("it has more than %d KiB that pipelock has not seen before", e.Budget>>10)
 }
 
+// Dial connects with one of the sockets, by its name, for who may make none.
+type Dial func(ctx context.Context, socket string) (net.Conn, error)
+
+// dial connects with one of the sockets.
+func (o Options) dial(ctx context.Context, socket string) (net.Conn, error) {
+	if o.Dial != nil {
+		return o.Dial(ctx, socket)
+	}
+	return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(o.Dir, socket))
+}
+
 // Options of a Scanner.
 type Options struct {
 	Dir        string // of the sockets
+	Dial       Dial   // how they are reached; nil: by their paths
 	Hosts      []string
 	MinVersion string // of its engine; "" for any
 }
@@ -87,7 +100,7 @@ func New(o Options) *Scanner {
 	token := hex.EncodeToString(key)
 	running, stop := context.WithCancel(context.Background())
 	return &Scanner{
-		options: o, token: token, caller: newCaller(filepath.Join(o.Dir, ScanSocket), token), slots: make(chan struct{}, atOnce), lost: make(chan struct{}, 1),
+		options: o, token: token, caller: newCaller(o, token), slots: make(chan struct{}, atOnce), lost: make(chan struct{}, 1),
 		hosts: Allowlist(o.Hosts), clean: newCache(), running: running, stop: stop, down: outage("it has not been tested yet"),
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,8 +15,6 @@ const (
 	testEach  = time.Minute
 	againEach = 5 * time.Second
 )
-
-func (s *Scanner) orderSocket() string { return filepath.Join(s.options.Dir, OrderSocket) }
 
 // Start has pipelock run, and tests it. On error it stays down, until Keep has brought it up.
 func (s *Scanner) Start(ctx context.Context) error {

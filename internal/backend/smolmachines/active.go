@@ -63,6 +63,8 @@ func (d *Driver) describeActive(ctx context.Context, m machine, identity string)
 		a.Status = bottle.CutOff
 	case !begun:
 		return a, false // it is being started, or was left half way
+	case slices.Contains(a.Services, control.Pipelock) && !pipelockLives(dir):
+		a.Status = bottle.Unguarded
 	}
 	return a, true
 }

@@ -161,7 +161,7 @@ func (d *Driver) bundleConfig(p Plan, ca pki.CA, log control.Log) (control.Bundl
 			return control.BundleConfig{}, err
 		}
 	}
-	return p.BundleConfig(h), nil
+	return p.withPipelock(p.BundleConfig(h)), nil
 }
 
 // everyService has a socket in every machine: a bottle that is resumed may have more than it had.
@@ -235,7 +235,7 @@ func (d *Driver) start(ctx context.Context, p Plan, sha string) error {
 
 // order is what the guest is to run.
 func (p Plan) order(env []string) control.Order {
-	o := control.Order{Argv: p.Command(), Env: env, Dir: provider.Workspace, Services: p.Services(), Stdin: p.Stdin, Awaited: !p.Detached, NProc: uint64(p.PIDs)}
+	o := control.Order{Argv: p.Command(), Env: env, Dir: provider.Workspace, Services: p.reached(), Stdin: p.Stdin, Awaited: !p.Detached, NProc: uint64(p.PIDs)}
 	if p.TTY {
 		o.Size = bottle.Size{Width: cmp.Or(p.Size.Width, 80), Height: cmp.Or(p.Size.Height, 24)}
 	}
@@ -265,7 +265,7 @@ func (d *Driver) bring(ctx context.Context, p Plan, b *Bottle, files *provision.
 	defer cancel()
 	defer k.until(limited)()
 	s := control.Stream{ReadWriter: k}
-	asked := control.Bringing{Services: p.Services(), Attach: p.attach()}
+	asked := control.Bringing{Services: p.reached(), Attach: p.attach()}
 	found, err := s.Ask(asked)
 	if err == nil {
 		if why := found.Err(); why != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
@@ -51,8 +52,8 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 			return Plan{}, err
 		}
 	}
-	if s.Resolved.Bottle.Pipelock != nil {
-		return Plan{}, withHint("leave it out, or use the docker backend", "pipelock cannot be had on smolmachines yet")
+	if err := p.resolvePipelock(s.Resolved.Bottle.Pipelock, runtime.GOOS); err != nil {
+		return Plan{}, err
 	}
 	if err := p.ResolveAgent(s, cli); err != nil {
 		return Plan{}, err

@@ -87,12 +87,14 @@ func Run(ctx context.Context, o Options) error {
 		running.Go(func() { api.serve(ctx, listener) })
 		running.Go(func() { api.keep(ctx) })
 	}
+	beside := newBeside(o, config.Egress)
+	running.Go(func() { beside.keep(ctx, out) })
 	for _, s := range services {
 		running.Go(func() { s.supervise(ctx, o, out, ready, func() { cancel(nil) }) })
 	}
 	for range services {
 		if first := <-ready; first != nil && err == nil {
-			err = first
+			err = beside.withItsWord(first)
 		}
 	}
 	if said := out.begin(err); err == nil {
@@ -130,6 +132,12 @@ func prepare(o Options, stdin *bufio.Reader) (config control.BundleConfig, servi
 		s, err := newService(o, part.name, part.config)
 		if err != nil {
 			return config, services, nil, err
+		}
+		if part.name == control.Egress && config.Egress.Pipelock.RunsItself() {
+			if o.Host == nil {
+				return config, services, nil, errors.New("pipelock has a container of its own here")
+			}
+			s.errands = besideDir(o)
 		}
 		services = append(services, s)
 	}

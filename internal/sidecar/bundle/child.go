@@ -20,11 +20,13 @@ import (
 )
 
 // Where a service finds its socket, the link on which the parent changes its configuration,
-// and the one on which it asks the parent, or egress is asked what is left of the limits.
+// the one on which it asks the parent, or egress is asked what is left of the limits, and the one on
+// which egress has the parent connect it with pipelock.
 const (
 	listenerFD = 3
 	linkFD     = 4
 	askingFD   = 5
+	errandsFD  = 6
 )
 
 // memoryTarget is where the collector begins to work harder, in bytes.
@@ -95,7 +97,14 @@ func newChild(service control.Service, host *Host, stdin io.Reader, events *audi
 		if err := readPart(stdin, &config); err != nil {
 			return nil, err
 		}
-		return egress.New(config, events, log)
+		if !config.Pipelock.RunsItself() {
+			return egress.New(config, events, log, nil)
+		}
+		errands, err := handedConn(errandsFD, "errands")
+		if err != nil {
+			return nil, err
+		}
+		return egress.New(config, events, log, newErrands(errands).dial)
 	case control.Supervise:
 		parent, err := handedConn(askingFD, "asking")
 		if err != nil {

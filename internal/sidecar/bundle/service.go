@@ -25,6 +25,7 @@ type service struct {
 	name     control.Service
 	listener *os.File
 	talk     func(context.Context, net.Conn) // takes the stream on which it asks, or is asked, until that ends; nil: there is none
+	errands  string                          // the directory of sockets that it is connected with on demand; "": there are none
 	heard    func(audit.Event)               // is told of each event, and must not wait; may be nil
 	lost     func()                          // is told when a process has ended, after its last event; may be nil
 
@@ -186,6 +187,11 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 		return errors.Join(err, theirs.Close())
 	}
 	defer func() { _ = asking.Close() }()
+	runErrands, err := s.errandsFor(command)
+	if err != nil {
+		return errors.Join(err, theirs.Close())
+	}
+	defer runErrands()
 	command.SysProcAttr = s.attributes(o)
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
 	command.WaitDelay = stopGrace
@@ -229,6 +235,25 @@ func (s *service) of(e audit.Event) control.Service {
 		return control.Pipelock
 	}
 	return s.name
+}
+
+// errandsFor makes the stream on which the service has us connect it (errandsFD), if it does, and
+// runs its errands until end is called.
+func (s *service) errandsFor(command *exec.Cmd) (end func(), err error) {
+	if s.errands == "" {
+		return func() {}, nil
+	}
+	ours, theirs, err := newLink()
+	if err != nil {
+		return nil, err
+	}
+	command.ExtraFiles = append(command.ExtraFiles, theirs)
+	var running sync.WaitGroup
+	running.Go(func() { runErrands(ours, s.errands) })
+	return func() {
+		_ = ours.Close()
+		running.Wait()
+	}, nil
 }
 
 // asking makes the stream on which the service asks us, if it does (askingFD).

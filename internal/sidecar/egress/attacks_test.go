@@ -545,7 +545,7 @@ func TestAttackC5_NoCredentialNoRoute(t *testing.T) {
 	ca, _ := newCA(t)
 	for name, secrets := range map[string]string{"missing": "NOBODY", "fits no header": "LINES", "glob": "*"} {
 		cfg := configWith(ca, policy.Route{Host: "api.example", Auth: &policy.Auth{Scheme: policy.Bearer, Secret: secrets}})
-		if _, err := New(cfg, audit.NewWriter(io.Discard), nil); err == nil {
+		if _, err := New(cfg, audit.NewWriter(io.Discard), nil, nil); err == nil {
 			t.Errorf("%s: egress starts", name)
 		} else if strings.Contains(err.Error(), "lines\n") {
 			t.Errorf("%s: the error holds the value", name)

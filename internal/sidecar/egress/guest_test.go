@@ -16,7 +16,7 @@ import (
 // ends when it has not for a while.
 func TestEgressEndsWhenTheGuestIsGone(t *testing.T) {
 	ca, _ := newCA(t)
-	s, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler))
+	s, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func newLabOf(t testing.TB, configure func(*control.EgressConfig), change func(*
 	configure(&cfg)
 	var err error
 	log := slog.New(slog.NewTextHandler(l.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	if l.server, err = New(cfg, audit.NewWriter(l.events), log); err != nil {
+	if l.server, err = New(cfg, audit.NewWriter(l.events), log, nil); err != nil {
 		t.Fatal(err)
 	}
 	l.server.rules.Load().revision = 1

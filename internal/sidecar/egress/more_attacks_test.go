@@ -75,7 +75,7 @@ func TestAttackC9_ASecretIsNamedExactly(t *testing.T) {
 			Bottle: "dev-abcdef", CACert: ca.CertPEM, CAKey: ca.KeyPEM, Secrets: []control.Secret{{Name: "KEY", Value: realKey, Placeholder: placeholder}},
 			Routes: []policy.Route{{Host: "api.example", Auth: &policy.Auth{Scheme: policy.Bearer, Secret: name}}},
 		}
-		if _, err := New(cfg, audit.NewWriter(new(bytes.Buffer)), slog.New(slog.DiscardHandler)); err == nil || strings.Contains(err.Error(), realKey) {
+		if _, err := New(cfg, audit.NewWriter(new(bytes.Buffer)), slog.New(slog.DiscardHandler), nil); err == nil || strings.Contains(err.Error(), realKey) {
 			t.Errorf("%q: got %v", name, err)
 		}
 	}

@@ -52,12 +52,12 @@ func TestAGrantOpensAtOnce(t *testing.T) {
 // one before: the guest would go on with the ports of then.
 func TestRevisionsOutlastACrash(t *testing.T) {
 	ca, _ := newCA(t)
-	one, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler))
+	one, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(2 * time.Millisecond)
-	two, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler))
+	two, err := New(configWith(ca), audit.NewWriter(io.Discard), slog.New(slog.DiscardHandler), nil)
 	if err != nil || one.rules.Load().revision == two.rules.Load().revision {
 		t.Errorf("both have revision %d, %v", one.rules.Load().revision, err)
 	}

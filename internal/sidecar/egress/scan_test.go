@@ -235,7 +235,7 @@ func TestActionsAreChecked(t *testing.T) {
 		"route":  {Routes: []policy.Route{{Host: "a.example", Scan: map[string]dlp.Action{"jwt": "pass"}}}},
 	} {
 		c.CACert, c.CAKey = ca.CertPEM, ca.KeyPEM
-		if _, err := New(c, audit.NewWriter(io.Discard), nil); err == nil {
+		if _, err := New(c, audit.NewWriter(io.Discard), nil, nil); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}

@@ -29,11 +29,11 @@ type second struct {
 const firstTest = 9 * time.Second
 
 // newSecond waits until pipelock has passed its test. It returns nil where the bottle has none.
-func newSecond(cfg control.EgressConfig) (*second, error) {
+func newSecond(cfg control.EgressConfig, dial pipelock.Dial) (*second, error) {
 	if cfg.Pipelock == nil {
 		return nil, nil
 	}
-	s := &second{pipelock.New(pipelock.Options{Dir: cfg.Pipelock.Dir, MinVersion: cfg.Pipelock.MinVersion, Hosts: lookedInto(cfg)}), cfg.Pipelock.Program}
+	s := &second{pipelock.New(pipelock.Options{Dir: cfg.Pipelock.Dir, Dial: dial, MinVersion: cfg.Pipelock.MinVersion, Hosts: lookedInto(cfg)}), cfg.Pipelock.Program}
 	ctx, cancel := context.WithTimeout(context.Background(), firstTest)
 	defer cancel()
 	if err := s.Start(ctx); err != nil {

@@ -193,7 +193,7 @@ func TestAttackA16_NoPipelockNoEgress(t *testing.T) {
 	cfg := control.EgressConfig{Bottle: "dev-abcdef", CACert: ca.CertPEM, CAKey: ca.KeyPEM}
 	p := pipelocktest.Start(t, filepath.Join(t.TempDir(), "nothing"), time.Minute)
 	withPipelock(p.Dir)(&cfg)
-	if _, err := New(cfg, audit.NewWriter(io.Discard), nil); err == nil || !strings.Contains(err.Error(), "pipelock did not decide: it does not run") {
+	if _, err := New(cfg, audit.NewWriter(io.Discard), nil, nil); err == nil || !strings.Contains(err.Error(), "pipelock did not decide: it does not run") {
 		t.Errorf("got %v", err)
 	}
 }

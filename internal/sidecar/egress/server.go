@@ -37,6 +37,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/pipelock"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
@@ -77,8 +78,9 @@ type Server struct {
 	grace      time.Duration // how long the guest may be silent
 }
 
-// New checks a configuration and makes a server of it.
-func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Server, error) {
+// New checks a configuration and makes a server of it. dial reaches pipelock, where the process may
+// make no unix socket itself; nil where it may.
+func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger, dial pipelock.Dial) (*Server, error) {
 	issuer, err := pki.NewIssuer(cfg.CACert, cfg.CAKey, time.Now)
 	if err != nil {
 		return nil, err
@@ -101,7 +103,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger) (*Ser
 	}
 	s.rules.Store(first)
 	s.meter.Seed(cfg.Used)
-	if s.second, err = newSecond(cfg); err != nil {
+	if s.second, err = newSecond(cfg, dial); err != nil {
 		return nil, err
 	}
 	return s, nil

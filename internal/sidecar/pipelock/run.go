@@ -19,13 +19,14 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/pipelock"
 )
 
-// Options of a run. All are needed.
+// Options of a run. All but the last are needed.
 type Options struct {
 	Dir        string // of the sockets; who may enter it may use pipelock
 	Program    string // pipelock
 	ConfigFile string // is written, for us alone
 	Settings   pipelock.Settings
 	Grace      time.Duration // how long nobody may need it
+	CloseOff   func() error  // closes this process off, once it has its sockets; nil where walls are around it already
 }
 
 // Run runs pipelock until ctx ends, or nobody has needed it for as long as the grace lasts,
@@ -44,6 +45,11 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer func() { _ = scans.Close() }()
 	defer context.AfterFunc(ctx, func() { _, _ = orders.Close(), scans.Close() })()
+	if o.CloseOff != nil {
+		if err := o.CloseOff(); err != nil {
+			return fmt.Errorf("cannot close pipelock off: %w", err)
+		}
+	}
 	r := &runner{options: o, needed: newNeed(o.Grace, cancel)}
 	var serving sync.WaitGroup
 	serving.Go(func() { r.relay(ctx, scans) })
