@@ -124,7 +124,12 @@ func (g *guest) run(command []string) error {
 		return fmt.Errorf("container: %s", line)
 	}
 	g.init, g.gone = c, make(chan struct{})
-	go func() { _ = c.Wait(); close(g.gone) }()
+	gone := g.gone
+	go func() {
+		_ = c.Wait()
+		fmt.Printf("WARN the workload ended: %s\n", c.ProcessState)
+		close(gone)
+	}()
 	return nil
 }
 

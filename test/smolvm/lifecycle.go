@@ -167,6 +167,7 @@ func (s *store) remove(p parsed) (int, error) {
 		}
 	}
 	fmt.Printf("Cleaning up data directory for vm: %s\n", name)
+	unlimit(s.vm(name)) // of one that was killed
 	if err := os.RemoveAll(s.vm(name)); err != nil {
 		return 0, err
 	}

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,7 @@ func runVMM(ready *os.File) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = lock.Close() }() // held until then: a file that nothing refers to any more is closed by the collector
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("it runs already: %w", err)
 	}
@@ -83,6 +85,7 @@ func runVMM(ready *os.File) error {
 		return err
 	}
 	limit(b, c.Process.Pid)
+	defer unlimit(b.Dir)
 	if _, err := tell.Write(line); err != nil {
 		return err
 	}
@@ -90,12 +93,16 @@ func runVMM(ready *os.File) error {
 	_ = ready.Close()
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGTERM)
-	go func() {
-		<-asked
+	ended := make(chan struct{})
+	go func() { _ = c.Wait(); close(ended) }()
+	select {
+	case <-asked:
 		_ = c.Process.Kill() // init of its pid namespace: all in it goes
-	}()
-	_ = c.Wait()
-	return nil
+		<-ended
+		return nil
+	case <-ended:
+		return fmt.Errorf("the machine ended by itself: %s%s", c.ProcessState, outOfMemory(b.Dir))
+	}
 }
 
 func agentListener(dir string) (*os.File, error) {
@@ -256,21 +263,48 @@ func half(to, from *net.UnixConn) {
 	}
 }
 
+// cgroups are where a machine's limits may be, on a host with the first and the second version.
+func cgroups(dir string) (memory, unified, cpu string) {
+	name := "smolvm-" + filepath.Base(dir)
+	return filepath.Join("/sys/fs/cgroup/memory", name), filepath.Join("/sys/fs/cgroup", name), filepath.Join("/sys/fs/cgroup/cpu", name)
+}
+
 // limit bounds the guest's memory and processors, where this host's cgroups let us.
 func limit(b begin, pid int) {
-	name := "smolvm-" + filepath.Base(b.Dir)
 	put := func(dir, file, value string) bool {
-		dir = filepath.Join(dir, name)
 		if os.Mkdir(dir, 0o755) != nil && !isDir(dir) {
 			return false
 		}
 		return os.WriteFile(filepath.Join(dir, file), []byte(value), 0o644) == nil && os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644) == nil
 	}
-	memory := strconv.Itoa(b.Machine.Memory << 20)
-	if !put("/sys/fs/cgroup/memory", "memory.limit_in_bytes", memory) {
-		put("/sys/fs/cgroup", "memory.max", memory)
+	memory, unified, cpu := cgroups(b.Dir)
+	most := strconv.Itoa(b.Machine.Memory << 20)
+	if !put(memory, "memory.limit_in_bytes", most) {
+		put(unified, "memory.max", most)
 	}
-	put("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", strconv.Itoa(b.Machine.CPUs*100000))
+	put(cpu, "cpu.cfs_quota_us", strconv.Itoa(b.Machine.CPUs*100000))
+}
+
+// unlimit removes what limit made, once nothing is in it.
+func unlimit(dir string) {
+	memory, unified, cpu := cgroups(dir)
+	for _, group := range []string{memory, unified, cpu} {
+		_ = os.Remove(group)
+	}
+}
+
+// outOfMemory says so if something in the machine was killed for want of it.
+func outOfMemory(dir string) string {
+	memory, unified, _ := cgroups(dir)
+	for _, file := range []string{filepath.Join(memory, "memory.oom_control"), filepath.Join(unified, "memory.events")} {
+		counts, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(counts)) {
+			if count, ok := strings.CutPrefix(line, "oom_kill "); ok && strings.TrimSpace(count) != "0" {
+				return ", and its memory had run out"
+			}
+		}
+	}
+	return ""
 }
 
 func isDir(path string) bool {
