@@ -64,7 +64,7 @@ func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, strea
 	}
 	code := c.ProcessState.ExitCode()
 	if why := said.last(); code == 1 && smolvmsOwn(why) {
-		return 0, fmt.Errorf("cannot run %q in %s: %w", argv[0], b.identity, &callError{verb: "machine exec", said: why})
+		return 0, fmt.Errorf("cannot run %q in %s: %w", argv[0], b.identity, b.driver.lost(ctx, b.machine, &callError{verb: "machine exec", said: why}))
 	}
 	return code, nil
 }

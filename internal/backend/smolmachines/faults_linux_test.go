@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // A bottle comes up, its agent is heard and its status is known; no argument and no variable that
@@ -124,6 +128,67 @@ func TestAttackJ3_NoAgentInAnotherMachine(t *testing.T) {
 			}
 			h.nothingLeft(name)
 		})
+	}
+}
+
+// A machine that ends under a bottle says why, to whoever ran something in it and whoever comes
+// later. What is on its console is as hostile as what is in it.
+func TestAMachineThatEndsSaysWhy(t *testing.T) {
+	h := open(t)
+	b, err := h.launch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := errors.Join(b.Close(), bottle.Use(h.Driver).Remove(context.WithoutCancel(t.Context()), b.Name())); err != nil {
+			t.Error(err)
+		}
+	}()
+	waiting, typing := io.Pipe()
+	defer func() { _ = typing.Close() }()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := b.Run(t.Context(), []string{control.Binary, "guest", "prove"}, bottle.Node, bottle.IO{Stdin: waiting})
+		failed <- err
+	}()
+	h.called(`"guest","prove"`)
+	h.endMachine("\x1b]0;owned\x07\n")
+	_, later := b.Run(t.Context(), []string{control.Binary, "version"}, bottle.Node, bottle.IO{})
+	for when, err := range map[string]error{"meanwhile": <-failed, "later": later} {
+		if err == nil || !strings.Contains(err.Error(), "the machine ended by itself: signal: killed") || strings.ContainsAny(err.Error(), "\x1b\x07") {
+			t.Errorf("%s: got %v", when, err)
+		}
+	}
+}
+
+// What a console is in place of a file is not read, and not waited for.
+func TestAConsoleThatIsNone(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(outside, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, put := range map[string]func(at string) error{
+		"nothing":           func(string) error { return nil },
+		"a link outside":    func(at string) error { return os.Symlink(outside, at) },
+		"a fifo":            func(at string) error { return unix.Mkfifo(at, 0o600) },
+		"a directory":       func(at string) error { return os.Mkdir(at, 0o700) },
+		"control sequences": func(at string) error { return os.WriteFile(at, []byte("x\n\x1b[2J\x07\n"), 0o600) },
+	} {
+		dir := t.TempDir()
+		if err := put(filepath.Join(dir, consoleFile)); err != nil {
+			t.Fatal(err)
+		}
+		if got := lastLine(dir); strings.Contains(got, "secret") || strings.ContainsAny(got, "\x1b\x07") {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+	dir := t.TempDir()
+	long := strings.Repeat("a", 3*plain.TailSize) + "\n" + strings.Repeat("b", 2*consoleWidth) + "\n\n"
+	if err := os.WriteFile(filepath.Join(dir, consoleFile), []byte(long), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := lastLine(dir); !strings.HasPrefix(got, "bbb") || plain.Width(got) > consoleWidth {
+		t.Errorf("a long one: got %q", got)
 	}
 }
 

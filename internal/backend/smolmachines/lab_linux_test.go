@@ -13,6 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -178,4 +181,30 @@ func (h house) called(args string) {
 		}
 	}
 	h.t.Fatalf("it was never called with %s", args)
+}
+
+// endMachine has its console say something, and ends all that is in the one machine there is.
+func (h house) endMachine(said string) {
+	h.t.Helper()
+	vms, err := filepath.Glob(filepath.Join(h.data, "vms", "*"))
+	if err != nil || len(vms) != 1 {
+		h.t.Fatalf("got machines %v, %v", vms, err)
+	}
+	console, err := os.OpenFile(filepath.Join(vms[0], consoleFile), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	_, err = console.WriteString(said)
+	process, readErr := os.ReadFile(filepath.Join(vms[0], "agent.pid"))
+	if err := errors.Join(err, console.Close(), readErr); err != nil {
+		h.t.Fatal(err)
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%s/task/%s/children", process, process))
+	guest, convErr := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err := errors.Join(err, convErr); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := syscall.Kill(guest, syscall.SIGKILL); err != nil {
+		h.t.Fatal(err)
+	}
 }

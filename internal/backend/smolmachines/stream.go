@@ -21,6 +21,7 @@ type conn struct {
 	in, out *os.File
 	process *exec.Cmd
 	said    *tail
+	lost    func(error) error // says more of an error, if the machine is gone
 
 	once sync.Once
 	done chan struct{} // closed when the process has ended
@@ -45,6 +46,7 @@ func (d *Driver) inside(ctx context.Context, name string, args ...string) (*conn
 		return nil, errors.Join(err, theirIn.Close(), in.Close())
 	}
 	k := &conn{in: in, out: out, process: c, said: &tail{}, done: make(chan struct{})}
+	k.lost = func(err error) error { return d.lost(ctx, name, err) }
 	c.Stdin, c.Stdout, c.Stderr = theirIn, theirOut, k.said
 	err = c.Start()
 	_, _ = theirIn.Close(), theirOut.Close()
@@ -65,7 +67,7 @@ func (k *conn) Read(p []byte) (int, error) {
 		select {
 		case <-k.done:
 			if said := k.said.last(); k.err != nil && said != "" {
-				err = &callError{verb: "machine exec", said: said}
+				err = k.lost(&callError{verb: "machine exec", said: said})
 			}
 		case <-time.After(endGrace):
 		}
