@@ -18,7 +18,7 @@ const maxRewrites = 1 << 20
 // followRewrites keeps the file by which the bottle's git finds the repositories that are granted
 // now: the gate says what is in it, since no file of the host's is seen in a machine.
 func (m *machine) followRewrites(ctx context.Context) {
-	gate := socket{dir: m.o.SocketDir, name: control.GitGate}
+	gate := socket{dir: m.o.SocketDir, name: control.GitGate, serves: m.serves}
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return gate.dial(ctx) }, DisableKeepAlives: true,
 	}}

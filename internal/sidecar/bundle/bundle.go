@@ -128,7 +128,7 @@ func prepare(o Options, stdin *bufio.Reader) (config control.BundleConfig, servi
 			}
 		}
 	}()
-	for _, part := range parts(config) {
+	for _, part := range parts(config, o.Host != nil) {
 		s, err := newService(o, part.name, part.config)
 		if err != nil {
 			return config, services, nil, err
@@ -151,9 +151,12 @@ type part struct {
 	config any
 }
 
-func parts(c control.BundleConfig) []part {
+// parts are those of the services to begin with. Beside a machine there is a gate from the start
+// where there may be one: every machine has its socket, and one that leads nowhere cannot be told
+// from there.
+func parts(c control.BundleConfig, onHost bool) []part {
 	all := []part{{control.Egress, c.Egress}}
-	if c.Git != nil && needsGate(c) {
+	if c.Git != nil && (onHost || needsGate(c)) {
 		all = append(all, part{control.GitGate, c.Git})
 	}
 	if c.Supervise {
@@ -163,7 +166,7 @@ func parts(c control.BundleConfig) []part {
 }
 
 // needsGate reports whether there is a repository to begin with: declared, or granted in a run before.
-// Where the agent may ask for one, the gate is started with the first that it is granted: an idle one
+// Where the agent may ask for one, a container's gate is started with the first that it is granted: an idle one
 // is a fifth of a bundle's memory.
 func needsGate(c control.BundleConfig) bool {
 	return len(c.Git.Repositories) > 0 || slices.ContainsFunc(c.Requests, func(r requests.Request) bool {

@@ -95,3 +95,19 @@ func TestAResumedBottleHasItsGate(t *testing.T) {
 		t.Errorf("it runs %v, its socket is there %v: %s", runs, found, again.stderr)
 	}
 }
+
+// Beside a machine, whose sockets are all there from the start, a gate is behind its own as soon as
+// there may be a repository, and none where there may not.
+func TestBesideAMachineTheGateIsThereFromTheStart(t *testing.T) {
+	c := config(t)
+	has := func(onHost bool) bool {
+		return slices.ContainsFunc(parts(c, onHost), func(p part) bool { return p.name == control.GitGate })
+	}
+	if has(true) || has(false) {
+		t.Error("a bottle that may have no repository has a gate")
+	}
+	c.Supervise, c.Git = true, &control.GitConfig{Bottle: "dev-abcdef"}
+	if !has(true) || has(false) {
+		t.Errorf("got %v on a host, %v in a container", has(true), has(false))
+	}
+}
