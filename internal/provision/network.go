@@ -6,10 +6,11 @@ import "github.com/bot-bottle/bot-bottle/internal/provider"
 const Hostname = "bottle"
 
 // Network makes programs find the guest, as the resolver (resolv.conf(5)) and as the
-// proxy, and the bottle's own name (hosts(5)).
+// proxy, and the bottle's own name (hosts(5), hostname(5)).
 func Network(a *Archive) {
 	for name, content := range map[string]string{
 		"/etc/resolv.conf": "nameserver 127.0.0.1\n",
+		"/etc/hostname":    Hostname + "\n",
 		"/etc/hosts":       "127.0.0.1\tlocalhost\n127.0.1.1\t" + Hostname + "\n::1\tlocalhost ip6-localhost ip6-loopback\n",
 	} {
 		a.Add(provider.File{Path: name, Mode: 0o644, Data: []byte(content)})

@@ -17,6 +17,7 @@ import (
 // While a push is under way in a real bundle, each of its processes has its limits, the gate's
 // uid and no capability.
 func TestAttackF8_TheGatesProcessesAreLimited(t *testing.T) {
+	dockerOnly(t, "it looks at uids and capabilities in the bundle's container")
 	t.Parallel()
 	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
 	dir := t.TempDir()

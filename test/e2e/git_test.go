@@ -302,6 +302,7 @@ func TestARepositoryIsAskedForAndGranted(t *testing.T) {
 // A bottle without a repository has no gate until it is granted one. Before that, git says how to ask;
 // after it, plain git works under the usual URL, also once the bottle was stopped and resumed.
 func TestTheFirstRepositoryStartsTheGate(t *testing.T) {
+	dockerOnly(t, "beside a machine the gate is there from the start, and an upstream that is asked for needs a name")
 	t.Parallel()
 	h := openGit(t, standin.Options{}, `refs: ["refs/heads/agent/**"]`)
 	if err := h.Write("bottles/git.md", "---\nextends: sleeper\nsupervise: true\n---\n"); err != nil {

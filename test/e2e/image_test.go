@@ -13,6 +13,7 @@ import (
 // The agent's image holds Claude's native binary and the usual tools, and nothing of
 // the build: no Node, no npm, no certificates of the host.
 func TestImageHoldsNothingOfTheBuild(t *testing.T) {
+	dockerOnly(t, "it looks at an image's history")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	identity := h.idle()

@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -56,11 +58,15 @@ func TestAttackA7_NoQUIC(t *testing.T) {
 
 // Attack C14: another process or user of the machine uses the bottle's proxy, and with it
 // its credentials. Egress listens on no network at all, only on a socket in a volume that
-// the bottle's two containers have.
+// the bottle's two containers have, or in a directory that only the operator can enter.
 func TestAttackC14_NobodyElseCanAsk(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
 	identity := h.idle()
+	if h.on == smolvm {
+		h.listensNowhere(identity)
+		return
+	}
 	found, err := h.Engine.ContainerInspect(t.Context(), "bot-bottle-"+identity+"-sidecar", client.ContainerInspectOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -97,4 +103,79 @@ func TestAttackC15_SideProcessesHoldNoSecret(t *testing.T) {
 			t.Errorf("%v: got %s", as, r.Stdout)
 		}
 	}
+}
+
+// listensNowhere looks at the processes of a bundle on this host: their sockets are of no network, or
+// connected, and those that have a name are in a directory of the operator's own.
+func (h house) listensNowhere(identity string) {
+	t := h.t
+	t.Helper()
+	owners := map[string]string{} // of a socket's inode
+	bundle := h.bundlePID(identity)
+	family := append(childrenOf(t, bundle), bundle)
+	if len(family) < 2 {
+		t.Fatal("the bundle has no services")
+	}
+	for _, pid := range family {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if to, err := os.Readlink(file); err == nil && strings.HasPrefix(to, "socket:[") {
+				owners[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = file
+			}
+		}
+	}
+	if len(owners) == 0 {
+		t.Fatal("the bundle has no sockets")
+	}
+	for _, table := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", bundle, table))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(data)) {
+			fields := strings.Fields(line)
+			if len(fields) > 9 && owners[fields[9]] != "" && (fields[3] == "0A" || table[:3] == "udp" && fields[3] == "07") {
+				t.Errorf("the bundle listens: %s %s", table, line)
+			}
+		}
+	}
+	dir := h.bundleDir(bundle)
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%s: got %v, %v", dir, info, err)
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/unix", bundle))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) == 8 && owners[fields[6]] != "" {
+			named++
+			if filepath.Dir(fields[7]) != dir {
+				t.Errorf("the bundle has a socket elsewhere: %s", line)
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("the bundle's sockets have no names")
+	}
+}
+
+func childrenOf(t *testing.T, pid int) (all []int) {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range lists {
+		data, _ := os.ReadFile(list) // a thread may have ended
+		for field := range strings.FieldsSeq(string(data)) {
+			child, _ := strconv.Atoi(field)
+			all = append(all, child)
+		}
+	}
+	return all
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/moby/moby/client"
@@ -74,6 +75,12 @@ func TestStopOfAPausedBottle(t *testing.T) {
 	h := open(t, standin.Options{})
 	for _, role := range []string{"agent", "sidecar"} {
 		identity := h.idle()
+		if h.on == smolvm {
+			if role == "sidecar" { // what a smolvm does about a machine that hangs is its own affair
+				h.stopHung(identity, h.bundlePID(identity))
+			}
+			continue
+		}
 		if _, err := h.Engine.ContainerPause(t.Context(), "bot-bottle-"+identity+"-"+role, client.ContainerPauseOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -83,4 +90,14 @@ func TestStopOfAPausedBottle(t *testing.T) {
 		h.run(0, "", "stop", identity)
 		h.run(0, "", "logs", identity, "--verify")
 	}
+}
+
+// stopHung stops a bottle of which a process on the host is suspended.
+func (h house) stopHung(identity string, pid int) {
+	h.t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		h.t.Fatal(err)
+	}
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "logs", identity, "--verify")
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,12 +149,7 @@ func (h house) kill(identity, what string) {
 	if what == "sidecar" {
 		pid = h.bundlePID(identity)
 	} else {
-		sum := sha256.Sum256([]byte("bb-" + identity))
-		data, err := os.ReadFile(filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "vms", hex.EncodeToString(sum[:8]), "agent.pid"))
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		pid, _ = strconv.Atoi(string(data))
+		pid = h.machinePID(identity)
 	}
 	if pid < 2 {
 		h.t.Fatalf("%s of %s has no process", what, identity)
@@ -161,6 +157,41 @@ func (h house) kill(identity, what string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		h.t.Fatal(err)
 	}
+}
+
+// machinePID is the process of a bottle's machine, 0 when that does not run.
+func (h house) machinePID(identity string) int {
+	h.t.Helper()
+	sum := sha256.Sum256([]byte("bb-" + identity))
+	dir := filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "vms", hex.EncodeToString(sum[:8]))
+	lock, err := os.Open(filepath.Join(dir, "vmm.lock"))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer func() { _ = lock.Close() }()
+	if syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+		return 0 // nobody holds it
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "agent.pid"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		h.t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(string(data)) // 0: it has not said yet
+	return pid
+}
+
+// bundleDir is where the bundle of a process has its sockets.
+func (h house) bundleDir(pid int) string {
+	h.t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	args := strings.Split(string(data), "\x00")
+	if err != nil || len(args) < 4 {
+		h.t.Fatalf("got %q, %v", args, err)
+	}
+	return args[3]
 }
 
 // bundlePID finds the process that was started for a bottle's sockets.

@@ -142,11 +142,8 @@ func startAgent(listener, ready *os.File) (*exec.Cmd, *os.File, error) {
 // made anew at each start.
 func mountDisk(b begin) error {
 	upper, work, storage := filepath.Join(b.Dir, "upper"), filepath.Join(b.Dir, "work"), filepath.Join(b.Dir, "storage")
-	for _, dir := range []string{upper, work, storage, filepath.Join(storage, "workspace")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-		if err := os.Lchown(dir, firstID, firstID); err != nil {
+	for _, dir := range []string{upper, work, storage, filepath.Join(storage, "workspace")} { // of a machine that starts again, they are whose they have become
+		if err := makeDir(dir); err != nil {
 			return err
 		}
 	}

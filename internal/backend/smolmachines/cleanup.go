@@ -27,11 +27,12 @@ func (d *Driver) removeLeftover(ctx context.Context, l bottle.Task) error {
 	switch {
 	case l.Kind == bottle.LeftBundle:
 		return endBundle(ctx, l.Name)
-	case l.Kind == bottle.LeftMachine && l.Do == "":
-		return d.delete(ctx, l.Name)
 	case l.Kind == bottle.LeftMachine:
 		if err := d.keepEnd(ctx, l); err != nil {
 			return err
+		}
+		if l.Do == "" {
+			return d.delete(ctx, l.Name)
 		}
 		return d.stop(ctx, l.Name)
 	case l.Do == bottle.CloseIt:

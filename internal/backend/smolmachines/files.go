@@ -41,7 +41,7 @@ func (d *Driver) Files(ctx context.Context, identity string) (bottle.Files, erro
 
 // look says what a path leads to in the end, and what that is. Its output ends with a newline of
 // its own, since a path may end with one.
-const look = `f=$(readlink -f -- "$0"; echo .) && f=${f%??} && [ -e "$f" ] || exit 9; [ -d "$f" ] && echo d || echo f; printf '%s\n' "$f"`
+const look = `f=$(readlink -f -- "$0" && echo .) && f=${f%??} && [ -e "$f" ] || exit 9; [ -d "$f" ] && echo d || echo f; printf '%s\n' "$f"`
 
 // noFile is look's status for a path that is not there.
 const noFile = 9
@@ -74,7 +74,7 @@ func (f *files) Put(ctx context.Context, dir string, archive io.Reader) error {
 	said := &tail{}
 	code, err := f.bottle.Run(ctx, []string{"tar", "-x", "-o", "-C", dir, "-f", "-"}, bottle.Node, bottle.IO{Stdin: archive, Stdout: io.Discard, Stderr: said})
 	if err == nil && code != 0 {
-		err = errors.New(said.last())
+		err = errors.New(said.first())
 	}
 	return err
 }
@@ -87,7 +87,7 @@ func (f *files) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 		said := &tail{}
 		code, err := f.bottle.Run(ctx, []string{"tar", "-c", "-C", path.Dir(name), "-f", "-", "--", path.Base(name)}, bottle.Node, bottle.IO{Stdout: writer, Stderr: said})
 		if err == nil && code != 0 {
-			err = fmt.Errorf("cannot read %s: %s", name, said.last())
+			err = fmt.Errorf("cannot read %s: %s", name, said.first())
 		}
 		_ = writer.CloseWithError(err)
 	}()

@@ -53,7 +53,7 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	}
 	undo := func() error { return d.discard(ctx, p.Identity, p.Dir) }
 	if p.Resume {
-		if err := d.sweepBefore(ctx, p); err != nil {
+		if err := d.closeBefore(ctx, p, before); err != nil {
 			return nil, err
 		}
 		undo = func() error { return d.retreat(ctx, p, before) }

@@ -90,7 +90,7 @@ func (c census) machine(m machine, identity string, old, byAge bool) (bottle.Tas
 }
 
 // state: a record without an end whose bottle does not run was left by a crash. It is closed when
-// there is something to come back to, and forgotten otherwise.
+// its agent ran, since it has a log, and perhaps work to come back to; else it is forgotten.
 func (c census) state(backend, identity string, old bool) (bottle.Task, bool) {
 	r := c.records[identity]
 	if r.missing || r.damaged || r.Backend != backend {
@@ -107,8 +107,11 @@ func (c census) state(backend, identity string, old bool) (bottle.Task, bool) {
 		l.Why = "its machine is gone; its audit log is left: bot-bottle rm " + identity
 	case r.EndedAt != nil:
 		return bottle.Task{}, false
-	case kept && !removed && !c.halfMade(identity):
+	case c.halfMade(identity):
+	case kept && !removed:
 		l.Do, l.Why = bottle.CloseIt, "ended unseen; its machine's disk stays"
+	case kept || r.ExitCode != nil: // its agent ran
+		l.Do, l.Why = bottle.CloseIt, "ended unseen; its audit log stays"
 	}
 	return l, true
 }

@@ -9,6 +9,21 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
+// closeBefore sweeps, and tells the log how the last run ended if nobody has.
+func (d *Driver) closeBefore(ctx context.Context, p Plan, before state.Metadata) error {
+	code := before.ExitCode
+	if before.EndedAt == nil {
+		if ended := d.agentStatus(ctx, machineName(p.Identity)); ended != nil {
+			code = ended
+		}
+	}
+	if err := d.sweepBefore(ctx, p); err != nil || before.EndedAt != nil {
+		return err
+	}
+	_, err := d.State.CloseAudit(p.Identity, state.Ending{At: d.Now(), Code: code, How: unheld})
+	return err
+}
+
 // sweepBefore ends what a crash has left of a bottle's last run, but for its disk.
 func (d *Driver) sweepBefore(ctx context.Context, p Plan) error {
 	name := machineName(p.Identity)

@@ -181,6 +181,10 @@ func (t *tail) last() string {
 	return t.Last()
 }
 
+// first is the first line that is kept, safe to print: what tar complains of. Its last only says that
+// it did.
+func (t *tail) first() string { return plain.Text(t.Lines()[0]) }
+
 // machine is what smolvm says of one. What a bottle stands on is a pointer: what is not said is
 // not true.
 type machine struct {

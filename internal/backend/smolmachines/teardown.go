@@ -74,11 +74,11 @@ func (b *Bottle) endAgent(ctx context.Context) {
 
 func (b *Bottle) tearDown(ctx context.Context) error {
 	how := byItself
-	if b.status(ctx) == nil {
+	if b.driver.agentStatus(ctx, b.machine) == nil {
 		how = stopped
 		b.endAgent(ctx)
 	}
-	code := b.status(ctx)
+	code := b.driver.agentStatus(ctx, b.machine)
 	var kept error
 	if b.tty {
 		kept = b.driver.keepTranscript(ctx, b.identity, b.machine, b.secrets)
@@ -90,12 +90,12 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 	return b.driver.recordEnd(b.identity, code, how)
 }
 
-// status is how the agent ended, nil if that is not known.
-func (b *Bottle) status(ctx context.Context) *int {
+// agentStatus is how a machine's agent ended, nil if that is not known.
+func (d *Driver) agentStatus(ctx context.Context, name string) *int {
 	var now control.Condition
 	ctx, cancel := context.WithTimeout(ctx, agentGrace)
 	defer cancel()
-	if b.driver.ask(ctx, b.machine, "status", &now) != nil || !now.Ended {
+	if d.ask(ctx, name, "status", &now) != nil || !now.Ended {
 		return nil
 	}
 	code := now.Status & 0xff
