@@ -64,7 +64,7 @@ type inspection struct {
 	findings []finding
 	strange  []commit // by somebody else than the agent
 	changed  []change // paths that were asked about, by commit
-	tagged   bool     // it brings annotated tags
+	tags     []string // ids of the annotated ones that it brings
 
 	mu    sync.Mutex
 	shape *shape
@@ -119,7 +119,7 @@ func (c *checker) scan(ctx context.Context, g git, objects []object, in *inspect
 				return err
 			}
 		case "tag":
-			in.tagged = true
+			in.tags = append(in.tags, o.id)
 			c.tag(in, o, data)
 		}
 		group.Go(func() error { return c.search(ctx, in, o, kind, data, memory) })

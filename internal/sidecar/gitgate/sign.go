@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -23,10 +24,10 @@ import (
 // checks, and makes the push one of these. Copies differ from what was checked in nothing but
 // the signature and the ids of their parents.
 func (p *push) sign(ctx context.Context, g git, v *verdict, say func(string)) error {
-	if p.mirror.signer == nil || len(v.seen.commits) == 0 && !v.seen.tagged {
+	if p.mirror.signer == nil || len(v.seen.commits)+len(v.seen.tags) == 0 {
 		return nil
 	}
-	renamed, err := g.signed(ctx, p.mirror.signer, v.updates)
+	renamed, err := g.signed(ctx, p.mirror.signer, v.updates, v.seen.tags)
 	if err != nil {
 		return err
 	}
@@ -47,9 +48,9 @@ func (p *push) sign(ctx context.Context, g git, v *verdict, say func(string)) er
 	return nil
 }
 
-// signed makes the copies, those of parents first. It returns the ids of all by those of the
-// originals.
-func (g git) signed(ctx context.Context, signer ssh.Signer, updates []policy.RefUpdate) (map[string]string, error) {
+// signed makes the copies, those of parents first, and of tags those that are new. It returns the
+// ids of all by those of the originals.
+func (g git) signed(ctx context.Context, signer ssh.Signer, updates []policy.RefUpdate, fresh []string) (map[string]string, error) {
 	var tips strings.Builder
 	for _, u := range updates {
 		if u.New != "" {
@@ -60,7 +61,7 @@ func (g git) signed(ctx context.Context, signer ssh.Signer, updates []policy.Ref
 	if err != nil {
 		return nil, err
 	}
-	tags, err := g.newTags(ctx, updates)
+	tags, err := g.newTags(ctx, updates, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -96,18 +97,12 @@ func (g git) list(ctx context.Context, tips string, how ...string) ([]object, er
 	return all, nil
 }
 
-// newTags are the tag objects that are pushed; a tag of a tag comes after what it names.
-func (g git) newTags(ctx context.Context, updates []policy.RefUpdate) ([]object, error) {
+// newTags are the fresh tag objects that refs are to name. One that the upstream has already stays
+// whosever it is.
+func (g git) newTags(ctx context.Context, updates []policy.RefUpdate, fresh []string) ([]object, error) {
 	var all []object
 	for _, u := range updates {
-		if u.New == "" || !strings.HasPrefix(u.Ref, "refs/tags/") {
-			continue
-		}
-		kind, err := g.run(ctx, nil, "cat-file", "-t", u.New)
-		if err != nil {
-			return nil, err
-		}
-		if strings.TrimSpace(string(kind)) != "tag" {
+		if !slices.Contains(fresh, u.New) {
 			continue
 		}
 		named, err := g.run(ctx, nil, "rev-parse", "--verify", "--quiet", u.New+"^{commit}")

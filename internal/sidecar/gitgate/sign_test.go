@@ -82,6 +82,13 @@ func TestPushesAreSigned(t *testing.T) {
 			if got := l.git(work, "ls-remote", "origin", "agent/fix"); !strings.HasPrefix(got, l.theirs("refs/heads/agent/fix")) {
 				t.Errorf("the gate shows %s", got)
 			}
+			widget := l.server.find("widget")
+			widget.mu.Lock() // the push is over
+			got := strings.TrimSpace(l.git(widget.dir, "rev-parse", "agent/again"))
+			widget.mu.Unlock()
+			if got != l.theirs("refs/heads/agent/again") {
+				t.Errorf("the mirror has %s, which is not upstream", got)
+			}
 			if !strings.Contains(l.events.String(), `"pushed":"`+strings.TrimSpace(l.git(work, "rev-parse", "HEAD"))) {
 				t.Errorf("the log does not say what was pushed: %s", l.events)
 			}
@@ -141,6 +148,36 @@ func TestWhatIsRefusedIsNotSigned(t *testing.T) {
 		t.Error(out)
 	}
 	if l.theirs("refs/heads/agent/fix") != "" {
+		t.Error("it is upstream")
+	}
+}
+
+// Somebody's tag that is upstream already is pushed under another name, beside a commit of the
+// agent's: the operator's key must not vouch for what its tagger says, nor take the place of the
+// tagger's own.
+func TestAttackE8_AnothersTagIsNotSigned(t *testing.T) {
+	l := signingLab(t, "ed25519")
+	run(t, l.upstream, nil, "git", "-c", "user.name=Alice", "-c", "user.email=alice@acme.example", "tag", "-a", "-m", "by Alice", "v1", "main")
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "main.go", "package main\n")
+	l.git(work, "push", "-q", "origin", "agent/fix", "v1:refs/tags/agent/v1")
+	l.verified("refs/heads/agent/fix")
+	if got, want := l.theirs("refs/tags/agent/v1"), l.theirs("refs/tags/v1"); got != want {
+		t.Errorf("Alice's tag became %s", l.git(l.upstream, "cat-file", "-p", got))
+	}
+}
+
+// What cannot be signed is not pushed without a signature, nor is what comes with it.
+func TestWhatCannotBeSignedIsRefused(t *testing.T) {
+	l := signingLab(t, "ed25519")
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "main.go", "package main\n")
+	l.git(work, "tag", "-a", "-m", "one", "agent/v1")
+	l.git(work, "tag", "-a", "-m", "two", "agent/v2", "agent/v1")
+	l.refused(work, "could not be signed: a tag of a tag", "push", "origin", "agent/fix", "agent/v2")
+	if l.theirs("refs/heads/agent/fix")+l.theirs("refs/tags/agent/v2") != "" {
 		t.Error("it is upstream")
 	}
 }
