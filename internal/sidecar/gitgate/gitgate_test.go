@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
@@ -105,5 +106,42 @@ func TestHeldPush(t *testing.T) {
 	}
 	if got := l.theirs("refs/heads/agent/fix"); got != head || got == second {
 		t.Errorf("upstream has %q, want %s", got, head)
+	}
+	l.refused(work, "the operator rejected this as t-2", "push", "origin", "agent/fix")
+	l.noneHeld()
+}
+
+// noneHeld waits until no push's objects are kept for the operator any more.
+func (l *lab) noneHeld() {
+	l.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		left, _ := filepath.Glob(filepath.Join(l.dir, "gate", "held", "*"))
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			l.t.Fatalf("left behind: %v", left)
+		}
+	}
+}
+
+// A gate that was killed when it had forwarded an approved push, and before it had put its objects
+// away, does not forward it again.
+func TestAHeldPushIsForwardedOnce(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) { c.Repositories[0].Push.Hold = true })
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "main.go", "package main\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "agent/fix")
+	held, kept := filepath.Join(l.dir, "gate", "held"), filepath.Join(l.dir, "kept")
+	run(t, "/", nil, "cp", "-a", held, kept)
+	l.desk.decide(t, true)
+	l.noneHeld()
+	l.stop()
+	run(t, "/", nil, "cp", "-a", kept+"/.", held)
+	l.start()
+	l.noneHeld()
+	if got := strings.Count(l.events.String(), "approved as t-1"); got != 1 {
+		t.Errorf("it was forwarded %d times:\n%s", got, l.events)
 	}
 }

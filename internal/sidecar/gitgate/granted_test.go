@@ -139,3 +139,69 @@ func TestAGrantedRepositoryComesAndGoes(t *testing.T) {
 	}
 	l.git("/", "ls-remote", l.url) // the others are as they were
 }
+
+// A push that waited for the operator uses up the grant that its ref was granted by, as any
+// other does: or what was granted once would be pushed twice.
+func TestAttackG3_AHeldPushIsAUse(t *testing.T) {
+	l := newLab(t)
+	l.grant(pushes("t-1", 1, "refs/heads/fix"))
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	head := l.commit(work, ".github/workflows/ci.yml", "on: push\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "fix")
+	l.hook("pre-receive", "#!/bin/sh\nexit 1\n")
+	if r := l.desk.decide(t, true); !strings.Contains(r.Decided.Result, "declined") { // was no use
+		t.Fatalf("it became %q", r.Decided.Result)
+	}
+	l.hook("pre-receive", "#!/bin/sh\nexit 0\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "fix")
+	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded || l.theirs("refs/heads/fix") != head {
+		t.Fatalf("it became %q", r.Decided.Result)
+	}
+	if got := strings.Count(l.events.String(), `"grant":"t-1"`); got != 1 {
+		t.Errorf("the log has %d uses of the grant, want 1:\n%s", got, l.events)
+	}
+	l.commit(work, "main.go", "package main\n")
+	l.refused(work, "none of those that may be pushed", "push", "origin", "fix")
+}
+
+// What the operator approves is pushed though the grant that its ref was granted by has ended
+// meanwhile: this very push was shown.
+func TestAHeldPushOutlivesItsGrant(t *testing.T) {
+	l := newLab(t)
+	l.grant(pushes("t-1", 0, "refs/heads/fix"))
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	head := l.commit(work, ".github/workflows/ci.yml", "on: push\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "fix")
+	l.grant()
+	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded || l.theirs("refs/heads/fix") != head {
+		t.Errorf("it became %q", r.Decided.Result)
+	}
+}
+
+// A push waits, and the repository's name leads elsewhere by the time it is approved: it goes
+// where it was shown to go, or nowhere.
+func TestAttackG2_AHeldPushGoesNowhereElse(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) { c.Repositories[0].Push.Hold = true })
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "main.go", "package main\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "agent/fix")
+	other := filepath.Join(l.dir, "other.git")
+	l.git("/", "clone", "-q", "--bare", l.upstream, other)
+	next := l.config
+	next.Repositories = []control.GitRepository{l.config.Repositories[0]}
+	next.Repositories[0].Upstream = strings.Replace(l.address(), l.upstream, other, 1)
+	if err := l.server.Apply(next); err != nil {
+		t.Fatal(err)
+	}
+	if r := l.desk.decide(t, true); r.Decided.Result != "the repository is not declared any more" {
+		t.Errorf("it became %q", r.Decided.Result)
+	}
+	for _, dir := range []string{l.upstream, other} {
+		if refs := l.git(dir, "for-each-ref", "refs/heads/agent"); refs != "" {
+			t.Errorf("%s has %s", dir, refs)
+		}
+	}
+}

@@ -286,13 +286,19 @@ func (s *Server) send(ctx context.Context, m *mirror, h *held) string {
 	limited, cancel := context.WithTimeout(ctx, maxOperation)
 	defer cancel()
 	m.line.close() // it may have died unnoticed, and what was approved is sent once
+	grant, give, err := m.use(h.Push.Updates)
+	if err != nil { // the operator has allowed this very push since
+		grant, give = "", func() {}
+	}
 	said, err := m.send(limited, objects, h.Push.Updates)
 	decision, result := audit.Allow, control.Forwarded
 	if err != nil {
+		give()
+		grant = ""
 		decision, result = audit.Deny, cut(s.mask(strings.Join(append(said, err.Error()), "; ")), 400)
 	}
 	e := audit.Event{
-		Time: started, Kind: audit.Push, Decision: decision, Repository: m.Name, Request: h.ID, Commits: h.Push.Count,
+		Time: started, Kind: audit.Push, Decision: decision, Repository: m.Name, Request: h.ID, Commits: h.Push.Count, Grant: grant,
 		Reason: fmt.Sprintf("approved as %s: %s", h.ID, result), Millis: millis(started),
 	}
 	for _, u := range h.Push.Updates {

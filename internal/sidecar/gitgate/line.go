@@ -28,7 +28,7 @@ type line struct {
 	socket  string   // by which git's ssh finds it
 	log     *slog.Logger
 	idle    time.Duration // after which it is closed
-	oldest  time.Duration // after which another one takes its place
+	oldest  time.Duration // after which nothing begins on it any more
 	process *exec.Cmd     // nil for none
 	gone    chan struct{} // closed when process has ended
 	opened  time.Time
@@ -107,8 +107,8 @@ func (l *line) keep(rest func()) {
 		return
 	}
 	l.used = time.Now()
-	if l.up() && time.Since(l.opened) < l.oldest {
-		l.resting.Reset(l.idle)
+	if l.up() && !l.old() {
+		l.resting.Reset(min(l.idle, l.oldest-time.Since(l.opened)))
 		return
 	}
 	l.close()
@@ -116,12 +116,14 @@ func (l *line) keep(rest func()) {
 		l.log.Info("no connection to an upstream could be held", "err", err)
 		return
 	}
-	l.resting = time.AfterFunc(l.idle, rest)
+	l.resting = time.AfterFunc(min(l.idle, l.oldest), rest)
 }
 
-// rest closes it if nothing has come meanwhile.
+func (l *line) old() bool { return time.Since(l.opened) >= l.oldest }
+
+// rest closes it if nothing has come meanwhile, or it is too old for what comes.
 func (l *line) rest() {
-	if time.Since(l.used) >= l.idle {
+	if time.Since(l.used) >= l.idle || l.up() && l.old() {
 		l.close()
 	}
 }

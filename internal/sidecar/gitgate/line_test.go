@@ -127,12 +127,26 @@ func TestLineIsRenewed(t *testing.T) {
 	l, held := lineLab(t)
 	m := l.server.all[0]
 	m.mu.Lock()
-	held.oldest = 0
+	held.opened = held.opened.Add(-held.oldest)
 	gone := held.gone
 	m.mu.Unlock()
 	l.git("/", "ls-remote", l.url)
 	<-gone
 	l.connected(held)
+}
+
+// It is closed when it is too old, not when somebody comes next: who comes checks key and host
+// again.
+func TestAttackF10_LineIsNotUsedBeyondItsAge(t *testing.T) {
+	l, held := lineLab(t)
+	m := l.server.all[0]
+	m.mu.Lock()
+	held.close()
+	held.oldest = 100 * time.Millisecond
+	held.keep(m.rest)
+	gone := held.gone
+	m.mu.Unlock()
+	l.closed(held, gone)
 }
 
 // It ends with the gate.

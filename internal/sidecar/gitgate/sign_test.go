@@ -136,6 +136,9 @@ func TestAnotherSignatureIsReplaced(t *testing.T) {
 	if raw := l.git(l.upstream, "cat-file", "commit", "agent/fix"); strings.Count(raw, "gpgsig") != 1 {
 		t.Error(raw)
 	}
+	if raw := l.git(l.upstream, "cat-file", "tag", "agent/v1"); strings.Count(raw, "BEGIN SSH SIGNATURE") != 1 {
+		t.Error(raw)
+	}
 }
 
 // A secret is found whether or not the push would be signed, and what is refused is not signed.
