@@ -55,6 +55,7 @@ func (n *announcer) hear(ctx context.Context, bottle string, all []requests.Show
 	}
 	fresh := slices.DeleteFunc(slices.Clone(news), func(s requests.Shown) bool { return s.State != requests.Pending })
 	_ = unlessEnded(ctx, func() error { n.onScreen(bottle, waiting, len(fresh) > 0); return nil })
+	var failed error
 	for _, s := range fresh {
 		_, number, _ := strings.Cut(s.ID, "-")
 		k, err := strconv.Atoi(number)
@@ -65,10 +66,10 @@ func (n *announcer) hear(ctx context.Context, bottle string, all []requests.Show
 			continue
 		}
 		if err := n.sender.Send(ctx, notify.Notice{Bottle: bottle, Request: s.ID, Kind: string(s.Kind), Waiting: waiting}); err != nil {
-			return err
+			failed = err // told once, as all that follow are
 		}
 	}
-	return nil
+	return failed
 }
 
 // onScreen rings the bell, and has the title say how many wait. It names nothing that an agent

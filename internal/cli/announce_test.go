@@ -77,3 +77,32 @@ func TestAttackH1_NotificationsHoldNoWordOfTheAgents(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
 }
+
+// Two requests come at once, and the first notice fails: the second is told of nevertheless, and
+// the operator hears once that it does not work.
+func TestANoticeThatFailsStopsNoOther(t *testing.T) {
+	home := t.TempDir()
+	told := filepath.Join(home, "told.txt")
+	if err := os.MkdirAll(filepath.Join(home, "state", "dev-k7x2m4"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("notify: {desktop: false, command: [sh, -c, 'echo $BOT_BOTTLE_REQUEST >> \"$0\"; echo broken >&2; exit 1', "+told+"]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var complaints strings.Builder
+	n, err := (&App{home: home, System: System{Getenv: os.Getenv, Stderr: &complaints}}).announcer(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []requests.Shown{{Request: requests.Request{ID: "k7x2m4-1", State: requests.Pending}}, {Request: requests.Request{ID: "k7x2m4-2", State: requests.Pending}}}
+	for range 2 {
+		n.complain(n.hear(t.Context(), "dev-k7x2m4", all, all))
+		all[0].ID, all[1].ID = "k7x2m4-3", "k7x2m4-4"
+	}
+	if got, err := os.ReadFile(told); err != nil || string(got) != "k7x2m4-1\nk7x2m4-2\nk7x2m4-3\nk7x2m4-4\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "broken") {
+		t.Errorf("the operator reads %q", got)
+	}
+}

@@ -8,12 +8,14 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/hostcmd"
@@ -47,26 +49,31 @@ type Sender struct {
 	Command []string
 	Webhook string
 	Env     []string // of the programs that are run
+
+	limit time.Duration // of all ways; 0 for the usual
 }
 
-// timeLimit bounds each way: nobody waits for a notification.
+// timeLimit bounds a notice: nobody waits for one.
 const timeLimit = 10 * time.Second
 
-// Send sends a notice every way that there is, and reports those that failed.
+// Send sends a notice every way that there is, and reports those that failed. No way waits for
+// another one.
 func (s Sender) Send(ctx context.Context, n Notice) error {
-	ctx, cancel := context.WithTimeout(ctx, timeLimit)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(s.limit, timeLimit))
 	defer cancel()
-	var failed error
+	var failed [3]error
+	var ways sync.WaitGroup
 	if argv := s.desktop(n); len(argv) > 0 {
-		failed = errors.Join(failed, s.run(ctx, argv, n))
+		ways.Go(func() { failed[0] = s.run(ctx, argv, n) })
 	}
 	if len(s.Command) > 0 {
-		failed = errors.Join(failed, s.run(ctx, s.Command, n))
+		ways.Go(func() { failed[1] = s.run(ctx, s.Command, n) })
 	}
 	if s.Webhook != "" {
-		failed = errors.Join(failed, s.post(ctx, n))
+		ways.Go(func() { failed[2] = s.post(ctx, n) })
 	}
-	return failed
+	ways.Wait()
+	return errors.Join(failed[:]...)
 }
 
 // desktop is the program that shows a notice, if any does here.

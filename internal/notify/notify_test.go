@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var notice = Notice{Bottle: "implementer-k7x2m4", Request: "k7x2m4-1", Kind: "egress", Waiting: 2}
@@ -71,6 +72,40 @@ func TestAttackC10_AWebhooksURLIsNotTold(t *testing.T) {
 	cancel()
 	if err := (Sender{Webhook: redirects}).Send(ctx, notice); err == nil || strings.Contains(err.Error(), "s3cr3t-token") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A desktop that hangs, a command that hangs with all that it has started, a webhook that answers
+// slowly: none keeps another from telling, and none is waited for.
+func TestWhatHangsHoldsNothingUp(t *testing.T) {
+	dir := t.TempDir()
+	ran, hangs := filepath.Join(dir, "ran"), "#!/bin/sh\nsleep 600 & wait\n"
+	if err := os.WriteFile(filepath.Join(dir, "notify-send"), []byte(hangs), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	posted := make(chan bool, 1)
+	ended := make(chan bool)
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		posted <- true
+		<-ended
+	}))
+	defer slow.Close()
+	defer close(ended)
+	s := Sender{Desktop: true, OS: "linux", Webhook: slow.URL, Env: os.Environ(), Command: []string{"sh", "-c", "echo ran > " + ran + "; exec sleep 600"}, limit: 2 * time.Second}
+	began := time.Now()
+	err := s.Send(t.Context(), notice)
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("it took %s", took)
+	}
+	for _, want := range []string{"notify-send", "sh:", "the webhook at 127.0.0.1"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, which does not name %s", err, want)
+		}
+	}
+	if _, err := os.Stat(ran); err != nil || len(posted) != 1 {
+		t.Errorf("the command: %v; the webhook was asked %d times", err, len(posted))
 	}
 }
 
