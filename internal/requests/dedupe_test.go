@@ -102,3 +102,78 @@ func TestAttackG6_NoCredentialIsGuessed(t *testing.T) {
 		}
 	}
 }
+
+// Attack G1: an operator is to read the same words, or the same routes, many times over. What is said
+// twice is there once, and so much of it; a route that covers others takes their place.
+func TestAttackG1_WhatIsSaidAgainIsShownOnce(t *testing.T) {
+	l := New("k")
+	ask := egress("docs.example", []string{"GET"}, []string{"/a"})
+	for i := range 3 * maxRoutes {
+		ask.Why = fmt.Sprintf("because %d", i/2)
+		r := mustAsk(t, l, t0.Add(time.Duration(i)*time.Second), ask)
+		if want := min(1+i/2, maxRoutes); len(r.Why) != want || len(r.Routes) != 1 {
+			t.Fatalf("ask %d: %d words, want %d, of %d routes", i, len(r.Why), want, len(r.Routes))
+		}
+	}
+	mustAsk(t, l, t0.Add(time.Hour), egress("docs.example", []string{"GET"}, []string{"/b"}))
+	if r := mustAsk(t, l, t0.Add(time.Hour), egress("docs.example", nil, nil)); r.ID != "k-1" || len(r.Routes) != 1 || r.Routes[0].Methods != nil {
+		t.Errorf("got %+v", r.Routes)
+	}
+}
+
+// Attack G1: the clock is set back and forth: nobody may ask faster because of it.
+func TestAttackG1_ClocksThatJumpGiveNoMoreAsks(t *testing.T) {
+	l := New("k")
+	for i := range burst {
+		mustAsk(t, l, t0, egress("docs.example", nil, []string{fmt.Sprintf("/%d", i)}))
+	}
+	for _, now := range []time.Time{t0, t0.Add(-time.Hour), t0.Add(perAsk / 2)} {
+		if _, err := l.Ask(now, base(), egress("docs.example", nil, []string{"/more"})); err == nil {
+			t.Errorf("at %s there is one more", now)
+		}
+	}
+}
+
+// A rejection is about what was shown. Where the operator had put something else in the place of what
+// was asked for, and rejected that after all, an agent may still ask for it in earnest.
+func TestARejectedEditIsNoAnswerToAnAsk(t *testing.T) {
+	l := New("k")
+	r := mustAsk(t, l, t0, egress("docs.example", nil, nil))
+	narrow := egress("docs.example", []string{"GET"}, []string{"/a"})
+	r, err := l.Edit(r.ID, l.Show(r, base()).Digest, base(), Change{Routes: []policy.Route{*narrow.Route}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decide(l, r, Decision{}); err != nil {
+		t.Fatal(err)
+	}
+	if again := mustAsk(t, l, t0, narrow); again.ID == r.ID || again.State != Pending {
+		t.Errorf("got %+v", again)
+	}
+}
+
+// Whether a request covers another one is said only where that is sure.
+func TestCovers(t *testing.T) {
+	any := policy.Route{Host: "docs.example", Port: 443, Protocol: policy.HTTPS}
+	with := func(change func(*policy.Route)) policy.Route {
+		r := any
+		change(&r)
+		return r
+	}
+	get := with(func(r *policy.Route) { r.Methods = []string{"GET"} })
+	for name, test := range map[string]struct {
+		a, b policy.Route
+		want bool
+	}{
+		"the same":         {any, any, true},
+		"less":             {any, get, true},
+		"more":             {get, any, false},
+		"another port":     {any, with(func(r *policy.Route) { r.Port = 8443 }), false},
+		"another protocol": {any, with(func(r *policy.Route) { r.Protocol = policy.TCP }), false},
+		"with a query":     {with(func(r *policy.Route) { r.Query = map[string]string{"a": "b"} }), any, false},
+	} {
+		if got := covers(test.a, test.b); got != test.want {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+}

@@ -174,7 +174,7 @@ func (l *Ledger) fromURL(g *Git, address manifest.Address) error {
 		return invalid("the URL cannot be used: %v", err)
 	}
 	route, err := policy.Route{Host: address.Host}.Normalize()
-	if err != nil || strings.Contains(route.Host, "*") {
+	if err != nil {
 		return invalid("%s is no host's name", clean(address.Host))
 	}
 	if why := absurd(route.Host); why != nil {

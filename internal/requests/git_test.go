@@ -1,6 +1,7 @@
 package requests
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,5 +204,139 @@ func TestAttackG9_EditedRefs(t *testing.T) {
 	}
 	if _, err := l.Decide(t0, r.ID, base(), Decision{Approve: true, Digest: digest}); err == nil {
 		t.Error("the edit was granted unseen")
+	}
+}
+
+// An ask for refs is added to one with the same rights only, and no right is asked for without refs.
+func TestAttackG2_RightsOfRefsAreNotMixed(t *testing.T) {
+	l := declared()
+	first := mustAsk(t, l, t0, repo("widget", "fix"))
+	gone := repo("widget", "old")
+	gone.Git.Push.Delete = true
+	if r := mustAsk(t, l, t0, gone); r.ID == first.ID {
+		t.Errorf("delete was added: %+v", r.Git)
+	}
+	for _, push := range []policy.Push{{Force: true}, {Delete: true}} {
+		if _, err := l.Ask(t0.Add(time.Second), base(), Ask{Kind: Repo, Git: &Git{Repository: "widget", Push: push}}); err == nil || !strings.Contains(err.Error(), "say which refs") {
+			t.Errorf("%+v: got %v", push, err)
+		}
+	}
+	risks := strings.Join(l.Show(mustAsk(t, l, t0.Add(time.Second), Ask{Kind: Repo, Git: &Git{Repository: "widget", Push: policy.Push{Refs: []string{"refs/tags/v1"}, Force: true, Delete: true}}}), base()).Risks, "\n")
+	for _, want := range []string{"history may be rewritten", "refs may be deleted", "releases are made of tags"} {
+		if !strings.Contains(risks, want) {
+			t.Errorf("no risk says %q: %s", want, risks)
+		}
+	}
+}
+
+// What the manifest says of a repository's pushes, that they are held and what is refused, holds for
+// refs that are granted besides.
+func TestGrantedRefsKeepTheManifestsRules(t *testing.T) {
+	l := declared()
+	l.Declared[0].Push.Hold = true
+	l.Declared[0].Push.Paths = map[string]policy.PathAction{"docs/**": policy.RefusePath}
+	l.Declared[0].More = []PushGrant{{Grant: "k-0", Push: policy.Push{Refs: []string{"refs/heads/*"}}}} // not the manifest's to give
+	r := mustAsk(t, l, t0, repo("widget", "fix"))
+	approve(t, l, t0, r.ID, Scope{Uses: 1})
+	more := l.Repositories()[0].More
+	if len(more) != 1 || more[0].Grant != r.ID || !more[0].Push.Hold || len(more[0].Push.Paths) != 1 {
+		t.Errorf("got %+v", more)
+	}
+	if again := mustAsk(t, l, t0, repo("widget", "fix")); again.ID == r.ID || again.State != Pending { // it may run out
+		t.Errorf("what is granted for uses cannot be asked for again: %+v", again)
+	}
+}
+
+// The credential of another way to the same server is not offered.
+func TestAttackG6_ACredentialIsOfOneWay(t *testing.T) {
+	for name, upstream := range map[string]string{"https for ssh": "https://git@git.example/acme/tools", "another port": "ssh://git@git.example:2222/acme/tools", "another user": "ssh://me@git.example/acme/tools"} {
+		l := declared()
+		r, err := l.Ask(t0, base(), repo(upstream))
+		if err == nil && r.Git.Credential != "" {
+			t.Errorf("%s: it would go with that of %s", name, r.Git.Credential)
+		}
+	}
+	l := declared()
+	l.Declared[0].Upstream = "ssh://git.example/acme/widget" // ssh's own user, as https has none
+	if r := mustAsk(t, l, t0, repo("https://git.example/acme/tools")); r.Git.Credential != "" {
+		t.Errorf("a key of ssh would go to https: %+v", r.Git)
+	}
+}
+
+// A name that is many hosts' is no repository's.
+func TestAttackG9_ARepositoryIsOnOneHost(t *testing.T) {
+	for _, url := range []string{"https://*.example.com/acme/widget", "https://**.example.com/acme/widget", "ssh://git@*.example.com/acme/widget", "git@*.example.com:acme/widget"} {
+		if r, err := declared().Ask(t0, base(), repo(url)); err == nil {
+			t.Errorf("%s: got %+v", url, r.Git)
+		}
+	}
+}
+
+// A repository is granted once, whole: what was asked for before is not a second one, and what is
+// only read is not counted.
+func TestARepositoryIsGrantedOnce(t *testing.T) {
+	l := declared()
+	const url = "https://code.example/acme/tools"
+	read := mustAsk(t, l, t0, repo(url))
+	later := repo(url, "fix")
+	later.For = time.Hour
+	push := mustAsk(t, l, t0, later)
+	if push.ID == read.ID {
+		t.Fatal("they are one")
+	}
+	if _, err := decide(l, read, Decision{Approve: true, Scope: Scope{Uses: 1}}); err == nil || !strings.Contains(err.Error(), "a repository to read") {
+		t.Errorf("got %v", err)
+	}
+	approve(t, l, t0, read.ID, Scope{For: time.Hour})
+	if _, err := decide(l, push, Decision{Approve: true}); err == nil || !strings.Contains(err.Error(), "was given the repository meanwhile") {
+		t.Errorf("got %v", err)
+	}
+	part := mustAsk(t, l, t0, repo(url, "part"))
+	if part.Git.Of != read.ID {
+		t.Fatalf("got %+v", part.Git)
+	}
+	approve(t, l, t0, part.ID, Scope{})
+	fix := policy.RefUpdate{Ref: "refs/heads/part", New: "1"}
+	if !may(l, read.Git.Repository, fix) {
+		t.Error("what was granted is not allowed")
+	}
+	if _, err := l.Revoke(t0, read.ID); err != nil {
+		t.Fatal(err)
+	}
+	if again := mustAsk(t, l, t0.Add(time.Second), repo(url)); again.ID == read.ID {
+		t.Fatal("it is the old one")
+	} else if approve(t, l, t0, again.ID, Scope{}); may(l, read.Git.Repository, fix) { // before anything has expired
+		t.Error("what was a part of the first is one of the second")
+	}
+}
+
+// A bottle is started again with another manifest: grants of what that does not have, or has under
+// another address, or that went with a credential it has no more, have ended.
+func TestGrantsOfWhatIsNotThereEnd(t *testing.T) {
+	l := declared()
+	refs := mustAsk(t, l, t0, repo("widget", "fix"))
+	other := mustAsk(t, l, t0, repo("ssh://git@git.example/acme/tools", "fix"))
+	for _, r := range []Request{refs, other} {
+		approve(t, l, t0, r.ID, Scope{For: time.Hour})
+	}
+	moved := declared().Declared
+	moved[0].Upstream = "ssh://git@git.example/acme/another"
+	for name, test := range map[string]struct {
+		now  []Repository
+		ends []string
+	}{
+		"as it was": {declared().Declared, nil},
+		"moved":     {moved, []string{refs.ID}},
+		"gone":      {declared().Declared[1:], []string{refs.ID, other.ID}},
+	} {
+		again := New("k")
+		again.Declared = test.now
+		var ended []string
+		for _, r := range again.Load(t0, l.All()) {
+			ended = append(ended, r.ID)
+		}
+		if !slices.Equal(ended, test.ends) {
+			t.Errorf("%s: ended %v, want %v", name, ended, test.ends)
+		}
 	}
 }

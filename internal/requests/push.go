@@ -31,7 +31,7 @@ type Commit struct {
 // Bounds of what is kept of a push.
 const (
 	maxCommits = 50
-	maxStat    = 50
+	maxStat    = 60 // room for what git says of the files that it leaves out
 	maxReasons = 20
 )
 
@@ -55,9 +55,13 @@ func (r *Request) takePush(a Ask) error {
 	return nil
 }
 
+// cleaned makes lines safe to show. Where some are left out, the last one says so.
 func cleaned(lines []string, most int) []string {
 	var all []string
-	for _, line := range lines[:min(len(lines), most)] {
+	for i, line := range lines {
+		if i == most {
+			return append(all, fmt.Sprintf("and %d more, which are not shown here", len(lines)-i))
+		}
 		all = append(all, clean(line))
 	}
 	return all

@@ -1,6 +1,7 @@
 package requests
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -34,5 +35,43 @@ func TestAPushShowsWhatTheRefsAreNow(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(s.Risks, "\n"), "rewrites the history of refs/heads/agent/old") {
 		t.Errorf("got %q", s.Risks)
+	}
+}
+
+// ATTACK: a push changes more than is listed, and what matters comes last. What is left out is
+// counted.
+func TestAttackG10_WhatIsLeftOutOfAPushIsCounted(t *testing.T) {
+	p := pushed()
+	for i := range 100 {
+		p.Commits = append(p.Commits, Commit{ID: strings.Repeat("3", 40), Author: "a\x1b[2J", Subject: "s\u202e"})
+		p.Stat = append(p.Stat, fmt.Sprintf("file-%02d | 1 +", i))
+		p.Reasons = append(p.Reasons, fmt.Sprintf("it changes hooks/%02d\x1b]0;x\x07", i))
+	}
+	p.Count = 100
+	p.Repository, p.Upstream, p.Updates[0].Ref, p.Updates[0].New = "widget\x1b", "https://a.example/\x1b", "refs/heads/agent/fix\x1b", "\x1b"+p.Updates[0].New
+	l := New("k")
+	r := mustAsk(t, l, t0, Ask{Kind: Pushing, Push: &p})
+	if len(r.Push.Commits) != maxCommits || len(r.Push.Stat) != maxStat+1 || len(r.Push.Reasons) != maxReasons+1 {
+		t.Errorf("it keeps %d commits, %d files, %d reasons", len(r.Push.Commits), len(r.Push.Stat), len(r.Push.Reasons))
+	}
+	var all []string
+	for _, line := range l.Show(r, base()).Lines() {
+		all = append(all, line.Text)
+		if strings.ContainsFunc(line.Text, func(r rune) bool { return r < 0x20 || r == 0x202e }) {
+			t.Errorf("%q is not plain", line.Text)
+		}
+	}
+	for _, want := range []string{"and 90 more", "“and 40 more, which are not shown here”", "and 80 more, which are not shown here"} {
+		if !slices.Contains(all, want) {
+			t.Errorf("%q is not among\n%s", want, strings.Join(all, "\n"))
+		}
+	}
+}
+
+// pushed is a push as the gate tells of it.
+func pushed() Push {
+	return Push{
+		Repository: "widget", Upstream: "https://github.com/acme/widget", Diff: strings.Repeat("d", 64),
+		Updates: []policy.RefUpdate{{Ref: "refs/heads/agent/fix", New: strings.Repeat("1", 40)}},
 	}
 }
