@@ -398,6 +398,30 @@ func TestAttackG11_SecretsInWordsAreMasked(t *testing.T) {
 	}
 }
 
+// Attack G11: what is asked for holds a key itself: a path, a host, a ref, a header, a line of a
+// Dockerfile. It would be in the log, and in what the operator copies; from what is decided nothing
+// can be taken out, so that it is not taken down.
+func TestAttackG11_NothingIsAskedForWithASecret(t *testing.T) {
+	r := supervised(t)
+	agent := r.agent(t)
+	const token = "ghp_" + "k7Qw2ZpX9LmN4vTb8RsY1cHd6FgJ3a2o1xfv" // of nobody
+	for tool, all := range map[string][]object{
+		"request_egress":     {{"host": "docs.example", "paths": []string{"/" + token}, "why": "x"}},
+		"request_secret":     {{"host": "docs.example", "name": "KEY", "scheme": "header", "header": token, "why": "x"}},
+		"request_git":        {{"repository": "https://git.example/acme/" + token, "why": "x"}, {"repository": "https://git.example/acme/widget", "refs": []string{token}, "why": "x"}},
+		"request_capability": {{"dockerfile": "ENV TOKEN=" + token, "why": "x"}},
+	} {
+		for _, arguments := range all {
+			if text, failed := call(t, agent, tool, arguments, nil); !failed || !strings.Contains(text, "looks like a secret") {
+				t.Errorf("%s of %v: got %q", tool, arguments, text)
+			}
+		}
+	}
+	if now, err := r.operate().Requests(t.Context(), -1); err != nil || len(now.Requests) != 0 {
+		t.Errorf("taken down: %+v, %v", now, err)
+	}
+}
+
 // A credential that the operator supplies is the parent's and egress's alone: neither the
 // agent nor the operator's lists nor the log ever have it, and it goes with its grant.
 func TestASuppliedCredential(t *testing.T) {

@@ -75,19 +75,19 @@ func TestPushesAreSigned(t *testing.T) {
 			if l.theirs("refs/heads/agent/again") != l.theirs("refs/heads/agent/fix^1") {
 				t.Error("a commit that is pushed again became another one")
 			}
-			l.commit(work, "more.go", "package main\n")
-			l.git(work, "pull", "-q", "--rebase", "origin", "agent/fix")
-			l.git(work, "push", "-q", "origin", "agent/fix")
-			l.verified("refs/heads/agent/fix")
-			if got := l.git(work, "ls-remote", "origin", "agent/fix"); !strings.HasPrefix(got, l.theirs("refs/heads/agent/fix")) {
-				t.Errorf("the gate shows %s", got)
-			}
 			widget := l.server.find("widget")
 			widget.mu.Lock() // the push is over
 			got := strings.TrimSpace(l.git(widget.dir, "rev-parse", "agent/again"))
 			widget.mu.Unlock()
 			if got != l.theirs("refs/heads/agent/again") {
 				t.Errorf("the mirror has %s, which is not upstream", got)
+			}
+			l.commit(work, "more.go", "package main\n")
+			l.git(work, "pull", "-q", "--rebase", "origin", "agent/fix")
+			l.git(work, "push", "-q", "origin", "agent/fix")
+			l.verified("refs/heads/agent/fix")
+			if got := l.git(work, "ls-remote", "origin", "agent/fix"); !strings.HasPrefix(got, l.theirs("refs/heads/agent/fix")) {
+				t.Errorf("the gate shows %s", got)
 			}
 			if !strings.Contains(l.events.String(), `"pushed":"`+strings.TrimSpace(l.git(work, "rev-parse", "HEAD"))) {
 				t.Errorf("the log does not say what was pushed: %s", l.events)

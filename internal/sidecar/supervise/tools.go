@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -278,9 +279,6 @@ func requestGit(c *desk) mcp.ToolHandlerFor[gitIn, any] {
 
 func requestCapability(c *desk) mcp.ToolHandlerFor[imageIn, any] {
 	return func(ctx context.Context, _ *mcp.CallToolRequest, in imageIn) (*mcp.CallToolResult, any, error) {
-		if c.mask(ctx, in.Dockerfile) != in.Dockerfile {
-			return nil, nil, errors.New("not taken down (invalid): the Dockerfile holds what looks like a secret, and an image keeps it: leave it out")
-		}
 		return ask(ctx, c, requests.Ask{Kind: requests.Capability, Why: in.Why, Image: &requests.Image{Packages: in.Packages, Dockerfile: in.Dockerfile}})
 	}
 }
@@ -328,11 +326,38 @@ func duration(s string) (policy.Span, error) {
 }
 
 func ask(ctx context.Context, c *desk, a requests.Ask) (*mcp.CallToolResult, any, error) {
+	if where := c.secretive(ctx, a); where != "" {
+		return nil, nil, fmt.Errorf("not taken down (invalid): %s holds what looks like a secret, which would be shown and kept: leave it out", where)
+	}
 	r, err := c.Ask(ctx, c.masked(ctx, a))
 	if err != nil {
 		return nil, nil, sorry(err)
 	}
 	return said(outcome{Summary: requestText(r), Request: &r})
+}
+
+// secretive names what is asked for that looks like a secret, "" if nothing does. It is what is
+// decided about, from which nothing can be taken out.
+func (d *desk) secretive(ctx context.Context, a requests.Ask) string {
+	named := map[string][]string{"the host": {a.Host}}
+	if a.Route != nil {
+		named["the route"] = append(append([]string{a.Route.Host}, a.Route.Methods...), a.Route.Paths...)
+	}
+	if a.Auth != nil {
+		named["how the credential is sent"] = []string{a.Auth.Secret, a.Auth.Header, a.Auth.User, a.Auth.Parameter}
+	}
+	if a.Git != nil {
+		named["the repository or a ref"] = append([]string{a.Git.Repository}, a.Git.Push.Refs...)
+	}
+	if a.Image != nil {
+		named["the change of the image"] = append([]string{a.Image.Dockerfile}, a.Image.Packages...)
+	}
+	for _, where := range slices.Sorted(maps.Keys(named)) {
+		if slices.ContainsFunc(named[where], func(text string) bool { return d.mask(ctx, text) != text }) {
+			return where
+		}
+	}
+	return ""
 }
 
 func checkRequest(c *desk) mcp.ToolHandlerFor[checkIn, any] {
