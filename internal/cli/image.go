@@ -25,7 +25,7 @@ func (a *App) image() *cobra.Command {
 	}
 	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	prune := &cobra.Command{
-		Use: "prune", Short: "Remove images that no bottle runs and that this version does not use", Args: nothing,
+		Use: "prune", Short: "Remove images that no bottle has and that this version does not use", Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error { return a.pruneImages(c.Context(), yes) },
 	}
 	prune.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
@@ -39,7 +39,11 @@ func (a *App) builtImages(ctx context.Context) (image.Builder, []image.Built, er
 		return image.Builder{}, nil, err
 	}
 	images := a.images(driver.Client)
-	built, err := images.Built(ctx)
+	kept, err := driver.KeptImages()
+	if err != nil {
+		return image.Builder{}, nil, err
+	}
+	built, err := images.Built(ctx, kept)
 	return images, built, err
 }
 
@@ -61,6 +65,8 @@ func imageUse(b image.Built) string {
 		return "by " + plain.Count(b.Containers, "container")
 	case b.Current:
 		return "by this version"
+	case b.Kept:
+		return "perhaps, by a bottle that is kept"
 	}
 	return "no"
 }

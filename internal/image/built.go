@@ -16,13 +16,20 @@ type Built struct {
 	Size       int64  `json:"size"`       // bytes, of which others may share some
 	Containers int    `json:"containers"` // that run it or are made of it
 	Current    bool   `json:"current"`    // this version builds it from what it holds
+	Kept       bool   `json:"kept"`       // a bottle that could be resumed may need it
 }
 
 // Unused reports whether nothing is lost without it but the time to build it again.
-func (b Built) Unused() bool { return b.Containers == 0 && !b.Current }
+func (b Built) Unused() bool { return b.Containers == 0 && !b.Current && !b.Kept }
 
-// Built lists the images that were built for bottles, in order of name.
-func (b Builder) Built(ctx context.Context) ([]Built, error) {
+// Built lists the images that were built for bottles, in order of name. kept names those that
+// bottles of this $BOT_BOTTLE_HOME may come back to; of another one's nobody here can tell, so that
+// what it had built for its bottles counts as kept.
+func (b Builder) Built(ctx context.Context, kept map[string]bool) ([]Built, error) {
+	ours, err := b.labels()
+	if err != nil {
+		return nil, err
+	}
 	images, err := b.Client.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("label", "bot-bottle.role=image")})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the engine's images: %w", err)
@@ -39,7 +46,9 @@ func (b Builder) Built(ctx context.Context) ([]Built, error) {
 	for _, found := range images.Items {
 		for _, ref := range found.RepoTags {
 			if strings.HasPrefix(ref, "bot-bottle/") {
-				built = append(built, Built{ref, found.Size, uses[found.ID], b.current(ref)})
+				personal := strings.HasPrefix(ref, customName+":") || strings.HasPrefix(ref, LayerName+":")
+				anothers := personal && found.Labels[LabelOwner] != ours[LabelOwner]
+				built = append(built, Built{ref, found.Size, uses[found.ID], b.current(ref), anothers || kept[ref] || kept[found.ID]})
 			}
 		}
 	}

@@ -19,8 +19,9 @@ func TestBuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept := map[string]bool{}
 	find := func(ref string) (Built, bool) {
-		all, err := b.Built(t.Context())
+		all, err := b.Built(t.Context(), kept)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,6 +38,19 @@ func TestBuilt(t *testing.T) {
 	if !ok || got.Current || !got.Unused() {
 		t.Fatalf("got %+v", got)
 	}
+	for name, id := range map[string]string{"by name": mine.Ref, "by id": mine.ID} {
+		kept = map[string]bool{id: true}
+		if got, _ := find(mine.Ref); !got.Kept || got.Unused() {
+			t.Errorf("one that a bottle keeps, %s: got %+v", name, got)
+		}
+	}
+	kept = nil
+	owner := b.Owner
+	b.Owner = func() (string, error) { return "another", nil }
+	if got, _ := find(mine.Ref); !got.Kept || got.Unused() {
+		t.Errorf("one that another has built: got %+v", got)
+	}
+	b.Owner = owner
 	if err := b.Remove(t.Context(), got); err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
@@ -129,6 +132,13 @@ func TestLayersGoWithTheirBottles(t *testing.T) {
 		t.Helper()
 		if h.cleanup("-y"); !there(ref) {
 			t.Fatalf("the image is gone, %s", when)
+		}
+		var all []image.Built
+		if err := json.Unmarshal([]byte(h.run(0, "", "image", "list", "--json").Stdout), &all); err != nil {
+			t.Fatal(err)
+		}
+		if i := slices.IndexFunc(all, func(b image.Built) bool { return b.Ref == ref }); i < 0 || all[i].Unused() {
+			t.Errorf("image prune would take it, %s: %+v", when, all)
 		}
 	}
 	stays("while its bottles run without it")

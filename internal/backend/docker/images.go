@@ -3,6 +3,9 @@ package docker
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -51,8 +54,7 @@ func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOpt
 }
 
 // usedImages names the images that are in use, by reference or id: of the manifest's bottles
-// as it is now, of containers, and of kept bottles whose Dockerfile may be one that only
-// another directory has, or who were granted a change.
+// as it is now, of containers, and of kept bottles.
 func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptions) (map[string]bool, error) {
 	used := map[string]bool{}
 	use := func(ref string, err error) error {
@@ -84,16 +86,31 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 	for _, found := range c.containers {
 		used[found.Image], used[found.ImageID] = true, true
 	}
-	for identity, r := range c.records {
-		if r.Remove || r.missing {
-			continue
+	kept, err := d.KeptImages()
+	maps.Copy(used, kept)
+	return used, err
+}
+
+// KeptImages names the images, by reference or id, that bottles on record may come back to and that
+// nobody else could build: their Dockerfile may be one that only another directory has, or they
+// were granted a change.
+func (d *Driver) KeptImages() (map[string]bool, error) {
+	identities, err := d.State.Identities()
+	if err != nil {
+		return nil, err
+	}
+	kept := map[string]bool{}
+	for _, identity := range identities {
+		r, err := d.State.Read(identity)
+		if errors.Is(err, fs.ErrNotExist) || r.Remove {
+			continue // nobody resumes it
 		}
 		if strings.HasPrefix(r.Image, "bot-bottle/custom:") || isLayer(r.Image) {
-			used[r.Image], used[r.ImageID] = true, true
+			kept[r.Image], kept[r.ImageID] = true, true
 		}
 		for _, ref := range d.layersOf(identity) {
-			used[ref] = true
+			kept[ref] = true
 		}
 	}
-	return used, nil
+	return kept, nil
 }
