@@ -1,17 +1,21 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/moby/moby/client"
 
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/test/sshd"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
@@ -322,6 +326,18 @@ func TestTheFirstRepositoryStartsTheGate(t *testing.T) {
 		}
 		return strings.Contains(fmt.Sprint(top.Processes), "sidecar git-gate")
 	}
+	listed := func(when string, want ...control.Service) {
+		t.Helper()
+		var all []bottle.ActiveAgent
+		if err := json.Unmarshal([]byte(h.run(0, "", "list", "--json").Stdout), &all); err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(all, func(a bottle.ActiveAgent) bool { return a.Slug == identity })
+		if i < 0 || !slices.Equal(all[i].Services, want) {
+			t.Errorf("%s: listed are %+v, want %v", when, all, want)
+		}
+	}
+	listed("before", control.Egress, control.Supervise)
 	url := h.ssh.URL(gatewayName(), h.upstream)
 	if said := h.sh(128, identity, "git ls-remote http://127.0.0.1:9418/acme/widget"); running() || !strings.Contains(said, "call request_git") {
 		t.Errorf("before: the gate runs %v: %s", running(), said)
@@ -332,6 +348,7 @@ func TestTheFirstRepositoryStartsTheGate(t *testing.T) {
 	if out, err := approve.CombinedOutput(); err != nil || !running() {
 		t.Fatalf("%v: %s", err, out)
 	}
+	listed("granted", control.Egress, control.GitGate, control.Supervise)
 	h.sh(0, identity, "cd /workspace && git clone -q "+url+" widget && cd widget && git checkout -q -b agent/fix && git commit -q --allow-empty -m fix && git push -q origin agent/fix")
 	if h.theirs("refs/heads/agent/fix") == "" {
 		t.Error("upstream has no agent/fix")
@@ -343,5 +360,6 @@ func TestTheFirstRepositoryStartsTheGate(t *testing.T) {
 	if running() {
 		t.Error("it is resumed with a gate for nothing")
 	}
+	listed("resumed", control.Egress, control.Supervise)
 	h.run(0, "", "logs", identity, "--verify")
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
@@ -14,7 +16,8 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
-// Active lists the running agents of this $BOT_BOTTLE_HOME, with one question to the engine.
+// Active lists the running agents of this $BOT_BOTTLE_HOME, with one question to the engine, and one
+// more for each bottle that may have begun without its git-gate.
 func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 	mine, err := d.ours()
 	if err != nil {
@@ -30,6 +33,11 @@ func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 			active = append(active, d.describeActive(list.Items, found))
 		}
 	}
+	var looking sync.WaitGroup
+	for i := range active {
+		looking.Go(func() { d.dropAbsentGate(ctx, &active[i]) })
+	}
+	looking.Wait()
 	slices.SortFunc(active, func(a, b bottle.ActiveAgent) int { return cmp.Compare(a.Slug, b.Slug) })
 	return active, nil
 }
@@ -54,6 +62,19 @@ func (d *Driver) describeActive(all []container.Summary, found container.Summary
 		a.Status = bottle.Paused
 	}
 	return a
+}
+
+// dropAbsentGate takes the git-gate out of the services of a bottle that has none yet: a supervised
+// bottle's starts with the first repository that is granted (docs/decisions/0022). It is there when
+// its socket is, and in doubt.
+func (d *Driver) dropAbsentGate(ctx context.Context, a *bottle.ActiveAgent) {
+	if !slices.Contains(a.Services, control.GitGate) || !slices.Contains(a.Services, control.Supervise) {
+		return
+	}
+	socket := client.ContainerStatPathOptions{Path: control.SocketDir + "/" + string(control.GitGate) + ".sock"}
+	if _, err := d.Client.ContainerStatPath(ctx, resource(a.Slug, roleSidecar), socket); errdefs.IsNotFound(err) {
+		a.Services = slices.DeleteFunc(a.Services, func(s control.Service) bool { return s == control.GitGate })
+	}
 }
 
 func livingPipelock(all []container.Summary, identity string) bool {

@@ -3,6 +3,10 @@ package smolmachines
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -50,7 +54,13 @@ func (d *Driver) describeActive(ctx context.Context, m machine, identity string)
 	noted, begun := readMark(dir)
 	if begun {
 		a.StartedAt = noted.Started.UTC().Format(time.RFC3339)
-		a.Services = append(a.Services, noted.Services...)
+		a.Services = slices.DeleteFunc(slices.Clone(noted.Services), func(s control.Service) bool {
+			if s != control.GitGate { // a supervised bottle's starts with the first repository that is granted
+				return false
+			}
+			_, err := os.Lstat(filepath.Join(dir, string(s)+".sock"))
+			return errors.Is(err, fs.ErrNotExist)
+		})
 		slices.Sort(a.Services)
 	}
 	switch {
