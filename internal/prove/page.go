@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"html/template"
+	"time"
 )
 
 //go:embed page.html
@@ -16,7 +17,7 @@ var page = template.Must(template.New("page").Parse(pageText))
 func Page(r Report) []byte {
 	held, broken, missing := r.Count()
 	var b bytes.Buffer
-	err := page.Execute(&b, map[string]any{"Report": r, "Held": held, "Broken": broken, "Missing": missing})
+	err := page.Execute(&b, map[string]any{"Report": r, "Took": r.Took.Round(100 * time.Millisecond), "Held": held, "Broken": broken, "Missing": missing})
 	if err != nil {
 		panic(err) // strings and numbers, into memory
 	}
