@@ -147,7 +147,7 @@ func (c *scan) report(v *view, rule, name string, start, end int, turned string)
 	if start < end && end <= len(v.data) {
 		f.Digest = maphash.Bytes(c.seed, v.data[start:end])
 	}
-	if slices.ContainsFunc(c.findings, func(old Finding) bool { return old.covers(f) }) {
+	if slices.ContainsFunc(c.findings, func(old Finding) bool { return covers(old, f) }) {
 		return
 	}
 	if len(c.findings) == maxFindings {
@@ -158,7 +158,7 @@ func (c *scan) report(v *view, rule, name string, start, end int, turned string)
 }
 
 // covers reports whether f says nothing that old does not.
-func (old Finding) covers(f Finding) bool {
+func covers(old, f Finding) bool {
 	if f.Start < 0 && old.Digest != f.Digest {
 		return false // another one that is in no one place
 	}

@@ -12,7 +12,7 @@ import (
 type Memory struct{ memory func() *memory }
 
 // Format prints nothing of what was seen.
-func (m Memory) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[dlp memory]") }
+func (Memory) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[dlp memory]") }
 
 type memory struct {
 	mu       sync.Mutex

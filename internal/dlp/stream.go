@@ -216,7 +216,7 @@ func (t *stream) remember(pieces []piece) int {
 
 func (t *stream) knows(f Finding) bool {
 	for _, old := range t.told {
-		if old.covers(f) {
+		if covers(old, f) {
 			return true
 		}
 	}

@@ -3,7 +3,6 @@ package report
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -178,6 +177,6 @@ func injections() []string {
 func must(t *testing.T, cond bool, format string, args ...any) {
 	t.Helper()
 	if !cond {
-		t.Error(fmt.Sprintf(format, args...))
+		t.Errorf(format, args...)
 	}
 }

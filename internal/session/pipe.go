@@ -27,7 +27,6 @@ type Pipe struct {
 	changed *sync.Cond
 	viewer  io.ReadWriteCloser // the last who came; nil for nobody
 	came    bool
-	told    bool
 }
 
 // NewPipe makes a Pipe. With alone, nobody is waited for.

@@ -83,18 +83,6 @@ func (h house) Getenv(name string) string {
 	return ""
 }
 
-// faults makes the stand-in fail from now on, as it says of itself.
-func (h house) faults(faults map[string]string) {
-	h.t.Helper()
-	data, err := json.Marshal(faults)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "faults.json"), data, 0o600)
-	}
-	if err != nil {
-		h.t.Fatal(err)
-	}
-}
-
 // machines lists what the stand-in has.
 func (h house) machines() []string {
 	h.t.Helper()

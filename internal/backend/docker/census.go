@@ -27,9 +27,8 @@ type census struct {
 	images     []image.Summary
 	states     []string
 	records    map[string]record
-	bytes      map[string]int64 // of a volume's name or a container's id; missing: unknown
-	current    string           // the binary volume of this version
-	place      string           // the engine
+	current    string // the binary volume of this version
+	place      string // the engine
 
 	busy func(identity string) bool
 }

@@ -369,6 +369,9 @@ func (d *desk) decideOn(t *testing.T, id string, approve bool) requests.Request 
 		changed := d.changed
 		r, err = d.ledger.Get(last.ID)
 		d.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if r.Decided.Result != "" {
 			break
 		}
