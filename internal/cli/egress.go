@@ -103,7 +103,50 @@ func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]st
 	case len(args) == 1:
 		return egressActions(), cobra.ShellCompDirectiveNoFileComp
 	}
-	return nil, cobra.ShellCompDirectiveNoFileComp
+	return a.completeHosts(c.Context(), args), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeHosts offers the hosts that a bottle has a route to, and to allow those that the
+// manifest names elsewhere: none of an agent's choice.
+func (a *App) completeHosts(ctx context.Context, args []string) []string {
+	var routes []policy.Route
+	switch {
+	case args[1] == "allow" && len(args) == 2:
+		if m, err := a.manifest(); err == nil {
+			for _, b := range m.Bottles {
+				routes = append(routes, b.Routes...)
+			}
+		}
+	case args[1] == "deny" && len(args) == 2, args[1] == "explain" && len(args) < 4:
+		routes = a.routesOf(ctx, args[0])
+	}
+	var hosts []string
+	for _, r := range routes {
+		host := r.Host
+		switch {
+		case args[1] == "explain":
+			host = "https://" + host + "/"
+		case r.Port != 0 && r.Port != 443:
+			host = fmt.Sprintf("%s:%d", host, r.Port)
+		}
+		hosts = append(hosts, host)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// routesOf a running bottle; none if it does not answer.
+func (a *App) routesOf(ctx context.Context, identity string) []policy.Route {
+	running, err := a.find(ctx, identity)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = running.Detach() }()
+	now, err := control.Client{Dial: running.Control}.Policy(ctx)
+	if err != nil {
+		return nil
+	}
+	return now.Policy.Routes
 }
 
 func (a *App) runEgress(ctx context.Context, args []string, flags egressFlags) (err error) {

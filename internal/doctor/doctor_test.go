@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -152,6 +153,15 @@ func TestTerminal(t *testing.T) {
 func TestProxies(t *testing.T) {
 	h := Host{Getenv: func(name string) string { return map[string]string{"https_proxy": "http://p:1"}[name] }}
 	is(t, one(t, h.trust(t.Context()), "https_proxy is set"), bottle.LevelNote, "upstream_proxy")
+}
+
+func TestWhomTheHostBelieves(t *testing.T) {
+	_, roots := signed(t, "CA", "api.example", time.Now().Add(time.Hour))
+	is(t, judgeRoots(roots, nil), bottle.LevelOK, "")
+	is(t, judgeRoots(nil, errors.New("unreadable")), bottle.LevelProblem, "install ca-certificates")
+	if runtime.GOOS == "linux" {
+		is(t, judgeRoots(x509.NewCertPool(), nil), bottle.LevelProblem, "install ca-certificates")
+	}
 }
 
 // signed is a certificate for host by an authority that signed itself.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"time"
 
@@ -18,9 +19,7 @@ import (
 // trust looks at whom this host believes: egress believes the same.
 func (h Host) trust(ctx context.Context) []bottle.Finding {
 	all := h.proxies()
-	if _, err := x509.SystemCertPool(); err != nil {
-		all = append(all, problem("trust", "this host's certificates cannot be read: "+err.Error(), "install ca-certificates"))
-	}
+	all = append(all, judgeRoots(x509.SystemCertPool()))
 	found := make([]bottle.Finding, len(h.Hosts))
 	var group sync.WaitGroup
 	for i, host := range h.Hosts {
@@ -28,6 +27,18 @@ func (h Host) trust(ctx context.Context) []bottle.Finding {
 	}
 	group.Wait()
 	return append(all, found...)
+}
+
+// judgeRoots looks at whom this host believes. Where there is no bundle, that is nobody, without
+// an error. On macOS the system is asked about each certificate: nothing is listed.
+func judgeRoots(pool *x509.CertPool, err error) bottle.Finding {
+	switch {
+	case err != nil:
+		return problem("trust", "this host's certificates cannot be read: "+err.Error(), "install ca-certificates")
+	case runtime.GOOS == "linux" && pool.Equal(x509.NewCertPool()):
+		return problem("trust", "this host believes no authority: there is no bundle of certificates, and nothing is reached over TLS", "install ca-certificates")
+	}
+	return ok("trust", "this host has certificates of authorities")
 }
 
 // proxies tells of variables that programs here obey, and egress does not.

@@ -68,6 +68,11 @@ func TestTheOperatorChangesARunningBottle(t *testing.T) {
 	if err := json.Unmarshal([]byte(shown), &now); err != nil || now.Revision != 2 || now.Routes[0].Host != gatewayName() || strings.Contains(shown, h.Key) {
 		t.Errorf("got %s, %v", shown, err)
 	}
+	for words, want := range map[string]string{"allow": "api.anthropic.com", "deny": target, "explain": "https://api.anthropic.com/"} { // what a shell is offered
+		if got := h.run(0, "", "__complete", "egress", identity, words, "").Stdout; !strings.Contains(got, want+"\n") {
+			t.Errorf("%s: offered %q, want %s", words, got, want)
+		}
+	}
 	streaming := make(chan string)
 	go func() { streaming <- fetch("/stream") }()
 	<-streams

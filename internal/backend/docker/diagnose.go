@@ -12,6 +12,7 @@ import (
 
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
+	"github.com/moby/moby/client/pkg/versions"
 	"golang.org/x/sys/unix"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -27,7 +28,7 @@ func (d *Driver) Diagnose(ctx context.Context) []bottle.Finding {
 	}
 	info := result.Info
 	return slices.Concat(
-		[]bottle.Finding{d.engine(info), kernelPolicy(info), runtimes(info)},
+		[]bottle.Finding{d.engine(info), kernelPolicy(info), d.selinux(info), runtimes(info)},
 		limits(info), clock(info, d.Now()), d.disk(info),
 	)
 }
@@ -36,10 +37,16 @@ func finding(level bottle.Level, text, fix string) bottle.Finding {
 	return bottle.Finding{Area: "docker", Level: level, Text: text, Fix: fix}
 }
 
+// oldestAPI is what bottles need, and what is tested with.
+const oldestAPI = "1.41"
+
 func (d *Driver) engine(info system.Info) bottle.Finding {
 	text := fmt.Sprintf("engine %s, API %s, %s/%s, at %s", info.ServerVersion, d.Client.ClientVersion(), info.OSType, info.Architecture, d.Client.DaemonHost())
 	if info.OSType != "linux" {
 		return finding(bottle.LevelProblem, text+": bottles need Linux containers", "switch the engine to Linux containers")
+	}
+	if versions.LessThan(d.Client.ClientVersion(), oldestAPI) {
+		return finding(bottle.LevelProblem, text+": bottles need API "+oldestAPI, "use engine 20.10 or later")
 	}
 	if !sameMachine(info.Architecture, runtime.GOARCH) {
 		return finding(bottle.LevelNote, text+", and this program is for "+runtime.GOARCH, "use the build of bot-bottle for "+info.Architecture)
@@ -67,6 +74,34 @@ func kernelPolicy(info system.Info) bottle.Finding {
 		return finding(bottle.LevelProblem, "the engine has no seccomp: no bottle starts without its filter of system calls", "use an engine and a kernel with seccomp")
 	}
 	return finding(bottle.LevelOK, fmt.Sprintf("security: %s; cgroup v%s", strings.Join(names, ", "), info.CgroupVersion), "")
+}
+
+// enforcing is where a kernel says whether SELinux holds programs to its policy.
+const enforcing = "/sys/fs/selinux/enforce"
+
+// selinux compares the engine with its kernel, where that is this host's.
+func (d *Driver) selinux(info system.Info) bottle.Finding {
+	enforced := false
+	if strings.HasPrefix(d.Client.DaemonHost(), "unix://") {
+		state, err := os.ReadFile(enforcing)
+		enforced = err == nil && strings.TrimSpace(string(state)) == "1"
+	}
+	return judgeSELinux(labels(info), enforced)
+}
+
+// labels reports whether the engine gives containers SELinux labels.
+func labels(info system.Info) bool {
+	return slices.ContainsFunc(info.SecurityOptions, func(o string) bool { return strings.Contains(o, "name=selinux") })
+}
+
+func judgeSELinux(labelled, enforced bool) bottle.Finding {
+	switch {
+	case labelled:
+		return finding(bottle.LevelOK, "SELinux: the containers of a bottle share a label that no other has", "")
+	case enforced:
+		return finding(bottle.LevelNote, "this host enforces SELinux, and the engine does not use it for containers", `for a second wall, install container-selinux and set "selinux-enabled": true in the engine's daemon.json`)
+	}
+	return finding(bottle.LevelOK, "no SELinux", "")
 }
 
 func runtimes(info system.Info) bottle.Finding {
@@ -97,10 +132,11 @@ func clock(info system.Info, now time.Time) []bottle.Finding {
 	if err != nil {
 		return nil
 	}
-	if off := now.Sub(at).Abs(); off > maxSkew {
+	off := now.Sub(at).Abs()
+	if off > maxSkew {
 		return []bottle.Finding{finding(bottle.LevelProblem, fmt.Sprintf("the engine's clock and this host's are %s apart: certificates will not be believed", off.Round(time.Second)), "set both by NTP; a VM of Docker Desktop or colima may need a restart")}
 	}
-	return nil
+	return []bottle.Finding{finding(bottle.LevelOK, "the engine's clock is this host's", "")}
 }
 
 // Room on the engine's disk that one agent's image and builds take, in bytes.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -61,7 +60,7 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 // resolveEngine chooses the runtime. Sockets are the bottle's only way out, so a
 // runsc that cannot open the host's is of no use.
 func (p *Plan) resolveEngine(info system.Info, want manifest.Runtime) error {
-	p.SELinux = slices.ContainsFunc(info.SecurityOptions, func(o string) bool { return strings.Contains(o, "name=selinux") })
+	p.SELinux = labels(info)
 	p.DefaultRuntime = info.DefaultRuntime
 	runsc, why := usableRunsc(info)
 	switch want {
