@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"debug/elf"
 	"fmt"
 	"runtime"
 	"slices"
@@ -70,10 +71,24 @@ func (a *App) runDoctor(ctx context.Context, f doctorFlags) error {
 // self is about this program. unusable is why there is no backend at all.
 func (a *App) self(unusable error) bottle.Finding {
 	f := bottle.Finding{Area: "bot-bottle", Level: bottle.LevelOK, Text: fmt.Sprintf("version %s, %s/%s", currentVersion().Version, runtime.GOOS, runtime.GOARCH)}
+	if guest, err := a.guestBinary(); err == nil && linked(guest) {
+		f.Level, f.Text = bottle.LevelNote, f.Text+", linked with this host's C library: where an image has an older one or another, no bottle starts"
+		f.Fix = "CGO_ENABLED=0 go install ./cmd/bot-bottle, in a clone; or make build"
+	}
 	if unusable != nil {
 		f.Level, f.Text, f.Fix = bottle.LevelProblem, unusable.Error(), cmp.Or(bottle.HintOf(unusable), "bot-bottle list backends")
 	}
 	return f
+}
+
+// linked reports whether a program needs libraries that it finds where it runs.
+func linked(program string) bool {
+	file, err := elf.Open(program)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = file.Close() }()
+	return slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
 // mostHosts bounds how many hosts are tried.

@@ -3,6 +3,9 @@ package cli
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -35,6 +38,27 @@ func TestDoctorFixes(t *testing.T) {
 	_, _, stderr := runWith(t, home, twoBackends()[1:], "doctor", "--offline", "--fix")
 	if info, err := os.Stat(home); err != nil || info.Mode().Perm() != 0o700 || !strings.Contains(stderr, "closed "+home+" to others") {
 		t.Errorf("got %v, %v: %s", info.Mode(), err, stderr)
+	}
+}
+
+// A program that needs a C library where it runs is told from one that needs nothing.
+func TestLinkedProgramsAreFound(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("it is about programs of Linux")
+	}
+	source, static := filepath.Join(t.TempDir(), "main.go"), filepath.Join(t.TempDir(), "static")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", static, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for program, want := range map[string]bool{"/bin/sh": true, static: false, "doctor_test.go": false} {
+		if got := linked(program); got != want {
+			t.Errorf("%s: got %t", program, got)
+		}
 	}
 }
 
