@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,35 +136,64 @@ type sight struct {
 // maxEnded is how many bottles that have ended are shown.
 const maxEnded = 20
 
-// Bottles implements dashboard.Bottles.
+// Bottles implements dashboard.Bottles. A backend that does not answer is missed if a bottle of it
+// may run, or if no other answers either.
 func (s *sight) Bottles(ctx context.Context) ([]dashboard.Found, error) {
-	usable, err := s.available(ctx)
+	backends, err := s.sorted()
 	if err != nil {
 		return nil, err
 	}
-	var all []dashboard.Found
-	running := map[string]bool{}
+	running, silent := askAll(ctx, backends)
+	ended, missed := s.ended(ctx, running, silent)
 	var failed error
-	for _, b := range usable {
-		found, err := b.Active(ctx)
-		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("cannot list the bottles of %s: %w", b.Name(), err))
-		}
-		for _, one := range found {
-			running[one.Slug] = true
-			all = append(all, dashboard.Found{ActiveAgent: one, Running: true})
+	for _, b := range backends {
+		if why := silent[b.Name()]; why != nil && (missed[b.Name()] || len(silent) == len(backends)) {
+			failed = errors.Join(failed, why)
 		}
 	}
-	return append(all, s.ended(running)...), failed
+	return append(running, ended...), failed
 }
 
-// ended are the bottles on record that do not run, the latest first.
-func (s *sight) ended(running map[string]bool) []dashboard.Found {
+// askAll asks backends for what runs, side by side: one that does not answer holds up none of the
+// others. silent says why one did not.
+func askAll(ctx context.Context, backends []bottle.Backend) (running []dashboard.Found, silent map[string]error) {
+	active, failed := make([][]bottle.ActiveAgent, len(backends)), make([]error, len(backends))
+	var group sync.WaitGroup
+	for i, b := range backends {
+		group.Go(func() {
+			if failed[i] = b.Available(ctx); failed[i] == nil {
+				active[i], failed[i] = b.Active(ctx)
+			}
+		})
+	}
+	group.Wait()
+	silent = map[string]error{}
+	for i, b := range backends {
+		for _, one := range active[i] {
+			running = append(running, dashboard.Found{ActiveAgent: one, Running: true})
+		}
+		if failed[i] != nil {
+			silent[b.Name()] = fmt.Errorf("cannot list the bottles of %s: %w", b.Name(), cmp.Or(context.Cause(ctx), failed[i]))
+		}
+	}
+	return running, silent
+}
+
+// ended are the bottles on record that do not run, the latest first. One that may run where
+// nobody answers, or in another place, is none of them; missed are the backends of the former.
+func (s *sight) ended(ctx context.Context, running []dashboard.Found, silent map[string]error) (all []dashboard.Found, missed map[string]bool) {
+	missed = map[string]bool{}
 	identities, _ := s.store().Identities() // without them those that run are shown all the same
-	var all []dashboard.Found
 	for _, identity := range identities {
 		m, err := s.store().Read(identity)
-		if err != nil || running[identity] || m.Remove && m.EndedAt != nil || s.store().Locked(identity) {
+		runs := slices.ContainsFunc(running, func(f dashboard.Found) bool { return f.Slug == identity })
+		switch {
+		case err != nil, runs, m.Remove && m.EndedAt != nil, s.store().Locked(identity):
+			continue
+		case m.EndedAt == nil && silent[m.Backend] != nil:
+			missed[m.Backend] = true
+			continue
+		case m.EndedAt == nil && s.elsewhere(ctx, m):
 			continue
 		}
 		f := dashboard.Found{ActiveAgent: bottle.ActiveAgent{Backend: m.Backend, Slug: identity, AgentName: m.Agent}, Ended: m.StartedAt, Code: m.ExitCode}
@@ -173,7 +203,7 @@ func (s *sight) ended(running map[string]bool) []dashboard.Found {
 		all = append(all, f)
 	}
 	slices.SortFunc(all, func(x, y dashboard.Found) int { return y.Ended.Compare(x.Ended) })
-	return all[:min(len(all), maxEnded)]
+	return all[:min(len(all), maxEnded)], missed
 }
 
 // Stop implements dashboard.Bottles.

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -51,7 +52,11 @@ const (
 	screenOften = 500 * time.Millisecond // of the one that is looked at
 	screenEvery = 5 * time.Second        // of the others
 	noScreenFor = time.Minute            // until one without a screen is asked again
+	answerIn    = 10 * time.Second       // or it does not answer
 )
+
+// errSilent is a backend or a terminal that neither answers nor fails.
+var errSilent = fmt.Errorf("no answer for %s", answerIn)
 
 // feed watches every bottle that runs. It ends when its context does.
 type feed struct {
@@ -142,7 +147,7 @@ func (f *feed) run(ctx context.Context) {
 		}
 	}()
 	for ctx.Err() == nil {
-		found, err := f.bottles.Bottles(ctx)
+		found, err := answered(ctx, f.bottles.Bottles)
 		if ctx.Err() != nil {
 			return
 		}
@@ -208,7 +213,7 @@ func (f *feed) look(ctx context.Context, identity string) error {
 	}
 	defer func() { _ = look.Close() }()
 	for {
-		screen, err := look.Screen(ctx)
+		screen, err := answered(ctx, look.Screen)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -225,6 +230,17 @@ func (f *feed) look(ctx context.Context, identity string) error {
 			rest(ctx, screenEvery, turned)
 		}
 	}
+}
+
+// answered asks for something that is there at once, unless who is asked hangs.
+func answered[T any](ctx context.Context, ask func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerIn, errSilent)
+	defer cancel()
+	answer, err := ask(ctx)
+	if err != nil && context.Cause(ctx) == errSilent && !errors.Is(err, errSilent) {
+		err = errSilent
+	}
+	return answer, err
 }
 
 // turn says which bottle is looked at, "" for none.

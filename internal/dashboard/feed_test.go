@@ -196,3 +196,52 @@ func TestFeedLooksAtScreens(t *testing.T) {
 		}
 	})
 }
+
+// mute answers nothing after a while and breaks no connection, as an engine that is stopped or
+// out of reach.
+type mute struct {
+	flaky
+	asked int
+}
+
+func (m *mute) Bottles(ctx context.Context) ([]Found, error) {
+	if m.asked++; m.asked > 2 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return m.flaky.Bottles(ctx)
+}
+
+func (m *mute) Look(context.Context, string) (Look, error) { return m, nil }
+func (m *mute) Close() error                               { return nil }
+func (m *mute) Screen(ctx context.Context) (Screen, error) {
+	<-ctx.Done()
+	return Screen{}, ctx.Err()
+}
+
+// What neither answers nor fails is said not to answer.
+func TestFeedTellsOfWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		m := &mute{}
+		feed := newFeed(Options{Bottles: m, Desks: m, Logs: m, Screens: m})
+		ended := make(chan struct{})
+		go func() { defer close(ended); feed.run(ctx) }()
+		var bottles, screen error
+		for begun := time.Now(); (bottles == nil || screen == nil) && time.Since(begun) < time.Minute; {
+			for _, news := range feed.next(ctx)().(batch) {
+				switch n := news.(type) {
+				case listed:
+					bottles = n.err
+				case screened:
+					screen = n.err
+				}
+			}
+		}
+		if bottles != errSilent || screen != errSilent {
+			t.Errorf("got %v of the bottles, %v of a screen", bottles, screen)
+		}
+		cancel()
+		<-ended
+	})
+}

@@ -7,10 +7,14 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/test/lab"
+	"github.com/bot-bottle/bot-bottle/test/need"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -196,4 +200,95 @@ func TestDashboardGivesTheTerminalAway(t *testing.T) {
 	}
 	s.cooked()
 	h.run(0, "", "exec", identity, "--", "true")
+}
+
+// An engine that hangs, or is out of reach, breaks no connection. What is on the screen is then
+// said to be old, until it answers again; and the dashboard can be left, also before it has
+// anything to show.
+func TestDashboardOfAnEngineThatHangs(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	identity := h.idle()
+	engine := &valve{}
+	far := h.at("DOCKER_HOST=unix://" + engine.serve(t))
+	s := far.terminal("dashboard")
+	s.wait(identity)
+	engine.shut(func() {
+		s.wait("✗ stale")
+		s.forget()
+	})
+	s.wait("nothing waits")
+	s.send("q")
+	if code := s.end(); code != 0 {
+		t.Errorf("left: got status %d", code)
+	}
+	for _, shown := range []string{"", identity} {
+		s := far.terminal("dashboard")
+		s.wait(shown)
+		engine.shut(func() {
+			s.send("q")
+			begun := time.Now()
+			if code := s.end(); code != 0 || time.Since(begun) > 30*time.Second {
+				t.Errorf("after %q: got status %d after %s", shown, code, time.Since(begun))
+			}
+		})
+		s.cooked()
+	}
+}
+
+// valve is a way to the engine that can be shut: nothing passes then, and nothing breaks.
+type valve struct{ sync.RWMutex }
+
+// shut does something while nothing passes.
+func (v *valve) shut(do func()) {
+	v.Lock()
+	defer v.Unlock()
+	do()
+}
+
+// serve carries connections to the engine, and returns the socket that it does so for.
+func (v *valve) serve(t *testing.T) string {
+	t.Helper()
+	engine, ok := strings.CutPrefix(lab.Endpoint(), "unix://")
+	if !ok {
+		need.Lacking(t, need.Dockerd, "the engine is not behind a socket here")
+	}
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() { _ = l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("unix", engine)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			all.Go(func() { v.carry(far, near) })
+			all.Go(func() { v.carry(near, far) })
+		}
+	})
+	return socket
+}
+
+// carry ends both connections with the one that it reads from.
+func (v *valve) carry(to, from net.Conn) {
+	defer func() { _, _ = to.Close(), from.Close() }()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		v.RLock()
+		_, lost := to.Write(buffer[:n])
+		v.RUnlock()
+		if err != nil || lost != nil {
+			return
+		}
+	}
 }

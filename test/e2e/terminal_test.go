@@ -101,6 +101,13 @@ func (s *screen) waitRaw(sequence string) {
 	s.t.Fatalf("%q was not printed:\n%s", sequence, s.plain())
 }
 
+// forget has wait look at what comes from now on.
+func (s *screen) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.text = nil
+}
+
 func (s *screen) send(keys string) {
 	s.t.Helper()
 	if _, err := io.WriteString(s.tty, keys); err != nil {

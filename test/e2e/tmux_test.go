@@ -95,6 +95,9 @@ func (x *mux) awaitPanes(n int) []string {
 			return panes
 		}
 	}
+	for _, pane := range x.panes() {
+		x.t.Logf("%s:\n%s", pane, x.shown(pane))
+	}
 	x.t.Fatalf("there are panes %v, not %d", x.panes(), n)
 	return nil
 }

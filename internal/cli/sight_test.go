@@ -1,0 +1,84 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/state"
+)
+
+// hung is a backend that does not answer.
+type hung struct{ backendOf }
+
+func (hung) Available(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// prompt is a backend that answers, if there is time.
+type prompt struct{ backendOf }
+
+func (p prompt) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return p.active, nil
+}
+
+// The dashboard shows what runs on the backends that answer. What ran where nobody answers, or
+// elsewhere, has not ended for that; a backend of which nothing can run is not missed.
+func TestTheDashboardMakesNothingUp(t *testing.T) {
+	vm := prompt{backendOf{name: "smolmachines", active: []bottle.ActiveAgent{{Backend: "smolmachines", Slug: "vm-aaaaaa"}}}}
+	gone := backendOf{name: "docker", unavailable: errors.New("no engine answers")}
+	at := noon.Add(-time.Hour)
+	ended := state.Metadata{Identity: "ended-aaaaaa", Backend: "docker", EndedAt: &at}
+	open := state.Metadata{Identity: "open-aaaaaa", Backend: "docker"}
+	for name, c := range map[string]struct {
+		backends []bottle.Backend
+		records  []state.Metadata
+		running  []string
+		ended    []string
+		err      string
+	}{
+		"all answer":                       {[]bottle.Backend{vm, backendOf{name: "docker"}}, []state.Metadata{ended, open, {Identity: "vm-aaaaaa", Backend: "smolmachines"}}, []string{"vm-aaaaaa"}, []string{"ended-aaaaaa", "open-aaaaaa"}, ""},
+		"one is gone, with a bottle of it": {[]bottle.Backend{vm, gone}, []state.Metadata{ended, open}, []string{"vm-aaaaaa"}, []string{"ended-aaaaaa"}, "cannot list the bottles of docker: no engine answers"},
+		"one hangs, with a bottle of it":   {[]bottle.Backend{vm, hung{gone}}, []state.Metadata{ended, open}, []string{"vm-aaaaaa"}, []string{"ended-aaaaaa"}, "cannot list the bottles of docker: too long"},
+		"one is gone, without":             {[]bottle.Backend{vm, gone}, []state.Metadata{ended}, []string{"vm-aaaaaa"}, []string{"ended-aaaaaa"}, ""},
+		"none answers":                     {[]bottle.Backend{gone}, []state.Metadata{ended, open}, nil, []string{"ended-aaaaaa"}, "cannot list the bottles of docker: no engine answers"},
+		"none answers, and none has run":   {[]bottle.Backend{gone}, nil, nil, nil, "cannot list the bottles of docker: no engine answers"},
+		"one runs elsewhere":               {[]bottle.Backend{vm, backendOf{name: "docker"}}, []state.Metadata{{Identity: "far-aaaaaa", Backend: "docker", Place: "there"}, {Identity: "lost-aaaaaa", Backend: "docker", Place: "here"}}, []string{"vm-aaaaaa"}, []string{"lost-aaaaaa"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			home := t.TempDir()
+			for _, m := range c.records {
+				if err := state.Open(home).Write(m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a := &App{System: System{Now: func() time.Time { return noon }, Getenv: func(string) string { return "" }, Backends: func(*App) ([]bottle.Backend, error) { return c.backends, nil }}, home: home}
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("too long"))
+			defer cancel()
+			found, err := (&sight{App: a}).Bottles(ctx)
+			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
+				t.Errorf("got %v, want %q", err, c.err)
+			}
+			names := func(runs bool) (names []string) {
+				for _, f := range found {
+					if f.Running == runs {
+						names = append(names, f.Slug)
+					}
+				}
+				slices.Sort(names)
+				return names
+			}
+			if !slices.Equal(names(true), c.running) || !slices.Equal(names(false), c.ended) {
+				t.Errorf("%v run, %v have ended", names(true), names(false))
+			}
+		})
+	}
+}
