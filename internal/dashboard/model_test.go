@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"image/color"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -231,6 +232,11 @@ func TestOrderAndSelection(t *testing.T) {
 	if b.press("esc"); b.panes[0].list().filter != "" {
 		t.Error("esc does not show all")
 	}
+	b.press("/")
+	b.typed("migr")
+	if b.press("esc"); b.search != nil || b.panes[0].list().filter != "" {
+		t.Error("esc does not end the search, and show all")
+	}
 }
 
 func TestStates(t *testing.T) {
@@ -341,8 +347,25 @@ func TestMouse(t *testing.T) {
 	if len(b.fake.decided) > 0 || b.prompt == nil {
 		t.Error("a click answers a question")
 	}
+	b.send(tea.MouseWheelMsg{Button: tea.MouseWheelDown})
 	if b.at != 1 || b.panes[1].list().selected != "k7x2m4-1" {
-		t.Errorf("a click shows something else behind a question: pane %d, %s", b.at, b.panes[1].list().selected)
+		t.Errorf("the mouse shows something else behind a question: pane %d, %s", b.at, b.panes[1].list().selected)
+	}
+	b.press("esc")
+	b.send(tea.MouseClickMsg{X: 5, Y: 4, Button: tea.MouseRight})
+	b.send(tea.MouseClickMsg{X: 5, Y: 4, Button: tea.MouseMiddle})
+	if selected := b.panes[1].list().selected; selected != "k7x2m4-1" {
+		t.Errorf("another button selects %s", selected)
+	}
+	b.press("?")
+	b.send(tea.MouseClickMsg{X: 5, Y: 4, Button: tea.MouseLeft})
+	if selected := b.panes[1].list().selected; selected != "k7x2m4-1" || b.viewer == nil {
+		t.Errorf("a click goes through what is in front, to %s", selected)
+	}
+	top := b.viewer.top
+	b.send(tea.MouseWheelMsg{Button: tea.MouseWheelDown})
+	if b.viewer.top <= top {
+		t.Error("the wheel does not scroll what is in front")
 	}
 }
 
@@ -437,5 +460,140 @@ func TestTheTerminalsBackgroundChoosesTheColours(t *testing.T) {
 	b.send(tea.BackgroundColorMsg{Color: color.Black})
 	if light == dark || b.View().Content != dark {
 		t.Error("the colours do not follow the terminal's background")
+	}
+}
+
+// Each key of the agents pane does its work on a bottle that it makes sense for, and is not
+// offered and does nothing on any other.
+func TestAgentsKeysWorkWhereTheyMakeSense(t *testing.T) {
+	for _, c := range []struct{ of, key, what, want string }{
+		{"tester-zz22yy", "enter", "attach", "attach tester-zz22yy"},
+		{"migrator-mm44nn", "enter", "attach", ""},
+		{"migrator-mm44nn", "s", "stop", ""},
+		{"tester-zz22yy", "R", "resume", ""},
+		{"migrator-mm44nn", "R", "resume", "resume --dry-run migrator-mm44nn"},
+		{"tester-zz22yy", "l", "logs", "logs -f tester-zz22yy"},
+		{"migrator-mm44nn", "l", "logs", "logs migrator-mm44nn"},
+		{"tester-zz22yy", "p", "pull", "pull tester-zz22yy"},
+		{"migrator-mm44nn", "p", "pull", "pull migrator-mm44nn"},
+	} {
+		b := newBoard(t, office(t), 120, 24)
+		b.chosen = c.of
+		if b.send(ticked{}); strings.Contains(b.screen(), " "+c.key+" "+c.what+" ") != (c.want != "") {
+			t.Errorf("%s of %s:\n%s", c.what, c.of, b.screen())
+		}
+		b.press(c.key)
+		if got := strings.Join(b.fake.did, "; "); got != c.want || c.want == "" && b.prompt != nil {
+			t.Errorf("%s of %s: did %q, want %q; asks: %t", c.what, c.of, got, c.want, b.prompt != nil)
+		}
+	}
+}
+
+// A verb is offered only where the service behind it runs: no traffic is shown or changed in a
+// bottle without egress, nor in one that has ended; nothing is asked where nothing can be.
+func TestKeysOfServicesThatDoNotRun(t *testing.T) {
+	f := office(t)
+	f.found[0].Services, f.found[3].Services, f.found[4].Services = []control.Service{control.GitGate}, []control.Service{control.Egress}, []control.Service{control.Egress}
+	b := newBoard(t, f, 120, 24)
+	b.chosen = "docs-writer-p3q7aa"
+	b.send(ticked{})
+	if b.press("t"); b.at != 0 || strings.Contains(b.screen(), "t traffic") {
+		t.Errorf("the traffic of a bottle without egress:\n%s", b.screen())
+	}
+	if b.press("a"); b.at != 0 || strings.Contains(b.screen(), "a asks") {
+		t.Errorf("what is asked in a bottle that asks nothing:\n%s", b.screen())
+	}
+	b.chosen = "implementer-k7x2m4"
+	b.send(ticked{})
+	b.shows("a asks", "t traffic")
+	if b.press("a"); b.at != 1 || b.panes[1].list().selected != "k7x2m4-1" {
+		t.Errorf("pane %d, %s is selected", b.at, b.panes[1].list().selected)
+	}
+
+	deny := audit.Event{Seq: 9, Time: noon, Service: "egress", Kind: audit.Request, Decision: audit.Deny, Method: "GET", Host: "docs.example", Port: 443, Path: "/"}
+	b.event("migrator-mm44nn", deny)
+	b.press("3", "up", "a", "d")
+	if b.prompt != nil || strings.Contains(b.screen(), "allow this") {
+		t.Errorf("a route of a bottle that has ended:\n%s", b.screen())
+	}
+	b.event("tester-zz22yy", audit.Event{Time: noon, Seq: 900, Service: "git-gate", Kind: audit.Push, Decision: audit.Allow, Repository: "widget", Updates: []audit.Update{{Ref: "refs/heads/x", New: strings.Repeat("a", 40)}}, Commits: 1})
+	b.press("4")
+	b.panes[3].list().selected = "tester-zz22yy/900"
+	b.press("d")
+	if len(f.did) > 0 || strings.Contains(b.screen(), "d diff") {
+		t.Errorf("a bottle without git-gate is asked for a diff: %v\n%s", f.did, b.screen())
+	}
+}
+
+// What start says is wrong is shown, and nothing is asked then.
+func TestNothingIsStartedThatCannotBe(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.o.Terminal = &failing{b.fake}
+	b.press("n", "1", "enter")
+	b.shows("┃ the manifest has no such bottle", "start implementer")
+	if b.prompt != nil {
+		t.Error("it asks whether to start it")
+	}
+	b.press("y")
+	if slices.Contains(b.fake.did, "start -y --detach implementer") {
+		t.Errorf("did %v", b.fake.did)
+	}
+}
+
+// failing is a terminal whose programs fail.
+type failing struct{ *fake }
+
+func (f *failing) Self(args ...string) *exec.Cmd {
+	f.did = append(f.did, strings.Join(args, " "))
+	return exec.Command("sh", "-c", "echo the manifest has no such bottle >&2; exit 2")
+}
+
+// Panes come one after the other, both ways; in the preview the arrows choose the agent.
+func TestPanes(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	var seen []int
+	for range 6 {
+		b.press("tab")
+		seen = append(seen, b.at)
+	}
+	b.send(tea.KeyPressMsg{Code: tea.KeyTab, Mod: tea.ModShift})
+	b.send(tea.KeyPressMsg{Code: tea.KeyTab, Mod: tea.ModShift})
+	if want := []int{1, 2, 3, 4, 0, 1}; !slices.Equal(seen, want) || b.at != 4 {
+		t.Errorf("got %v, then %d", seen, b.at)
+	}
+	before := b.chosen
+	b.press("down")
+	if b.chosen == before || !strings.Contains(strings.Split(b.screen(), "\n")[2], b.chosen) {
+		t.Errorf("%s is chosen:\n%s", b.chosen, b.screen())
+	}
+}
+
+// A key that comes just after what was selected has gone does nothing for a moment.
+func TestAKeyAfterTheSelectionHasMoved(t *testing.T) {
+	b := newBoard(t, office(t), 80, 24)
+	b.chosen = "tester-zz22yy"
+	b.refresh()
+	b.fake.found = slices.DeleteFunc(b.fake.found, func(f Found) bool { return f.Slug == "tester-zz22yy" })
+	b.refresh()
+	if b.press("s"); b.prompt != nil {
+		t.Errorf("it asks about %s", b.chosen)
+	}
+	b.shows("the selection has just moved")
+	b.o.Now = func() time.Time { return noon.Add(2 * time.Second) }
+	if b.press("s"); b.prompt == nil {
+		t.Error("it does not ask")
+	}
+
+	b = newBoard(t, office(t), 80, 24)
+	b.fake.ask(t, "implementer-k7x2m4", noon, requests.Ask{Kind: requests.Pushing, Push: &requests.Push{Repository: "widget", Updates: []policy.RefUpdate{{Ref: "refs/heads/x", New: strings.Repeat("a", 40)}}, Count: 1, Diff: "00"}})
+	b.refresh()
+	b.press("4")
+	if selected := b.panes[3].list().selected; selected != "zz22yy-1" {
+		t.Fatalf("%s is selected", selected)
+	}
+	b.fake.found = slices.DeleteFunc(b.fake.found, func(f Found) bool { return f.Slug == "tester-zz22yy" })
+	b.refresh()
+	if b.press("a"); b.prompt != nil {
+		t.Error("a key meant for one push asks about another")
 	}
 }
