@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 func TestDoctor(t *testing.T) {
@@ -44,7 +45,7 @@ func TestDoctorFixes(t *testing.T) {
 // A program that needs a C library where it runs is told from one that needs nothing.
 func TestLinkedProgramsAreFound(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("it is about programs of Linux")
+		need.Elsewhere(t, "it is about programs of Linux")
 	}
 	source, static := filepath.Join(t.TempDir(), "main.go"), filepath.Join(t.TempDir(), "static")
 	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {

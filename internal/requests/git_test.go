@@ -279,7 +279,7 @@ func TestARepositoryIsGrantedOnce(t *testing.T) {
 	const url = "https://code.example/acme/tools"
 	read := mustAsk(t, l, t0, repo(url))
 	later := repo(url, "fix")
-	later.For = time.Hour
+	later.For = policy.Span(time.Hour)
 	push := mustAsk(t, l, t0, later)
 	if push.ID == read.ID {
 		t.Fatal("they are one")
@@ -287,7 +287,7 @@ func TestARepositoryIsGrantedOnce(t *testing.T) {
 	if _, err := decide(l, read, Decision{Approve: true, Scope: Scope{Uses: 1}}); err == nil || !strings.Contains(err.Error(), "a repository to read") {
 		t.Errorf("got %v", err)
 	}
-	approve(t, l, t0, read.ID, Scope{For: time.Hour})
+	approve(t, l, t0, read.ID, Scope{For: policy.Span(time.Hour)})
 	if _, err := decide(l, push, Decision{Approve: true}); err == nil || !strings.Contains(err.Error(), "was given the repository meanwhile") {
 		t.Errorf("got %v", err)
 	}
@@ -317,7 +317,7 @@ func TestGrantsOfWhatIsNotThereEnd(t *testing.T) {
 	refs := mustAsk(t, l, t0, repo("widget", "fix"))
 	other := mustAsk(t, l, t0, repo("ssh://git@git.example/acme/tools", "fix"))
 	for _, r := range []Request{refs, other} {
-		approve(t, l, t0, r.ID, Scope{For: time.Hour})
+		approve(t, l, t0, r.ID, Scope{For: policy.Span(time.Hour)})
 	}
 	moved := declared().Declared
 	moved[0].Upstream = "ssh://git@git.example/acme/another"

@@ -21,7 +21,7 @@ func refused(t *testing.T, l *Ledger, base policy.Policy, a Ask, code string) {
 // More of a limit is for the operator's own routes: what is granted for a number of uses is not
 // made more by it, and what is not limited does not become so.
 func TestAttackG3_MoreOfALimitIsNotMoreUses(t *testing.T) {
-	operators := policy.Policy{Routes: []policy.Route{{Host: "x.example", Methods: []string{"GET"}, Limits: &policy.Limits{Requests: 10, Window: time.Hour}}}}
+	operators := policy.Policy{Routes: []policy.Route{{Host: "x.example", Methods: []string{"GET"}, Limits: &policy.Limits{Requests: 10, Window: policy.Span(time.Hour)}}}}
 	l := New("k")
 	ask := func(a Ask, s Scope) Request {
 		t.Helper()
@@ -38,12 +38,12 @@ func TestAttackG3_MoreOfALimitIsNotMoreUses(t *testing.T) {
 	once := ask(egress("x.example", []string{"POST"}, nil), Scope{Uses: 1})
 	ask(egress("y.example", nil, nil), Scope{Uses: 1})
 	refused(t, l, operators, Ask{Kind: Limit, Host: "y.example", More: &policy.Limits{Requests: 5}}, "invalid")
-	more := ask(Ask{Kind: Limit, Host: "x.example", More: &policy.Limits{Requests: 5, Window: time.Second}}, Scope{})
+	more := ask(Ask{Kind: Limit, Host: "x.example", More: &policy.Limits{Requests: 5, Window: policy.Span(time.Second)}}, Scope{})
 	if more.More.Window != 0 {
 		t.Errorf("the agent has chosen a window: %+v", more.More)
 	}
 	for _, route := range l.Effective(operators).Routes {
-		want := policy.Limits{Requests: 15, Window: time.Hour}
+		want := policy.Limits{Requests: 15, Window: policy.Span(time.Hour)}
 		if route.Grant != "" {
 			want = policy.Limits{Requests: 1}
 		}
@@ -81,7 +81,7 @@ func TestUsesAreTold(t *testing.T) {
 
 // Nobody is asked for what the bottle has: but what only looks as if it had it is asked for.
 func TestWhatThereIsAlready(t *testing.T) {
-	open := policy.Policy{Routes: []policy.Route{{Host: "docs.example", Limits: &policy.Limits{Requests: 1, Window: time.Hour}}}}
+	open := policy.Policy{Routes: []policy.Route{{Host: "docs.example", Limits: &policy.Limits{Requests: 1, Window: policy.Span(time.Hour)}}}}
 	denied := open
 	denied.Deny = []policy.Deny{{Host: "docs.example", Paths: []string{"/secret/**"}}}
 	route := policy.Policy{Routes: []policy.Route{{Host: "docs.example", Deny: []policy.Deny{{Paths: []string{"/secret/**"}}}}}}
@@ -98,7 +98,7 @@ func TestWhatThereIsAlready(t *testing.T) {
 	}
 	refused(t, New("k"), open, Ask{Kind: Limit, Host: "docs.example", More: &policy.Limits{BytesUp: 5}}, "already_allowed")
 	refused(t, New("k"), open, Ask{Kind: Limit, More: &policy.Limits{Requests: 5}}, "already_allowed")
-	ask.For = -time.Second
+	ask.For = policy.Span(-time.Second)
 	refused(t, New("k"), policy.Policy{}, ask, "invalid")
 }
 
