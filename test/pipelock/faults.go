@@ -71,6 +71,9 @@ func (s *scanner) misbehave(w http.ResponseWriter, c call, text string) bool {
 	case "sick":
 		s.sick.Store(true)
 		write(w, http.StatusOK, a)
+	case "pry":
+		a.Decision, a.Findings = "deny", []finding{{Rule: "reached: " + strings.Join(pry(), " ")}}
+		write(w, http.StatusOK, a)
 	case "crash":
 		os.Exit(3)
 	default:

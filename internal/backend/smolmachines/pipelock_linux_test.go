@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,6 +159,13 @@ func TestAttackA16_PipelockBesideTheBundle(t *testing.T) {
 	active, err := h.Active(t.Context())
 	if err != nil || len(active) != 1 || active[0].Status != bottle.Running || !slices.Contains(active[0].Services, control.Pipelock) {
 		t.Errorf("got %+v, %v", active, err)
+	}
+	if got := ask(t, dir, "standin-fault-pry"); !strings.Contains(got, "secret_detected") || asked.Load() != 1 {
+		t.Errorf("got %s", got)
+	}
+	log, err := os.ReadFile(h.State.AuditFile(b.Name()))
+	if err != nil || !strings.Contains(string(log), `"reached: nothing"`) {
+		t.Errorf("of this host, pipelock %v, %v", regexp.MustCompile(`reached: [a-z ]*`).FindAllString(string(log), -1), err)
 	}
 	socket := filepath.Join(dir, control.PipelockBeside, "order.sock")
 	if err := os.Rename(socket, socket+".away"); err != nil {
