@@ -47,6 +47,9 @@ func TestEveryChoiceIsAManifest(t *testing.T) {
 				if agent.Bottle != "dev" || agent.Prompt == "" || b.Provider.Template != template || b.Secrets[secret].Env != secret || b.Supervise != ask || len(b.Routes) != 2 || b.Routes[0].Methods[0] != "GET" {
 					t.Errorf("%s %v: got %+v", template, ask, b)
 				}
+				if want := (manifest.GitIdentity{Name: "implementer", Email: "implementer@bottle.invalid"}); agent.GitIdentity != want { // else it could not commit
+					t.Errorf("it commits as %+v", agent.GitIdentity)
+				}
 				checkGit(t, b, repository, ask)
 			}
 		}

@@ -92,7 +92,7 @@ func (c Choices) AgentFile() string {
 	line("# An agent: a bottle, and the prompt below.")
 	line("bottle: %s", c.Bottle)
 	line("# skills: [tdd]   # directories under ~/.claude/skills")
-	line("# git_identity: {name: Implementer, email: implementer@acme.example}")
+	line("git_identity: {name: %q, email: %q}   # in whose name it commits, and in no other", c.Agent, c.Agent+"@bottle.invalid")
 	line("# args: [--model, opus]   # for the agent's own program")
 	line("---")
 	line("You work alone in this workspace; nobody answers at the terminal. Keep changes small, and test them.")
