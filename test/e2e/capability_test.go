@@ -99,6 +99,7 @@ func (h house) built(identity string) {
 // What was built for a bottle stays for as long as the bottle may come back to it, also where the bottle
 // does not run it yet, and goes with the last bottle that has it.
 func TestLayersGoWithTheirBottles(t *testing.T) {
+	dockerOnly(t, "a machine keeps the image that it was made with")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.sleeper()

@@ -30,6 +30,7 @@ func onGVisor() []string {
 // Invariant 8 with the real runsc, in an engine of its own whose configuration lists it:
 // these tests run again, in the engine's network namespace, with bottles that ask for it.
 func TestGVisor(t *testing.T) {
+	dockerOnly(t, "it is a runtime of the engine's")
 	t.Parallel()
 	runsc := findRunsc(t)
 	if _, err := exec.LookPath("dockerd"); err != nil || os.Geteuid() != 0 {
@@ -47,20 +48,28 @@ func TestGVisor(t *testing.T) {
 	}
 	e := ownEngine(t, h.Engine, "--config-file", config)
 	upLoopback(t, e.daemon.Process.Pid)
-	again := exec.CommandContext(t.Context(), "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", e.daemon.Process.Pid), "--",
-		os.Args[0], "-test.run", "^("+strings.Join(onGVisor(), "|")+")$", "-test.v", "-test.timeout", "15m", "-test.parallel", "2")
-	again.Env = append(os.Environ(), "DOCKER_HOST="+e.host(), lab.Runtime+"=runsc", "BOT_BOTTLE_REQUIRE=docker")
-	out, err := again.CombinedOutput()
-	if err != nil {
-		t.Errorf("on gVisor: %v\n%s", err, out)
-	}
-	for _, test := range onGVisor() {
-		if !regexp.MustCompile(`(?m)^--- PASS: ` + test + ` `).Match(out) {
-			t.Errorf("%s did not pass on gVisor", test)
-		}
-	}
+	again(t, onGVisor(), []string{"DOCKER_HOST=" + e.host(), lab.Runtime + "=runsc", "BOT_BOTTLE_REQUIRE=docker"},
+		"nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", e.daemon.Process.Pid), "--")
 	if t.Failed() {
 		t.Logf("the engine said:\n%s", e.said.String())
+	}
+}
+
+// again runs tests once more, with more in their environment and through another command: each must
+// pass, and a skipped one has not.
+func again(t *testing.T, tests, env []string, through ...string) {
+	t.Helper()
+	argv := append(through, os.Args[0], "-test.run", "^("+strings.Join(tests, "|")+")$", "-test.v", "-test.timeout", "15m", "-test.parallel", "2")
+	c := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	c.Env = append(os.Environ(), env...)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Errorf("with %v: %v\n%s", env, err, out)
+	}
+	for _, test := range tests {
+		if !regexp.MustCompile(`(?m)^--- PASS: ` + test + ` `).Match(out) {
+			t.Errorf("%s did not pass with %v", test, env)
+		}
 	}
 }
 

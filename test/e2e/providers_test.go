@@ -175,6 +175,7 @@ func TestEveryAgentWorksAndGoesOn(t *testing.T) {
 // Another provider takes over a bottle: its workspace stays, and nothing of the one before
 // is in its way.
 func TestSwitchingTheProviderKeepsTheWorkspace(t *testing.T) {
+	dockerOnly(t, "a machine keeps the image that it was made with")
 	t.Parallel()
 	h := open(t, standin.Options{Answer: "noted", Tool: "cat /workspace/proof || echo made by the first | tr a-z A-Z > /workspace/proof"})
 	first, second := vendors()["codex"], vendors()["gemini"]

@@ -37,6 +37,7 @@ type killed struct {
 // agent goes on unless it was that which died, and list, attach and the dashboard say what is so.
 // Each schedule is one seed: -kill.seed=N -kill=1 repeats it.
 func TestKill9OfEachPart(t *testing.T) {
+	dockerOnly(t, "it finds what it kills among an engine's processes")
 	t.Parallel()
 	const workers = 2
 	for worker := range workers {

@@ -29,6 +29,7 @@ func (h house) rewrite(identity string, change func(map[string]any)) {
 
 // Upgrades: a bottle that the version before left on record is resumed.
 func TestABottleOfFormat1IsResumed(t *testing.T) {
+	dockerOnly(t, "no bottle of that format was in a machine")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.sleeper()
@@ -76,8 +77,9 @@ func TestABottleOfAnotherEngine(t *testing.T) {
 	if r := h.run(0, "", "logs", identity); !strings.Contains(r.Stderr, "shown is what this host has recorded") {
 		t.Errorf("logs: got %s", r.Stderr)
 	}
+	variable := map[backend]string{onDocker: "DOCKER_HOST", smolvm: "SMOLVM_DATA_DIR"}[h.on]
 	for _, args := range [][]string{{"resume", "-y", identity}, {"rm", "-y", identity}} {
-		if r := h.run(2, "", args...); !strings.Contains(r.Stderr, "it is on another engine than the one at hand") || !strings.Contains(r.Stderr, "DOCKER_HOST") {
+		if r := h.run(2, "", args...); !strings.Contains(r.Stderr, "it is on another engine than the one at hand") || !strings.Contains(r.Stderr, variable) {
 			t.Errorf("%s: got %s", args[0], r.Stderr)
 		}
 	}

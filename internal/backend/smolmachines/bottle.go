@@ -132,7 +132,7 @@ func (b *Bottle) Watch(ctx context.Context) (*session.Watcher, error) {
 func (b *Bottle) onTerminal(outer context.Context, streams bottle.IO) (int, error) {
 	view := session.NewView(session.Options{
 		Stdin: streams.Stdin, Stdout: streams.Stdout, Size: streams.Size, First: b.bundle != nil,
-		DetachKeys: streams.View.DetachKeys, Allow: streams.View.Allow, ReadOnly: streams.View.ReadOnly, Only: streams.View.Only, History: streams.View.History,
+		DetachKeys: streams.View.DetachKeys, Allow: streams.View.Allow, ReadOnly: streams.View.ReadOnly, Only: streams.View.Only, History: streams.View.History, Colours: streams.View.Colours,
 	})
 	defer view.Leave()
 	ctx, unwatch := b.watchBundle(outer)

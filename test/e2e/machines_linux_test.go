@@ -1,0 +1,33 @@
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// onMachines are the stories that are told once more with bottles in machines, through the stand-in
+// for smolvm: what a bottle is for, and what becomes of one that ends in any way.
+func onMachines() []string {
+	return []string{
+		"TestHeadless", "TestAgentRunsATool", "TestInteractive", // the real Claude Code
+		"TestAttackA9_RootFindsNoWayOut", "TestAttackA16_NoBundleNoTraffic", "TestAttackC10_TheKeyIsNowhere", "TestAttackC14_NobodyElseCanAsk",
+		"TestGitThroughTheGate", "TestHeldPushIsApproved", "TestClaudeAsksAndIsGranted",
+		"TestDetachAttachAndHangUp", "TestAnAgentIsToldTheColoursOfTheTerminal", "TestResumeContinuesTheConversation",
+		"TestAttackJ5_KilledAtAnyInstant", "TestTheLogOfAKilledBottleStays", "TestResumeTellsHowTheLastRunEnded", "TestCopy",
+	}
+}
+
+// Invariant 8 with the smolmachines backend. None of its stories may be skipped.
+func TestOnMachines(t *testing.T) {
+	dockerOnly(t, "it runs the others there")
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		const why = "the stand-in for smolvm needs root"
+		if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "smolvm") {
+			t.Fatal(why)
+		}
+		t.Skip(why)
+	}
+	again(t, onMachines(), []string{"BOT_BOTTLE_E2E_BACKEND=" + string(smolvm), "BOT_BOTTLE_REQUIRE=docker,smolvm"})
+}
