@@ -26,7 +26,7 @@ type area struct {
 func areas() []area {
 	return []area{
 		{"start", measureStart}, {"bundle", measureBundle}, {"relay", measureRelay}, {"egress", measureEgress}, {"dlp", measureDLP}, {"pipelock", measurePipelock},
-		{"supervise", measureSupervise}, {"git", measureGit}, {"session", measureSession}, {"lifecycle", measureLifecycle}, {"dashboard", measureDashboard},
+		{"supervise", measureSupervise}, {"git", measureGit}, {"session", measureSession}, {"lifecycle", measureLifecycle}, {"dashboard", measureDashboard}, {"smolmachines", measureSmolmachines},
 	}
 }
 
