@@ -33,16 +33,21 @@ func TestLoadConfig(t *testing.T) {
 
 func TestConfigThatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
-		"notfy: {}\n":                                    "config.yaml:1: unknown key notfy (did you mean \"notify\"?)",
-		"\nnotify:\n  comand: [x]\n":                     "config.yaml:3: unknown key notify.comand (did you mean \"command\"?)",
-		"notify: {command: notify-send}\n":               "notify.command must be a list",
-		"notify: {command: []}\n":                        "names no program",
-		"notify: {desktop: 3}\n":                         "notify.desktop must be",
-		"notify: {webhook: \"http://hooks.example/\"}\n": "must be an https URL",
-		"notify: {webhook: \"file:///etc/passwd\"}\n":    "must be an https URL",
-		"- a\n":                   "must be a mapping",
-		"a: &x 1\nb: *x\n":        "config.yaml:1: ",
-		strings.Repeat("[", 5000): "too large",
+		"notfy: {}\n":                                      "config.yaml:1: unknown key notfy (did you mean \"notify\"?)",
+		"\nnotify:\n  comand: [x]\n":                       "config.yaml:3: unknown key notify.comand (did you mean \"command\"?)",
+		"notify: {command: notify-send}\n":                 "notify.command must be a list",
+		"notify: {command: []}\n":                          "names no program",
+		"notify: {desktop: 3}\n":                           "notify.desktop must be",
+		"notify: {webhook: \"http://hooks.example/\"}\n":   "must be an https URL",
+		"notify: {webhook: \"file:///etc/passwd\"}\n":      "must be an https URL",
+		"notify: {webhook: \"https://me:k@h.example/\"}\n": "must be an https URL",
+		"notify: {webhook: \"https:///x\"}\n":              "must be an https URL",
+		"notify: {webhook: \"http://10.0.0.1/x\"}\n":       "must be an https URL",
+		"notify: {command: [\"\"]}\n":                      "names no program",
+		"# " + strings.Repeat("x", maxMatter):              "too large",
+		"- a\n":                                            "must be a mapping",
+		"a: &x 1\nb: *x\n":                                 "config.yaml:1: ",
+		strings.Repeat("[", 5000):                          "too large",
 	} {
 		home := t.TempDir()
 		if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte(text), 0o600); err != nil {

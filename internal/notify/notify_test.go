@@ -46,6 +46,11 @@ func TestSend(t *testing.T) {
 	if posted["text"] != text || posted["bottle"] != notice.Bottle || posted["request"] != notice.Request || posted["waiting"] != 2.0 {
 		t.Errorf("posted %v", posted)
 	}
+	for _, os := range []string{"linux", "darwin"} {
+		if argv := (Sender{OS: os}).desktop(notice); argv != nil {
+			t.Errorf("unasked, %s is to run %q", os, argv)
+		}
+	}
 	if argv := (Sender{Desktop: true, OS: "darwin"}).desktop(notice); argv[0] != "osascript" || argv[2] != `display notification "`+text+`" with title "bot-bottle"` {
 		t.Errorf("got %q", argv)
 	}

@@ -45,7 +45,8 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 	// The length of the body is not told: git http-backend spins when less comes.
 	ctx, cancel := context.WithTimeout(r.Context(), maxOperation)
 	defer cancel()
-	client := &patient{ResponseController: http.NewResponseController(w), sends: patience{limit: s.patience}, takes: patience{limit: s.patience}}
+	client := &patient{ResponseController: http.NewResponseController(w), ended: ctx.Err, sends: patience{limit: s.patience}, takes: patience{limit: s.patience}}
+	defer context.AfterFunc(ctx, client.giveUp)()
 	_ = client.EnableFullDuplex() // git may answer before it has read all
 	body := &counted{failed: cancel, Reader: client.reader(http.MaxBytesReader(w, r.Body, limitOf(call.path)))}
 	stdin, err := unpacked(r, body, limitOf(call.path))
@@ -82,16 +83,24 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, m *mirror, call
 	return body.n.Load(), sent
 }
 
-// patient bounds how long a client may take to send something, or to take it.
+// patient bounds how long a client may take to send something, or to take it. Neither is waited for
+// once the request's context has ended.
 type patient struct {
 	*http.ResponseController
+	ended        func() error
 	sends, takes patience
 }
+
+// giveUp ends what is being waited for.
+func (p *patient) giveUp() { _ = p.SetReadDeadline(time.Unix(1, 0)) }
 
 func (p *patient) reader(body io.Reader) io.Reader {
 	return readerFunc(func(b []byte) (int, error) {
 		began := time.Now()
 		_ = p.SetReadDeadline(p.sends.deadline())
+		if p.ended() != nil {
+			p.giveUp()
+		}
 		n, err := body.Read(b)
 		p.sends.account(began, n)
 		if err != nil { // the server reads on, to notice a client that hangs up

@@ -1,6 +1,8 @@
 package gitgate
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,8 +90,12 @@ func TestHeldPush(t *testing.T) {
 	if out := l.git(work, "ls-remote", "origin"); strings.Contains(out, "agent/fix") {
 		t.Fatalf("a held push can be seen at the gate:\n%s", out)
 	}
-	if !strings.Contains(l.desk.diffs["t-1"], "+package main") {
-		t.Errorf("its diff is %q", l.desk.diffs["t-1"])
+	diff := l.desk.diffs["t-1"]
+	if !strings.Contains(diff, "+package main") || strings.Contains(diff, "README") { // which main has already
+		t.Errorf("its diff is %q", diff)
+	}
+	if r, err := l.desk.ledger.Get("t-1"); err != nil || r.Push.Diff != fmt.Sprintf("%x", sha256.Sum256([]byte(diff))) || r.Push.Count != 1 {
+		t.Errorf("what is decided is %+v, %v", r.Push, err)
 	}
 	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded {
 		t.Fatalf("it became %q", r.Decided.Result)

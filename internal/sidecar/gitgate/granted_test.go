@@ -1,9 +1,14 @@
 package gitgate
 
 import (
+	"errors"
+	"io"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -81,6 +86,16 @@ func TestAttackG13_AGrantEndsBeforeAPushIsForwarded(t *testing.T) {
 	l.refused(work, "none of those that may be pushed", "push", "origin", "fix")
 	if l.theirs("refs/heads/fix") != "" {
 		t.Error("upstream has it")
+	}
+	updates[0].Ref = "refs/heads/agent/fix" // which the manifest allows
+	if _, _, err := m.use(updates); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.server.Apply(control.GitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := m.use(updates); err == nil {
+		t.Error("it would be forwarded to a repository that the bottle has no more")
 	}
 }
 
@@ -180,6 +195,21 @@ func TestAHeldPushOutlivesItsGrant(t *testing.T) {
 	}
 }
 
+// The same commit waits for two repositories: these are two pushes, and two decisions.
+func TestAHeldPushIsOfOneRepository(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) {
+		c.Repositories[0].Push.Hold = true
+		other := c.Repositories[0]
+		other.Name, other.Places = "other", []string{"other"}
+		c.Repositories = append(c.Repositories, other)
+	})
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "main.go", "package main\n")
+	l.refused(work, "the operator decides it as t-1", "push", "origin", "agent/fix")
+	l.refused(work, "the operator decides it as t-2", "push", l.root+"/other.git", "agent/fix")
+}
+
 // A push waits, and the repository's name leads elsewhere by the time it is approved: it goes
 // where it was shown to go, or nowhere.
 func TestAttackG2_AHeldPushGoesNowhereElse(t *testing.T) {
@@ -204,4 +234,25 @@ func TestAttackG2_AHeldPushGoesNowhereElse(t *testing.T) {
 			t.Errorf("%s has %s", dir, refs)
 		}
 	}
+}
+
+// A repository is taken away while somebody is fetching from it and pushing to it: both end at once,
+// and are not waited for.
+func TestAttackG13_WhatIsOpenEndsWithItsRepository(t *testing.T) {
+	l := newLab(t)
+	l.clone()
+	conns := []net.Conn{l.begin(receivePack, 1000, "00"), l.begin(uploadPack, 1000, "00")}
+	for len(l.server.slots) < len(conns) { // the test's own end bounds that
+		time.Sleep(time.Millisecond)
+	}
+	if err := l.server.Apply(control.GitConfig{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, conn := range conns {
+		_ = conn.SetReadDeadline(time.Now().Add(stallTimeout / 2))
+		if _, err := io.ReadAll(conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("it is still open")
+		}
+	}
+	l.empty("after the repository")
 }

@@ -92,10 +92,19 @@ func TestLineThatIsDeadFailsNoFetch(t *testing.T) {
 	m := l.server.all[0]
 	m.mu.Lock()
 	held.close()
-	dead, err := net.Listen("unix", held.socket) // takes whoever comes, and hangs up
+	held.dies(t)
+	m.mu.Unlock()
+	l.git("/", "ls-remote", l.url)
+}
+
+// dies has a line's other end be gone, without the gate having noticed: who comes is hung up on.
+func (l *line) dies(t *testing.T) {
+	t.Helper()
+	dead, err := net.Listen("unix", l.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = dead.Close() })
 	go func() {
 		for {
 			c, err := dead.Accept()
@@ -105,9 +114,25 @@ func TestLineThatIsDeadFailsNoFetch(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	m.mu.Unlock()
-	l.git("/", "ls-remote", l.url)
-	_ = dead.Close()
+}
+
+// Nor does it fail an approved push, which is sent once.
+func TestLineThatIsDeadFailsNoApprovedPush(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) { c.Repositories[0].Push.Hold = true })
+	work := l.clone()
+	held := l.server.all[0].line
+	l.connected(held)
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	head := l.commit(work, "main.go", "package main\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "agent/fix")
+	l.connected(held)
+	if err := os.Remove(held.socket); err != nil {
+		t.Fatal(err)
+	}
+	held.dies(t)
+	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded || l.theirs("refs/heads/agent/fix") != head {
+		t.Errorf("it became %q", r.Decided.Result)
+	}
 }
 
 // It is closed when nobody has needed it for a while.
@@ -147,6 +172,18 @@ func TestAttackF10_LineIsNotUsedBeyondItsAge(t *testing.T) {
 	gone := held.gone
 	m.mu.Unlock()
 	l.closed(held, gone)
+}
+
+// Nothing holds it again once it has ended for good, as what is still under way then would.
+func TestLineStaysEnded(t *testing.T) {
+	l, held := lineLab(t)
+	m := l.server.all[0]
+	m.leave()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if held.keep(m.rest); held.up() {
+		t.Error("there is a connection again")
+	}
 }
 
 // It ends with the gate.
