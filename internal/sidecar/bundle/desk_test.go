@@ -396,6 +396,10 @@ func TestAttackG11_SecretsInWordsAreMasked(t *testing.T) {
 	if line := r.line(t, &e); e.Kind != audit.Ask || strings.Contains(line, token) {
 		t.Errorf("got %s", line)
 	}
+	call(t, agent, "request_egress", object{"host": "docs.example", "why": "with " + token}, nil)
+	if now, err := r.operate().Requests(t.Context(), -1); err != nil || len(now.Requests) != 2 || strings.Contains(strings.Join(now.Requests[1].Why, ""), token) {
+		t.Errorf("got %+v, %v", now, err)
+	}
 }
 
 // Attack G11: what is asked for holds a key itself: a path, a host, a ref, a header, a line of a
