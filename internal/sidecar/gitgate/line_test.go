@@ -116,25 +116,6 @@ func (l *line) dies(t *testing.T) {
 	}()
 }
 
-// Nor does it fail an approved push, which is sent once.
-func TestLineThatIsDeadFailsNoApprovedPush(t *testing.T) {
-	l := newLab(t, func(c *control.GitConfig) { c.Repositories[0].Push.Hold = true })
-	work := l.clone()
-	held := l.server.all[0].line
-	l.connected(held)
-	l.git(work, "checkout", "-q", "-b", "agent/fix")
-	head := l.commit(work, "main.go", "package main\n")
-	l.refused(work, "NOT PUSHED YET", "push", "origin", "agent/fix")
-	l.connected(held)
-	if err := os.Remove(held.socket); err != nil {
-		t.Fatal(err)
-	}
-	held.dies(t)
-	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded || l.theirs("refs/heads/agent/fix") != head {
-		t.Errorf("it became %q", r.Decided.Result)
-	}
-}
-
 // It is closed when nobody has needed it for a while.
 func TestLineRests(t *testing.T) {
 	l, held := lineLab(t)
