@@ -2,8 +2,9 @@ package e2e
 
 import (
 	"os"
-	"strings"
 	"testing"
+
+	"github.com/bot-bottle/bot-bottle/test/need"
 )
 
 // onMachines are the stories that are told once more with bottles in machines, through the stand-in
@@ -23,11 +24,7 @@ func TestOnMachines(t *testing.T) {
 	dockerOnly(t, "it runs the others there")
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		const why = "the stand-in for smolvm needs root"
-		if strings.Contains(os.Getenv("BOT_BOTTLE_REQUIRE"), "smolvm") {
-			t.Fatal(why)
-		}
-		t.Skip(why)
+		need.Lacking(t, need.Smolvm, "the stand-in makes namespaces")
 	}
 	again(t, onMachines(), []string{"BOT_BOTTLE_E2E_BACKEND=" + string(smolvm), "BOT_BOTTLE_REQUIRE=docker,smolvm"})
 }
