@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/notify"
@@ -24,8 +27,9 @@ type announcer struct {
 	screen interface{ Announce(string) } // nil: this is no terminal
 
 	mu      sync.Mutex
-	waiting map[string]int // requests, by bottle
-	failed  bool           // and was told so
+	waiting map[string]int           // requests, by bottle
+	heard   map[string]*rate.Limiter // by bottle
+	failed  bool                     // and was told so
 }
 
 // announcer reads how the operator wants to be told.
@@ -34,7 +38,7 @@ func (a *App) announcer(screen interface{ Announce(string) }) (*announcer, error
 	if err != nil {
 		return nil, err
 	}
-	return &announcer{app: a, screen: screen, waiting: make(map[string]int), sender: notify.Sender{
+	return &announcer{app: a, screen: screen, waiting: make(map[string]int), heard: make(map[string]*rate.Limiter), sender: notify.Sender{
 		Desktop: !config.Notify.NoDesktop && a.hasDesktop(), OS: runtime.GOOS, Command: config.Notify.Command, Webhook: config.Notify.Webhook, Env: os.Environ(),
 	}}, nil
 }
@@ -53,7 +57,7 @@ func (n *announcer) hear(ctx context.Context, bottle string, all []requests.Show
 			waiting++
 		}
 	}
-	fresh := slices.DeleteFunc(slices.Clone(news), func(s requests.Shown) bool { return s.State != requests.Pending })
+	fresh := slices.DeleteFunc(slices.Clone(news), func(s requests.Shown) bool { return s.State != requests.Pending || !n.listens(bottle) })
 	_ = unlessEnded(ctx, func() error { n.onScreen(bottle, waiting, len(fresh) > 0); return nil })
 	var failed error
 	for _, s := range fresh {
@@ -70,6 +74,23 @@ func (n *announcer) hear(ctx context.Context, bottle string, all []requests.Show
 		}
 	}
 	return failed
+}
+
+// A bottle is heard so often at once, and then once in so long: an agent that asks and takes it
+// back, again and again, rings no bell for ever (ATTACKS G1). How many wait is in the title always.
+const (
+	noticesAtOnce = 10
+	perNotice     = 20 * time.Second
+)
+
+// listens reports whether one more request of a bottle is told of aloud.
+func (n *announcer) listens(bottle string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.heard[bottle] == nil {
+		n.heard[bottle] = rate.NewLimiter(rate.Every(perNotice), noticesAtOnce)
+	}
+	return n.heard[bottle].Allow()
 }
 
 // onScreen rings the bell, and has the title say how many wait. It names nothing that an agent

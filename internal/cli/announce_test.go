@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,5 +105,53 @@ func TestANoticeThatFailsStopsNoOther(t *testing.T) {
 	}
 	if got := complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "broken") {
 		t.Errorf("the operator reads %q", got)
+	}
+}
+
+// Attack G1: an agent asks and takes it back, again and again, so that its operator stops to look.
+// After a while it is told of now and then, the title says all the same how many wait, and another
+// bottle is heard.
+func TestAttackG1_NobodyIsRungToDeath(t *testing.T) {
+	home := t.TempDir()
+	told := filepath.Join(home, "told.txt")
+	for _, bottle := range []string{"dev-k7x2m4", "dev-a2b3c4"} {
+		if err := os.MkdirAll(filepath.Join(home, "state", bottle), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("notify: {desktop: false, command: [sh, -c, 'echo $BOT_BOTTLE_BOTTLE >> \"$0\"', "+told+"]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var screen strings.Builder
+	n, err := (&App{home: home, System: System{Getenv: os.Getenv, Stderr: os.Stderr}}).announcer(plainScreen{&screen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(bottle string, k int) {
+		t.Helper()
+		s := requests.Shown{Bottle: bottle, Request: requests.Request{ID: fmt.Sprintf("k7x2m4-%d", k), Kind: requests.Question, State: requests.Pending}}
+		if err := n.hear(t.Context(), bottle, []requests.Shown{s}, []requests.Shown{s}); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.hear(t.Context(), bottle, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := range 40 {
+		ask("dev-k7x2m4", k+1)
+	}
+	ask("dev-a2b3c4", 1)
+	notices, err := os.ReadFile(told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loud := strings.Count(string(notices), "dev-k7x2m4\n"); loud < noticesAtOnce || loud > noticesAtOnce+2 {
+		t.Errorf("it was told of %d times", loud)
+	}
+	if !strings.HasSuffix(string(notices), "dev-a2b3c4\n") {
+		t.Error("another bottle was not heard")
+	}
+	if titles, bells := strings.Count(screen.String(), "1 request waits"), strings.Count(screen.String(), "\a"); titles != 41 || bells > noticesAtOnce+3 {
+		t.Errorf("%d titles, %d bells", titles, bells)
 	}
 }
