@@ -24,6 +24,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/dashboard"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 	"github.com/bot-bottle/bot-bottle/internal/session"
 )
@@ -351,13 +352,24 @@ func (s *sight) Look(ctx context.Context, identity string) (dashboard.Look, erro
 		}
 		return nil, errors.Join(err, running.Detach())
 	}
-	return &look{watched, running, s.Now}, nil
+	return &look{watched, running, s.busy(identity), s.Now}, nil
+}
+
+// busy is what the program of a bottle shows while it works, "" if that is not known.
+func (s *sight) busy(identity string) string {
+	m, err := s.store().Read(identity)
+	if err != nil {
+		return ""
+	}
+	p, _ := provider.For(cmp.Or(m.Provider, "claude")) // of one that is not known, nothing is
+	return p.Busy
 }
 
 // look is the dashboard's view of an agent's terminal.
 type look struct {
 	watched *session.Watcher
 	running bottle.Bottle
+	busy    string
 	now     func() time.Time
 }
 
@@ -367,8 +379,31 @@ func (l *look) Screen(ctx context.Context) (dashboard.Screen, error) {
 	if err != nil {
 		return dashboard.Screen{}, err
 	}
-	state := map[session.State]dashboard.State{session.Working: dashboard.Working, session.Waiting: dashboard.WaitsForText, session.Idle: dashboard.Idle, session.Exited: dashboard.Exited}[s.State]
-	return dashboard.Screen{State: state, Since: l.now().Add(-s.Quiet), Lines: s.Screen.Text()}, nil
+	lines := s.Screen.Text()
+	return dashboard.Screen{State: stateOf(s.State, lines, l.busy), Since: l.now().Add(-s.Quiet), Lines: lines}, nil
+}
+
+// busyRows is how many lines from the end of a screen a program may say that it works: above, it
+// is what it has said.
+const busyRows = 12
+
+// stateOf is what a program does: what its terminal tells, unless it says itself that it works,
+// though it prints nothing.
+func stateOf(told session.State, lines []string, busy string) dashboard.State {
+	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
+		lines = lines[:len(lines)-1]
+	}
+	last := lines[max(0, len(lines)-busyRows):]
+	saysSo := busy != "" && slices.ContainsFunc(last, func(line string) bool { return strings.Contains(line, busy) })
+	switch {
+	case told == session.Exited:
+		return dashboard.Exited
+	case told == session.Working, saysSo:
+		return dashboard.Working
+	case told == session.Waiting:
+		return dashboard.WaitsForText
+	}
+	return dashboard.Idle
 }
 
 // Close implements dashboard.Look.

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/dashboard"
+	"github.com/bot-bottle/bot-bottle/internal/session"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -80,5 +82,31 @@ func TestTheDashboardMakesNothingUp(t *testing.T) {
 				t.Errorf("%v run, %v have ended", names(true), names(false))
 			}
 		})
+	}
+}
+
+// A program that says that it works does so, also while it prints nothing; for one that does not
+// say, its terminal tells. What it has said above, and how it ended, is not overruled.
+func TestWhatAProgramSaysOfItself(t *testing.T) {
+	const busy = "esc to interrupt"
+	above := append([]string{"press esc to interrupt"}, slices.Repeat([]string{"x"}, busyRows)...)
+	for name, c := range map[string]struct {
+		told  session.State
+		lines []string
+		busy  string
+		want  dashboard.State
+	}{
+		"says so, and is quiet":  {session.Waiting, []string{"", "* Thinking (3s · esc to interrupt)", "> ", "", ""}, busy, dashboard.Working},
+		"says so, for long":      {session.Idle, []string{"esc to interrupt"}, busy, dashboard.Working},
+		"does not say so":        {session.Waiting, []string{"done", "> "}, busy, dashboard.WaitsForText},
+		"prints":                 {session.Working, []string{"> "}, busy, dashboard.Working},
+		"has said so":            {session.Waiting, above, busy, dashboard.WaitsForText},
+		"says so, with no lines": {session.Idle, nil, busy, dashboard.Idle},
+		"is not known":           {session.Waiting, []string{"esc to interrupt"}, "", dashboard.WaitsForText},
+		"has ended":              {session.Exited, []string{"esc to interrupt"}, busy, dashboard.Exited},
+	} {
+		if got := stateOf(c.told, c.lines, c.busy); got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
+		}
 	}
 }

@@ -52,8 +52,8 @@ type Provider struct {
 	// each; "" if it knows none, and the prompt tells of them.
 	Skills string
 
-	// Busy is what its terminal shows while it works, and only then: without it on the
-	// screen, the agent waits for a person. "" if that cannot be told.
+	// Busy is what its terminal shows near its end while it works, and only then, whether it
+	// prints or not. "" if it does not say.
 	Busy string
 
 	// Setup says what one bottle needs.

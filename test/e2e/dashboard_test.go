@@ -202,6 +202,33 @@ func TestDashboardGivesTheTerminalAway(t *testing.T) {
 	h.run(0, "", "exec", identity, "--", "true")
 }
 
+// Inside tmux each terminal gets a pane or a window of its own, if the operator wants that. Closed,
+// the dashboard takes none of them along.
+func TestDashboardOpensWhereItIsTold(t *testing.T) {
+	t.Parallel()
+	for where, windows := range map[string]int{"split": 1, "window": 3} {
+		t.Run(where, func(t *testing.T) {
+			h := open(t, standin.Options{})
+			h.talker("dev")
+			identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "--rm", "talker").Stdout)
+			h.removeAtEnd(identity)
+			x := h.mux(nil, "dashboard", "--open", where)
+			x.wait("%0", identity, "enter attach")
+			for opened := range 2 {
+				x.keys("%0", "Enter")
+				x.awaitPanes(opened + 2)
+			}
+			if got := strings.Fields(x.call("list-windows", "-F", "#{window_id}")); len(got) != windows {
+				t.Errorf("there are windows %v, not %d", got, windows)
+			}
+			x.keys("%0", "q")
+			for _, pane := range x.awaitPanes(2) {
+				x.wait(pane, "what now")
+			}
+		})
+	}
+}
+
 // An engine that hangs, or is out of reach, breaks no connection. What is on the screen is then
 // said to be old, until it answers again; and the dashboard can be left, also before it has
 // anything to show.
