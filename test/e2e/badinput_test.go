@@ -78,6 +78,7 @@ func TestBadInput(t *testing.T) {
 
 // An engine that is not there, and one that takes calls and never answers.
 func TestUnreachableEngine(t *testing.T) {
+	dockerOnly(t, "it is about the engine")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
