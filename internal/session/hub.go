@@ -30,6 +30,7 @@ type Hub struct {
 	backlog  []byte  // all output so far; nil once it is given up
 	answers  []byte
 	typed    time.Time
+	given    bool // what was typed last ended a line: it is the agent's turn
 	printed  time.Time
 	heard    uint64 // the screen's Bell when it was last typed to
 	ended    bool

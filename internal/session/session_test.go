@@ -579,3 +579,49 @@ func TestATitleDrawsNothing(t *testing.T) {
 		t.Errorf("it shows %q", text)
 	}
 }
+
+// An agent that was given a line, and has answered, waits for the next one, however quick it was.
+// Half a line is the operator's turn still; what a terminal says by itself changes nothing.
+func TestWhoseTurnItIs(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		typed  []string
+		output bool // comes then, at once
+		after  string
+		worked bool
+	}{
+		{"half a line, and its echo", []string{"he"}, true, "", false},
+		{"a line", []string{"hello", "\r"}, false, "", false},
+		{"a line, and its answer", []string{"hello", "\r"}, true, "", true},
+		{"a line, its answer, and the terminal loses its focus", []string{"hello\r"}, true, "\x1b[O", true},
+		{"a line, its answer, and half of another", []string{"hello\r"}, true, "x", false},
+		{"a line, what the terminal answers, and the agent", []string{"hello\r", "\x1b[?62c"}, true, "", true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			h, k := newTestHub(t)
+			g := look(t, h, Size{80, 24}, nil)
+			sent := ""
+			send := func(keys string) {
+				t.Helper()
+				if sent += keys; keys != "" {
+					g.send(keys)
+				}
+				eventually(t, "it was not typed: "+keys, func() bool { return k.String() == sent })
+			}
+			for _, keys := range c.typed {
+				send(keys)
+			}
+			if c.output {
+				h.Output([]byte("answer"))
+			}
+			send(c.after)
+			near, far := net.Pipe()
+			go h.Serve(far)
+			w := Watch(near)
+			defer func() { _ = w.Close() }()
+			if r, err := w.ask(); err != nil || r.Worked != c.worked {
+				t.Errorf("got %v, %v, want %v", r.Worked, err, c.worked)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"slices"
@@ -265,7 +266,7 @@ func (v *viewer) answer() outgoing {
 	width, height := h.screen.Size()
 	f := report{
 		Width: uint(width), Height: uint(height), Version: h.screen.Version, Quiet: time.Since(h.printed).Milliseconds(),
-		Worked: h.printed.Sub(h.typed) > time.Second, Rang: h.screen.Bell != h.heard, Ended: h.ended, Status: h.status, Title: h.screen.Title,
+		Worked: h.printed.Sub(h.typed) > time.Second || h.given && h.printed.After(h.typed), Rang: h.screen.Bell != h.heard, Ended: h.ended, Status: h.status, Title: h.screen.Title,
 	}
 	if known != h.screen.Version {
 		f.Screen = h.screen.Repaint(terminal.Repaint{})
@@ -311,7 +312,9 @@ func (v *viewer) typed(keys []byte) bool {
 	if !v.may || h.ended {
 		return true
 	}
-	h.typed, h.heard = time.Now(), h.screen.Bell
+	if !bytes.HasPrefix(keys, []byte{0x1b}) { // else a terminal answers, tells of its focus or its mouse, or a cursor moves
+		h.typed, h.heard, h.given = time.Now(), h.screen.Bell, bytes.ContainsAny(keys, "\r\n")
+	}
 	if h.typist != v {
 		h.typist = v
 		h.resize(v)

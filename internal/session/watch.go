@@ -34,7 +34,7 @@ type report struct {
 	Height  uint   `json:"height"`
 	Version uint64 `json:"version"`
 	Quiet   int64  `json:"quiet_ms"`
-	Worked  bool   `json:"worked"` // it printed later than a second after it was last typed to
+	Worked  bool   `json:"worked"` // it has printed since a line was given to it, or later than a second after it was last typed to
 	Rang    bool   `json:"rang"`   // since then
 	Ended   bool   `json:"ended,omitempty"`
 	Status  int    `json:"status,omitempty"`
