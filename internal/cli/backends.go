@@ -104,7 +104,7 @@ func (a *App) available(ctx context.Context) ([]bottle.Backend, error) {
 	var why error
 	for _, b := range all {
 		if err := b.Available(ctx); err != nil {
-			why = err
+			why = errors.Join(why, fmt.Errorf("%s: %w", b.Name(), err))
 			continue
 		}
 		usable = append(usable, b)

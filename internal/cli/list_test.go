@@ -246,3 +246,13 @@ func TestPrices(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Where no backend can be used, each says why, and the first what to do.
+func TestNoBackendAtAll(t *testing.T) {
+	none := []bottle.Backend{backendOf{name: "smolmachines", unavailable: errors.New("there is no smolvm on PATH")}, twoBackends()[1]}
+	code, stdout, stderr := runWith(t, t.TempDir(), none, "exec", "a-k7x2m4", "--", "true")
+	const want = "bot-bottle: docker: no engine answers\nbot-bottle: smolmachines: there is no smolvm on PATH\n  start it\n"
+	if code != 1 || stdout != "" || stderr != want {
+		t.Errorf("got %d %s%s", code, stdout, stderr)
+	}
+}

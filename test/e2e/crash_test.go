@@ -171,6 +171,8 @@ func TestExec(t *testing.T) {
 	if r := h.run(0, "", "exec", "--root", identity, "--", "id", "-u"); r.Stdout != "0\n" {
 		t.Errorf("got %q", r.Stdout)
 	}
+	// The end of its streams is not the end of a command.
+	h.run(7, "", "exec", identity, "--", "sh", "-c", "exec <&- >&- 2>&-; sleep 3; exit 7")
 	h.run(127, "", "exec", identity, "--", "no-such-command")
 	h.run(1, "", "exec", "sleeper-aaaaaa", "--", "true")
 	h.run(1, "", "exec", "../../etc", "--", "true")

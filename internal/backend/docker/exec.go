@@ -59,8 +59,22 @@ func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, strea
 	if err != nil {
 		return 0, err
 	}
-	result, err := engine.ExecInspect(ctx, created.ID, client.ExecInspectOptions{})
-	return result.ExitCode, err
+	return b.driver.exitOf(ctx, created.ID)
+}
+
+// exitOf waits until a command that was run has ended, and returns its exit status. The end of its
+// streams is not that: they may have been lost, or closed, and of a command that still runs the
+// engine says 0.
+func (d *Driver) exitOf(ctx context.Context, id string) (int, error) {
+	for {
+		result, err := d.Client.ExecInspect(ctx, id, client.ExecInspectOptions{})
+		if err != nil || !result.Running {
+			return result.ExitCode, err
+		}
+		if err := pause(ctx); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // CopyIn copies a file or tree in, owned by the agent's user. The engine resolves
