@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/term"
 
@@ -362,5 +363,24 @@ func TestAttackH3_ThePageIsText(t *testing.T) {
 	r := Report{On: "<b>", Outcomes: []inside.Outcome{{ID: "X1", Name: "<script>alert(1)</script>", Attempts: []inside.Attempt{{What: `"><img src=x onerror=alert(1)>`, Happened: "</li><script>"}}}}}
 	if page := Page(r); bytes.Contains(page, []byte("<script")) || bytes.Contains(page, []byte("<img")) || bytes.Contains(page, []byte("<b>")) {
 		t.Errorf("got %s", page)
+	}
+}
+
+// A command of the operator's that does not end, and leaves behind what holds on to its output or its
+// terminal, is given up with all of it.
+func TestACommandThatHangsIsGivenUp(t *testing.T) {
+	o := Options{Command: func(ctx context.Context, _ ...string) (*exec.Cmd, error) {
+		return exec.CommandContext(ctx, "sh", "-c", `trap "" HUP; sleep 20 & wait`), nil
+	}}
+	for what, look := range map[string]func(context.Context) error{
+		"its output":   func(ctx context.Context) error { _, err := o.prints(ctx, "", "requests"); return err },
+		"its terminal": func(ctx context.Context) error { c, _ := o.operator(ctx); _, err := (&ear{}).attend(c); return err },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if err := look(ctx); err == nil || time.Since(began) > 15*time.Second {
+			t.Errorf("%s: got %v after %s", what, err, time.Since(began))
+		}
 	}
 }

@@ -75,11 +75,14 @@ func speaker() []string {
 // patience is for one command of the operator's.
 const patience = 30 * time.Second
 
-// operator prepares a command. What the operator allows agents on purpose is not: it would
-// be told as broken.
+// operator prepares a command, which ends with all that it has started. What the operator allows
+// agents on purpose is switched off: it would be told as broken.
 func (o Options) operator(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	c, err := o.Command(ctx, args...)
 	if err == nil {
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+		c.WaitDelay = time.Second
 		c.Env = append(c.Environ(), "TERM=dumb", "NO_COLOR=1", "BOT_BOTTLE_DETACH_KEYS=ctrl-p,ctrl-q", "BOT_BOTTLE_TERMINAL_ALLOW=,")
 	}
 	return c, err
