@@ -155,8 +155,8 @@ func (s *sight) Bottles(ctx context.Context) ([]dashboard.Found, error) {
 	return append(running, ended...), failed
 }
 
-// askAll asks backends for what runs, side by side: one that does not answer holds up none of the
-// others. silent says why one did not.
+// askAll asks backends for what runs, side by side: what those know that answer in time is told,
+// however many hang until ctx ends. silent says why one did not answer.
 func askAll(ctx context.Context, backends []bottle.Backend) (running []dashboard.Found, silent map[string]error) {
 	active, failed := make([][]bottle.ActiveAgent, len(backends)), make([]error, len(backends))
 	var group sync.WaitGroup
@@ -184,6 +184,7 @@ func askAll(ctx context.Context, backends []bottle.Backend) (running []dashboard
 // nobody answers, or in another place, is none of them; missed are the backends of the former.
 func (s *sight) ended(ctx context.Context, running []dashboard.Found, silent map[string]error) (all []dashboard.Found, missed map[string]bool) {
 	missed = map[string]bool{}
+	far := map[[2]string]bool{}             // places of backends that are not at hand
 	identities, _ := s.store().Identities() // without them those that run are shown all the same
 	for _, identity := range identities {
 		m, err := s.store().Read(identity)
@@ -194,8 +195,14 @@ func (s *sight) ended(ctx context.Context, running []dashboard.Found, silent map
 		case m.EndedAt == nil && silent[m.Backend] != nil:
 			missed[m.Backend] = true
 			continue
-		case m.EndedAt == nil && s.elsewhere(ctx, m):
-			continue
+		}
+		if where := [2]string{m.Backend, m.Place}; m.EndedAt == nil {
+			if _, asked := far[where]; !asked {
+				far[where] = s.elsewhere(ctx, m)
+			}
+			if far[where] {
+				continue
+			}
 		}
 		f := dashboard.Found{ActiveAgent: bottle.ActiveAgent{Backend: m.Backend, Slug: identity, AgentName: m.Agent}, Ended: m.StartedAt, Code: m.ExitCode}
 		if m.EndedAt != nil {

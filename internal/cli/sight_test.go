@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -82,6 +83,33 @@ func TestTheDashboardMakesNothingUp(t *testing.T) {
 				t.Errorf("%v run, %v have ended", names(true), names(false))
 			}
 		})
+	}
+}
+
+// counted is a backend that knows how often it was asked where it is.
+type counted struct {
+	backendOf
+	asked *int
+}
+
+func (c counted) Place(ctx context.Context) (string, error) {
+	*c.asked++
+	return c.backendOf.Place(ctx)
+}
+
+// However many bottles a crash has left, an engine is asked once at a time where it is.
+func TestTheDashboardAsksOnceWhereItIs(t *testing.T) {
+	home, asked := t.TempDir(), 0
+	for i := range 15 {
+		if err := state.Open(home).Write(state.Metadata{Identity: fmt.Sprintf("lost-aaaa%02d", i), Backend: "docker", Place: "here"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backends := []bottle.Backend{counted{backendOf{name: "docker"}, &asked}}
+	a := &App{System: System{Now: func() time.Time { return noon }, Getenv: func(string) string { return "" }, Backends: func(*App) ([]bottle.Backend, error) { return backends, nil }}, home: home}
+	found, err := (&sight{App: a}).Bottles(t.Context())
+	if err != nil || len(found) != 15 || asked != 1 {
+		t.Errorf("got %d bottles, %v, and asked %d times", len(found), err, asked)
 	}
 }
 
