@@ -48,9 +48,9 @@ func (a *App) hasDesktop() bool {
 	return runtime.GOOS == "darwin" || a.Getenv("DISPLAY") != "" || a.Getenv("WAYLAND_DISPLAY") != ""
 }
 
-// hear takes what a bottle's requests have become. What is new and waits is told of, outside of
-// this terminal by one process of all that follow the bottle.
-func (n *announcer) hear(ctx context.Context, bottle string, all []requests.Shown, news []requests.Shown) error {
+// hear takes what a bottle's requests have become, and says so on this terminal. tell, which may take
+// long, tells of what is new and waits outside of it: by one process of all that follow the bottle.
+func (n *announcer) hear(ctx context.Context, bottle string, all, news []requests.Shown) (tell func() error) {
 	waiting := 0
 	for _, s := range all {
 		if s.State == requests.Pending {
@@ -59,7 +59,10 @@ func (n *announcer) hear(ctx context.Context, bottle string, all []requests.Show
 	}
 	fresh := slices.DeleteFunc(slices.Clone(news), func(s requests.Shown) bool { return s.State != requests.Pending || !n.listens(bottle) })
 	_ = unlessEnded(ctx, func() error { n.onScreen(bottle, waiting, len(fresh) > 0); return nil })
-	var failed error
+	return func() error { return n.outside(ctx, bottle, waiting, fresh) }
+}
+
+func (n *announcer) outside(ctx context.Context, bottle string, waiting int, fresh []requests.Shown) (failed error) {
 	for _, s := range fresh {
 		_, number, _ := strings.Cut(s.ID, "-")
 		k, err := strconv.Atoi(number)
@@ -160,8 +163,11 @@ func (a *App) announceHere(ctx context.Context, identity string) {
 	if running, err := a.supervised(ctx); err != nil || !slices.Contains(running, identity) {
 		return
 	}
+	var each sync.WaitGroup
+	defer each.Wait()
 	news := func(all, news []requests.Shown) bool {
-		_ = told.hear(ctx, identity, all, news) // the terminal is the agent's
+		tell := told.hear(ctx, identity, all, news)
+		each.Go(func() { _ = tell() }) // the terminal is the agent's
 		return ctx.Err() == nil
 	}
 	a.followOne(ctx, identity, news)

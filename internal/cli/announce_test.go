@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -60,12 +64,12 @@ func TestAttackH1_NotificationsHoldNoWordOfTheAgents(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, news := range [][]requests.Shown{{s}, nil} {
-			if err := n.hear(context.Background(), s.Bottle, []requests.Shown{s}, news); err != nil {
+			if err := n.hear(context.Background(), s.Bottle, []requests.Shown{s}, news)(); err != nil {
 				t.Error(err)
 			}
 		}
 		s.State = requests.Rejected
-		if err := n.hear(context.Background(), s.Bottle, []requests.Shown{s}, []requests.Shown{s}); err != nil {
+		if err := n.hear(context.Background(), s.Bottle, []requests.Shown{s}, []requests.Shown{s})(); err != nil {
 			t.Error(err)
 		}
 		s.State = requests.Pending
@@ -97,7 +101,7 @@ func TestANoticeThatFailsStopsNoOther(t *testing.T) {
 	}
 	all := []requests.Shown{{Request: requests.Request{ID: "k7x2m4-1", State: requests.Pending}}, {Request: requests.Request{ID: "k7x2m4-2", State: requests.Pending}}}
 	for range 2 {
-		n.complain(n.hear(t.Context(), "dev-k7x2m4", all, all))
+		n.complain(n.hear(t.Context(), "dev-k7x2m4", all, all)())
 		all[0].ID, all[1].ID = "k7x2m4-3", "k7x2m4-4"
 	}
 	if got, err := os.ReadFile(told); err != nil || string(got) != "k7x2m4-1\nk7x2m4-2\nk7x2m4-3\nk7x2m4-4\n" {
@@ -130,10 +134,10 @@ func TestAttackG1_NobodyIsRungToDeath(t *testing.T) {
 	ask := func(bottle string, k int) {
 		t.Helper()
 		s := requests.Shown{Bottle: bottle, Request: requests.Request{ID: fmt.Sprintf("k7x2m4-%d", k), Kind: requests.Question, State: requests.Pending}}
-		if err := n.hear(t.Context(), bottle, []requests.Shown{s}, []requests.Shown{s}); err != nil {
+		if err := n.hear(t.Context(), bottle, []requests.Shown{s}, []requests.Shown{s})(); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.hear(t.Context(), bottle, nil, nil); err != nil {
+		if err := n.hear(t.Context(), bottle, nil, nil)(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -153,5 +157,46 @@ func TestAttackG1_NobodyIsRungToDeath(t *testing.T) {
 	}
 	if titles, bells := strings.Count(screen.String(), "1 request waits"), strings.Count(screen.String(), "\a"); titles != 41 || bells > noticesAtOnce+3 {
 		t.Errorf("%d titles, %d bells", titles, bells)
+	}
+}
+
+// revisions is a desk at which one request more waits each time that it is asked.
+type revisions struct{ *desked }
+
+func (r revisions) Requests(ctx context.Context, after int) control.Requests {
+	if after >= 3 {
+		<-ctx.Done()
+	}
+	now := control.Requests{Revision: max(after, 0) + 1}
+	for k := range now.Revision {
+		now.Requests = append(now.Requests, requests.Shown{Bottle: identity, Request: requests.Request{ID: fmt.Sprintf("abcdef-%d", k+1), Kind: requests.Question, State: requests.Pending}})
+	}
+	return now
+}
+
+// A command that hangs keeps neither the title from saying how many wait, nor the operator from
+// leaving.
+func TestTheTitleWaitsForNoNotice(t *testing.T) {
+	a, d, _, _ := desk(t, askRoute)
+	d.Desk = revisions{d}
+	if err := os.WriteFile(filepath.Join(a.home, "config.yaml"), []byte("notify: {desktop: false, command: [sleep, '20']}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	seen, screen := io.Pipe()
+	a.screen = &sharedScreen{out: screen}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	began := time.Now()
+	go func() { defer close(ended); a.announceHere(ctx, identity) }()
+	lines := bufio.NewScanner(seen)
+	lines.Split(bufio.ScanRunes)
+	for shown := ""; !strings.Contains(shown, "3 requests wait") && lines.Scan(); {
+		shown += lines.Text()
+	}
+	cancel()
+	_ = seen.Close()
+	<-ended
+	if took := time.Since(began); took > 9*time.Second { // a notice takes ten
+		t.Errorf("it took %s", took)
 	}
 }

@@ -161,7 +161,8 @@ func (a *App) followRequests(ctx context.Context, asJSON bool) error {
 			}
 			each.Go(func() {
 				a.followOne(ctx, identity, func(all, fresh []requests.Shown) bool {
-					each.Go(func() { told.complain(told.hear(ctx, identity, all, fresh)) })
+					tell := told.hear(ctx, identity, all, fresh)
+					each.Go(func() { told.complain(tell()) })
 					return pass(ctx, fresh, news)
 				})
 				mu.Lock()
