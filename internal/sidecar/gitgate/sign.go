@@ -42,9 +42,17 @@ func (p *push) sign(ctx context.Context, g git, v *verdict, say func(string)) er
 			v.seen.commits[i].id = to
 		}
 	}
-	if len(v.renamed) > 0 {
-		say(fmt.Sprintf("signed %s with the operator's key: upstream they have other ids", plain.Count(len(v.seen.commits), "commit")))
+	if len(v.renamed) == 0 {
+		return nil
 	}
+	var what []string
+	if n := len(v.seen.commits); n > 0 {
+		what = append(what, plain.Count(n, "commit"))
+	}
+	if n := len(v.seen.tags); n > 0 {
+		what = append(what, plain.Count(n, "tag"))
+	}
+	say("signed " + strings.Join(what, ", ") + " with the operator's key: upstream they have other ids")
 	return nil
 }
 

@@ -54,7 +54,7 @@ func TestPushesAreSigned(t *testing.T) {
 			l.git(work, "merge", "-q", "--no-ff", "-m", "merge side", "side")
 			l.git(work, "tag", "-a", "-m", "one", "agent/v1")
 			out := l.git(work, "push", "origin", "agent/fix", "agent/v1")
-			if !strings.Contains(out, "signed 3 commits") || !strings.Contains(out, "git pull --rebase origin agent/fix") {
+			if !strings.Contains(out, "signed 3 commits, 1 tag with") || !strings.Contains(out, "git pull --rebase origin agent/fix") {
 				t.Error(out)
 			}
 			if got := len(l.verified("refs/heads/agent/fix")); got != 3 {
@@ -65,6 +65,11 @@ func TestPushesAreSigned(t *testing.T) {
 			if l.theirs("agent/v1^{commit}") != l.theirs("refs/heads/agent/fix") {
 				t.Error("the tag is of another commit")
 			}
+			l.git(work, "tag", "-a", "-m", "two", "agent/v2", "origin/main")
+			if out := l.git(work, "push", "origin", "agent/v2"); !strings.Contains(out, "signed 1 tag with") {
+				t.Error(out)
+			}
+			l.git(l.upstream, "verify-tag", "agent/v2")
 			l.git(l.upstream, "fsck", "--strict")
 			if got, want := l.git(l.upstream, "log", "--format=%T %an %ae %at %cn %ce %ct %B", "agent/fix"), l.git(work, "log", "--format=%T %an %ae %at %cn %ce %ct %B"); got != want {
 				t.Errorf("got %s, want %s", got, want)
