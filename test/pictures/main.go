@@ -18,6 +18,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: pictures PROGRAM DIRECTORY")
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := draw(ctx, os.Args[1], os.Args[2]); err != nil {
@@ -103,13 +107,25 @@ func (s *studio) furnish(ctx context.Context) error {
 
 func (s *studio) start(ctx context.Context) error {
 	for name, task := range agents() {
-		r, err := s.Run(ctx, nil, "start", "-y", "--detach", name, "--", task)
-		if err != nil || r.Code != 0 {
-			return fmt.Errorf("cannot start %s: %v: %s", name, err, r.Stderr)
+		identity, err := s.does(ctx, "start", "-y", "--detach", name, "--", task)
+		if err != nil {
+			return err
 		}
-		s.agent[name] = strings.TrimSpace(r.Stdout)
+		s.agent[name] = strings.TrimSpace(identity)
 	}
 	return nil
+}
+
+// does runs a verb that must do what it says, and returns what it prints.
+func (s *studio) does(ctx context.Context, args ...string) (string, error) {
+	r, err := s.Run(ctx, nil, args...)
+	if err == nil && r.Code != 0 {
+		err = fmt.Errorf("status %d: %s%s", r.Code, r.Stdout, r.Stderr)
+	}
+	if err != nil {
+		return "", fmt.Errorf("bot-bottle %s: %w", args[0], err)
+	}
+	return r.Stdout, nil
 }
 
 // strike takes everything away.

@@ -175,16 +175,16 @@ func (s *studio) dashboard(ctx context.Context) (err error) {
 
 func (s *studio) report(ctx context.Context) error {
 	file := filepath.Join(s.Home, "report.html")
-	if r, err := s.Run(ctx, nil, "report", s.agent["implementer"], "-o", file); err != nil || r.Code != 0 {
-		return fmt.Errorf("%w: %s", err, r.Stderr)
+	if _, err := s.does(ctx, "report", s.agent["implementer"], "-o", file); err != nil {
+		return err
 	}
 	return s.pages(ctx, file, "report", browser.Look{Width: 1000, Height: 1060}, "0")
 }
 
 func (s *studio) prove(ctx context.Context) error {
 	file := filepath.Join(s.Home, "proof.html")
-	if r, err := s.Run(ctx, nil, "prove", "--html", file); err != nil || r.Code != 0 {
-		return fmt.Errorf("%w: %s", err, r.Stdout+r.Stderr)
+	if _, err := s.does(ctx, "prove", "--html", file); err != nil {
+		return err
 	}
 	const attempts = `for (const row of document.querySelectorAll("tr")) if (/^A1 names\s+node/.test(row.innerText)) row.querySelector("details").open = true`
 	return s.pages(ctx, file, "prove", browser.Look{Width: 1000, Height: 860}, attempts)
