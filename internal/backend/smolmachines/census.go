@@ -129,5 +129,5 @@ func (c census) halfMade(identity string) bool {
 	if r.damaged || r.missing || r.EndedAt != nil || r.Runs != 1 {
 		return false
 	}
-	return m.State == "created" || c.unused[identity]
+	return m.State == created || c.unused[identity]
 }

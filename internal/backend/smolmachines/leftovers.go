@@ -67,8 +67,8 @@ func inOrder(a, b bottle.Task) int {
 // machine: its disk holds somebody's work. It goes only if its bottle was started to be removed, if
 // its agent never ran, or if it ended as long ago as the operator said; else it is stopped.
 func (c census) machine(m machine, identity string, old, byAge bool) (bottle.Task, bool) {
-	created := time.Unix(m.CreatedAt, 0).UTC()
-	l := bottle.Task{Leftover: bottle.Leftover{Kind: bottle.LeftMachine, Name: m.Name, Identity: identity, Since: &created}}
+	made := time.Unix(m.CreatedAt, 0).UTC()
+	l := bottle.Task{Leftover: bottle.Leftover{Kind: bottle.LeftMachine, Name: m.Name, Identity: identity, Since: &made}}
 	r := c.records[identity]
 	switch {
 	case m.Labels[labelRemove] == "true":

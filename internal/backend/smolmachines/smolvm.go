@@ -198,10 +198,14 @@ type machine struct {
 	CreatedAt int64             `json:"created_at"`
 }
 
-const running = "running"
+// States of a machine.
+const (
+	created = "created" // it was never started
+	running = "running"
+)
 
 // up reports whether a machine has a process, in whatever state.
-func (m machine) up() bool { return m.State != "created" && m.State != "stopped" }
+func (m machine) up() bool { return m.State != created && m.State != "stopped" }
 
 // machines lists all that there are, in no order. One that cannot be read is none of ours.
 func (d *Driver) machines(ctx context.Context) ([]machine, error) {

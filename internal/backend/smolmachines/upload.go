@@ -9,6 +9,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // Limits of what is sent. A git writes something every few seconds, also while it thinks
@@ -50,6 +51,15 @@ func (d *Driver) UploadPack(ctx context.Context, identity, repository string, st
 	}, bottle.Node, streams)
 }
 
+// closeUnseen closes the record of a bottle whose machine has stopped. While the machine is up
+// without an agent, nothing else tells it from one that was made a moment ago and holds no work.
+func (d *Driver) closeUnseen(ctx context.Context, identity, dir string, record state.Metadata) error {
+	if err := endBundle(ctx, dir); err != nil {
+		return err
+	}
+	return d.State.End(identity, state.Ending{At: d.Now(), Code: record.ExitCode, How: unheld})
+}
+
 // startAlone starts a machine without its bundle, under the bottle's lock.
 func (d *Driver) startAlone(ctx context.Context, m machine, identity string) (stop func() error, err error) {
 	release, err := d.State.Lock(identity)
@@ -60,6 +70,9 @@ func (d *Driver) startAlone(ctx context.Context, m machine, identity string) (st
 	dir := ""
 	if err == nil {
 		dir, err = d.keptDirectory(m)
+	}
+	if err == nil && record.EndedAt == nil && m.State != created {
+		err = d.closeUnseen(ctx, identity, dir, record)
 	}
 	if err == nil {
 		p := Plan{Dir: dir}

@@ -1,0 +1,92 @@
+package smolmachines
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+)
+
+// waiting launches a bottle whose agent waits for its input, and lets go of it.
+func (h house) waiting() *Bottle {
+	h.t.Helper()
+	if err := os.WriteFile(filepath.Join(h.home, "b", "agents", "a.md"), []byte("---\nbottle: dev\nargs: ["+control.Binary+", sidecar, bundle]\n---\nx\n"), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	spec := h.spec()
+	spec.TTY, spec.Detached = true, true
+	plan, err := bottle.Use(h.Driver).Prepare(h.t.Context(), spec)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	b, err := plan.Launch(h.t.Context(), nil)
+	if err == nil {
+		err = b.Detach()
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return b.(*Bottle)
+}
+
+// crash is what a laptop that dies leaves of a bottle: a machine's disk, and a record without an end.
+func (h house) crash(b *Bottle) {
+	h.t.Helper()
+	pid, err := listenerOf(filepath.Join(b.dir, controlSocket))
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err := errors.Join(err, h.stop(h.t.Context(), b.machine)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h house) remove(b *Bottle) {
+	h.t.Helper()
+	if err := bottle.Use(h.Driver).Remove(context.WithoutCancel(h.t.Context()), b.Name()); err != nil {
+		h.t.Error(err)
+	}
+	h.nothingLeft("removed")
+}
+
+// A machine that is started to be read from, after a crash, has no agent, as one whose start was
+// interrupted has none. Who reads is killed: a cleanup leaves the disk, with the work on it.
+func TestAMachineThatWasReadKeepsItsDisk(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	h.crash(b)
+	m, _, err := h.find(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop, err := h.startAlone(t.Context(), m, b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(h.State.Dir(b.Name()), "lock")); err != nil { // as if its holder was dead
+		t.Fatal(err)
+	}
+	plan, err := h.PrepareCleanup(t.Context(), bottle.CleanupOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stops := false
+	for _, task := range plan.All {
+		stops = stops || task.Kind == bottle.LeftMachine && task.Do == bottle.StopIt
+		if task.Kind != bottle.LeftBundle && task.Do == "" {
+			t.Errorf("it would remove %s %s: %s", task.Kind, task.Name, task.Why)
+		}
+	}
+	if !stops {
+		t.Errorf("the machine is not stopped: %+v", plan.All)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	h.remove(b)
+}
