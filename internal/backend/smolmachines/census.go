@@ -29,10 +29,11 @@ type census struct {
 type record struct {
 	state.Metadata
 	missing, damaged bool
+	acted            bool // without an end, and its audit log tells of what its agent did
 }
 
-// count looks at everything.
-func (d *Driver) count(ctx context.Context) (census, error) {
+// count looks at everything. We hold the lock of the bottle held; "" for none.
+func (d *Driver) count(ctx context.Context, held string) (census, error) {
 	c := census{machines: map[string]machine{}, dirs: map[string]string{}, records: map[string]record{}, alive: map[string]bool{}, unused: map[string]bool{}}
 	owner, err := d.State.Owner()
 	if err != nil {
@@ -66,9 +67,10 @@ func (d *Driver) count(ctx context.Context) (census, error) {
 		m, err := d.State.Read(identity)
 		r := record{Metadata: m, missing: errors.Is(err, fs.ErrNotExist)}
 		r.damaged = err != nil && !r.missing
+		r.acted = err == nil && m.EndedAt == nil && d.State.Acted(identity)
 		c.records[identity] = r
 	}
-	d.lookAtLives(ctx, &c)
+	d.lookAtLives(ctx, &c, held)
 	return c, nil
 }
 
@@ -94,14 +96,14 @@ func (c census) known() []string {
 	return all
 }
 
-// lookAtLives finds out which bottles live. A machine is asked only where it cannot be told
-// otherwise.
-func (d *Driver) lookAtLives(ctx context.Context, c *census) {
+// lookAtLives finds out which bottles live: those that another process is at work on, and those
+// that run. A machine is asked only where it cannot be told otherwise.
+func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for _, identity := range c.known() {
 		r, m := c.records[identity], c.machines[identity]
-		if d.State.Locked(identity) || r.Backend != "" && r.Backend != d.Name() || r.Place != "" && r.Place != c.place {
+		if identity != held && d.State.Locked(identity) || r.Backend != "" && r.Backend != d.Name() || r.Place != "" && r.Place != c.place {
 			c.alive[identity] = true
 			continue
 		}

@@ -3,6 +3,7 @@ package smolmachines
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/state"
@@ -16,10 +17,25 @@ func (d *Driver) Cleanup(ctx context.Context, plan bottle.Tasks, tell func(bottl
 	return bottle.Sweep{
 		AtOnce: atOnce, Lock: d.State.Lock,
 		Look: func(ctx context.Context) (bottle.Tasks, error) { return d.PrepareCleanup(ctx, plan.Options) },
-		Clean: func(ctx context.Context, _ string, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
-			now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t) }, report)
+		Clean: func(ctx context.Context, identity string, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
+			d.cleanBottle(ctx, identity, tasks, now.Options, report)
 		},
 	}.Run(ctx, plan, tell)
+}
+
+// cleanBottle removes what is left of one bottle, whose lock we hold. It looks again: somebody may
+// have resumed it, and let go of it, before we had the lock.
+func (d *Driver) cleanBottle(ctx context.Context, identity string, tasks []bottle.Task, o bottle.CleanupOptions, report bottle.Report) {
+	o.Identity = identity
+	now, err := d.leftovers(ctx, o, identity)
+	if err != nil {
+		err = fmt.Errorf("cannot look again: %w", err)
+		for _, t := range tasks {
+			report(t, err)
+		}
+		return
+	}
+	now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t) }, report)
 }
 
 // removeLeftover removes one thing, and keeps what it has to tell.

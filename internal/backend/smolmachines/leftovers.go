@@ -12,7 +12,12 @@ import (
 // PrepareCleanup finds what is left of bottles that no longer run. It looks at this
 // $BOT_BOTTLE_HOME's own machines, bundles and records, and skips what another process is at work on.
 func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
-	c, err := d.count(ctx)
+	return d.leftovers(ctx, o, "")
+}
+
+// leftovers is PrepareCleanup for who holds the lock of a bottle; "" for none.
+func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions, held string) (bottle.Tasks, error) {
+	c, err := d.count(ctx, held)
 	if err != nil {
 		return bottle.Tasks{}, err
 	}
@@ -110,7 +115,7 @@ func (c census) state(backend, identity string, old bool) (bottle.Task, bool) {
 	case c.halfMade(identity):
 	case kept && !removed:
 		l.Do, l.Why = bottle.CloseIt, "ended unseen; its machine's disk stays"
-	case kept || r.ExitCode != nil: // its agent ran
+	case kept || r.ExitCode != nil || r.acted: // its agent ran
 		l.Do, l.Why = bottle.CloseIt, "ended unseen; its audit log stays"
 	}
 	return l, true

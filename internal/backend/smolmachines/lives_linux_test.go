@@ -90,3 +90,56 @@ func TestAMachineThatWasReadKeepsItsDisk(t *testing.T) {
 	}
 	h.remove(b)
 }
+
+// A bottle that came to life after a cleanup has looked, and before that cleanup got to it, is left
+// alone: nobody holds a detached one's lock.
+func TestCleanupLooksAgainUnderTheLock(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	task := func(kind bottle.LeftoverKind, name string, do bottle.Action) bottle.Task {
+		return bottle.Task{Leftover: bottle.Leftover{Kind: kind, Name: name, Identity: b.Name()}, Do: do}
+	}
+	told := 0
+	h.cleanBottle(t.Context(), b.Name(), []bottle.Task{
+		task(bottle.LeftMachine, b.machine, ""), task(bottle.LeftBundle, b.dir, ""), task(bottle.LeftState, b.Name(), bottle.CloseIt),
+	}, bottle.CleanupOptions{}, func(task bottle.Task, err error) {
+		if told++; !errors.Is(err, bottle.ErrCameToLife) {
+			t.Errorf("%s %s: got %v", task.Kind, task.Name, err)
+		}
+	})
+	if active, err := h.Active(t.Context()); told != 3 || err != nil || len(active) != 1 || active[0].Status != bottle.Running {
+		t.Errorf("%d things were told of; got %+v, %v", told, active, err)
+	}
+	h.crash(b)
+	h.remove(b)
+}
+
+// The log of what an agent did outlives its machine, also where a crash came before its record was
+// closed.
+func TestALogOutlivesItsMachine(t *testing.T) {
+	h := open(t)
+	h.guard("null")
+	b := h.waiting()
+	if got := ask(t, b.dir, "hello"); got != "from upstream" {
+		t.Fatalf("got %s", got)
+	}
+	h.crash(b)
+	if err := h.delete(t.Context(), b.machine); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := h.PrepareCleanup(t.Context(), bottle.CleanupOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Cleanup(t.Context(), plan, func(l bottle.Leftover, err error) {
+		if err != nil {
+			t.Errorf("%s %s: %v", l.Kind, l.Name, err)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := h.State.Read(b.Name()); err != nil || m.EndedAt == nil {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	h.remove(b)
+}
