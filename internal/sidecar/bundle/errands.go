@@ -18,7 +18,7 @@ import (
 // it needs pipelock's, the parent connects it: a byte asks for one of the two, and a byte answers,
 // with the connection as a file descriptor (unix(7), SCM_RIGHTS).
 
-// errandLimit bounds one errand.
+// errandLimit bounds how long the parent tries.
 const errandLimit = 5 * time.Second
 
 // errandNames are the sockets that can be asked for, by the byte that does.
@@ -87,15 +87,40 @@ func newErrands(conn net.Conn) *errands { return &errands{conn: conn} }
 
 var errNotConnected = errors.New("there is nobody to connect with")
 
-// dial implements pipelock.Dial. The parent answers at once: it connects with a socket at hand.
-func (e *errands) dial(_ context.Context, socket string) (net.Conn, error) {
+// dial implements pipelock.Dial. An errand that is given up is run to its end all the same: its
+// answer would be taken for the next one's.
+func (e *errands) dial(ctx context.Context, socket string) (net.Conn, error) {
+	type answer struct {
+		conn net.Conn
+		err  error
+	}
+	came := make(chan answer)
+	go func() {
+		conn, err := e.run(socket)
+		select {
+		case came <- answer{conn, err}:
+		case <-ctx.Done():
+			if err == nil {
+				_ = conn.Close()
+			}
+		}
+	}()
+	select {
+	case a := <-came:
+		return a.conn, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// run has the parent run one errand, and waits for as long as there is a parent.
+func (e *errands) run(socket string) (net.Conn, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	stream, ok := e.conn.(*net.UnixConn)
 	if !ok {
 		return nil, errNotConnected
 	}
-	_ = stream.SetDeadline(time.Now().Add(2 * errandLimit))
 	for asked, name := range errandNames() {
 		if name == socket {
 			if _, err := stream.Write([]byte{asked}); err != nil {

@@ -2,6 +2,8 @@ package bundle
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"testing"
@@ -99,4 +101,49 @@ func TestAnErrandThatLeadsNowhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
+}
+
+// Attack C7: an answer to an errand that comes late is nobody's. Taken for the next one's, it would
+// lead what pipelock is to look at to who takes orders.
+func TestAnErrandThatIsGivenUp(t *testing.T) {
+	ours, file, err := newLink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := net.FileConn(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = file.Close(), theirs.Close() }()
+	dir := t.TempDir()
+	for _, name := range []string{pipelock.OrderSocket, pipelock.ScanSocket} {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		go func() {
+			for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+				_, _ = conn.Write([]byte(name + "\n"))
+				_ = conn.Close()
+			}
+		}()
+	}
+	e := newErrands(theirs)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := e.dial(ctx, pipelock.ScanSocket); !errors.Is(err, context.DeadlineExceeded) { // nobody runs it yet
+		t.Errorf("got %v", err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); runErrands(ours, dir) }()
+	conn, err := e.dial(t.Context(), pipelock.OrderSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := bufio.NewReader(conn).ReadString('\n'); said != pipelock.OrderSocket+"\n" {
+		t.Errorf("got %q, %v", said, err)
+	}
+	_, _ = conn.Close(), ours.Close()
+	<-done
 }
