@@ -62,14 +62,14 @@ func (d *Driver) removeLeftover(ctx context.Context, l bottle.Task) error {
 }
 
 // keepEnd keeps the transcript of an agent that nobody held, and its exit status. A machine that
-// does not answer has nothing to tell.
+// does not run, or does not answer, has nothing to tell.
 func (d *Driver) keepEnd(ctx context.Context, l bottle.Task) error {
 	m, err := d.State.Read(l.Identity)
 	if err != nil || m.EndedAt != nil {
 		return nil
 	}
-	now, err := d.condition(ctx, l.Name)
-	if err != nil || !now.Begun {
+	_, now, err := d.begun(ctx, l.Identity)
+	if err != nil {
 		return nil
 	}
 	if now.Ended {

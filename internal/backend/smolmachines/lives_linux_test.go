@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -140,6 +141,34 @@ func TestALogOutlivesItsMachine(t *testing.T) {
 	}
 	if m, err := h.State.Read(b.Name()); err != nil || m.EndedAt == nil {
 		t.Errorf("got %+v, %v", m, err)
+	}
+	h.remove(b)
+}
+
+// A machine that does not run is not spoken to: smolvm makes other disks for one that was never
+// started.
+func TestNothingIsAskedOfAMachineThatDoesNotRun(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	h.crash(b)
+	calls := filepath.Join(h.data, "calls.jsonl")
+	if err := os.Remove(calls); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.keepEnd(t.Context(), bottle.Task{Leftover: bottle.Leftover{Kind: bottle.LeftMachine, Name: b.machine, Identity: b.Name()}}); err != nil {
+		t.Error(err)
+	}
+	before, err := h.State.Read(b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Plan
+	p.Identity, p.Dir = b.Name(), b.dir
+	if err := h.closeBefore(t.Context(), p, before); err != nil {
+		t.Error(err)
+	}
+	if said, err := os.ReadFile(calls); err != nil || strings.Contains(string(said), `"exec"`) {
+		t.Errorf("got %s, %v", said, err)
 	}
 	h.remove(b)
 }

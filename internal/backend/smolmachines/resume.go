@@ -1,6 +1,7 @@
 package smolmachines
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -11,37 +12,38 @@ import (
 
 // closeBefore sweeps, and tells the log how the last run ended if nobody has.
 func (d *Driver) closeBefore(ctx context.Context, p Plan, before state.Metadata) error {
-	code := before.ExitCode
-	if before.EndedAt == nil {
-		if ended := d.agentStatus(ctx, machineName(p.Identity)); ended != nil {
-			code = ended
-		}
-	}
-	if err := d.sweepBefore(ctx, p); err != nil || before.EndedAt != nil {
+	code, err := d.sweepBefore(ctx, p)
+	if err != nil || before.EndedAt != nil {
 		return err
 	}
-	_, err := d.State.CloseAudit(p.Identity, state.Ending{At: d.Now(), Code: code, How: unheld})
+	_, err = d.State.CloseAudit(p.Identity, state.Ending{At: d.Now(), Code: cmp.Or(code, before.ExitCode), How: unheld})
 	return err
 }
 
-// sweepBefore ends what a crash has left of a bottle's last run, but for its disk.
-func (d *Driver) sweepBefore(ctx context.Context, p Plan) error {
+// sweepBefore ends what a crash has left of a bottle's last run, but for its disk. It tells how the
+// agent ended, nil if that is not known.
+func (d *Driver) sweepBefore(ctx context.Context, p Plan) (code *int, err error) {
 	name := machineName(p.Identity)
 	m, there, err := d.find(ctx, p.Identity)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if there && m.State == running {
-		if now, failed := d.condition(ctx, name); failed == nil && now.Terminal {
+		now, failed := d.condition(ctx, name)
+		if failed == nil && now.Terminal {
 			if err := d.keepTranscript(ctx, p.Identity, name, nil); err != nil {
-				return err
+				return nil, err
 			}
+		}
+		if failed == nil && now.Ended {
+			status := now.Status & 0xff
+			code = &status
 		}
 	}
 	if there && m.up() {
 		err = d.stop(ctx, name)
 	}
-	return errors.Join(err, endBundle(ctx, p.Dir))
+	return code, errors.Join(err, endBundle(ctx, p.Dir))
 }
 
 // retreat takes down what a failed resume made. The disk stays, and so does the record of before.

@@ -103,8 +103,8 @@ func TestAnErrandThatLeadsNowhere(t *testing.T) {
 	_ = conn.Close()
 }
 
-// Attack C7: an answer to an errand that comes late is nobody's. Taken for the next one's, it would
-// lead what pipelock is to look at to who takes orders.
+// An answer to an errand that comes late is nobody's. Taken for the next one's, it would lead what
+// pipelock is to look at to who takes orders.
 func TestAnErrandThatIsGivenUp(t *testing.T) {
 	ours, file, err := newLink()
 	if err != nil {
