@@ -3,10 +3,6 @@ package smolmachines
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -54,13 +50,7 @@ func (d *Driver) describeActive(ctx context.Context, m machine, identity string)
 	noted, begun := readMark(dir)
 	if begun {
 		a.StartedAt = noted.Started.UTC().Format(time.RFC3339)
-		a.Services = slices.DeleteFunc(slices.Clone(noted.Services), func(s control.Service) bool {
-			if s != control.GitGate { // a supervised bottle's starts with the first repository that is granted
-				return false
-			}
-			_, err := os.Lstat(filepath.Join(dir, string(s)+".sock"))
-			return errors.Is(err, fs.ErrNotExist)
-		})
+		a.Services = append(a.Services, noted.Services...)
 		slices.Sort(a.Services)
 	}
 	switch {
