@@ -158,8 +158,17 @@ func (d *Driver) additions() image.Additions {
 	return a
 }
 
-// tidyArchives removes those that were not used for longest.
+// untouched is how long nobody writes to a half that was left by a crash.
+const untouched = time.Hour
+
+// tidyArchives removes those that were not used for longest, and halves of others.
 func (d *Driver) tidyArchives(but string) {
+	halves, _ := filepath.Glob(filepath.Join(d.archives(), ".tmp-*"))
+	for _, file := range halves {
+		if info, err := os.Stat(file); err == nil && d.Now().Sub(info.ModTime()) > untouched {
+			_ = os.Remove(file)
+		}
+	}
 	files, _ := filepath.Glob(filepath.Join(d.archives(), "*.tar"))
 	age := func(file string) time.Time {
 		info, err := os.Stat(file)
@@ -200,7 +209,7 @@ func (a archive) verify(ctx context.Context) error {
 	}
 	if sum != a.SHA {
 		_ = os.Remove(a.Path)
-		return fmt.Errorf("the archive %s was changed since it was made; it has been removed", a.Path)
+		return withHint("start again: it is made anew", "the archive %s was changed since it was made, or a crash has cut it short; it has been removed", a.Path)
 	}
 	return nil
 }

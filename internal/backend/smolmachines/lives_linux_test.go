@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -171,4 +172,33 @@ func TestNothingIsAskedOfAMachineThatDoesNotRun(t *testing.T) {
 		t.Errorf("got %s, %v", said, err)
 	}
 	h.remove(b)
+}
+
+// What a killed start has left of an archive, up to twice an image's size, goes with the next that
+// is made; what another start is at work on stays.
+func TestHalfAnArchiveIsTidiedAway(t *testing.T) {
+	h := open(t)
+	if err := os.MkdirAll(h.archives(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	left, busy := filepath.Join(h.archives(), ".tmp-1"), filepath.Join(h.archives(), ".tmp-2")
+	for file, age := range map[string]time.Duration{left: 2 * time.Hour, busy: 0} {
+		at := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(file, []byte("x"), 0o600), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := h.launch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(b.Close(), bottle.Use(h.Driver).Remove(t.Context(), b.Name())); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was left: %v", err)
+	}
+	if _, err := os.Stat(busy); err != nil {
+		t.Error(err)
+	}
 }
