@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,7 +22,7 @@ type beside struct {
 	options Options
 	what    *control.PipelockConfig // nil: there is none
 
-	said plain.Tail // ours, not pipelock's own words
+	said atomic.Pointer[plain.Tail] // by the last that ran: our words, not pipelock's own
 }
 
 func newBeside(o Options, c *control.EgressConfig) *beside {
@@ -43,11 +44,11 @@ func (b *beside) keep(ctx context.Context, out *log) {
 	}
 	for pause := firstPause; ; pause = min(2*pause, longPause) {
 		started := time.Now()
-		err := b.run(ctx)
+		err := b.withItsWord(orEnded(b.run(ctx)))
 		if ctx.Err() != nil {
 			return
 		}
-		out.record(string(control.Pipelock), audit.Event{Kind: audit.Lifecycle, Reason: fmt.Sprintf("pipelock ended (%v) and is started again", orEnded(err))})
+		out.record(string(control.Pipelock), audit.Event{Kind: audit.Lifecycle, Reason: fmt.Sprintf("pipelock ended: %v; it is started again", err)})
 		if time.Since(started) > time.Minute {
 			pause = firstPause
 		}
@@ -70,18 +71,21 @@ func (b *beside) run(ctx context.Context) error {
 	c := exec.CommandContext(ctx, b.options.Self, "sidecar", string(control.Pipelock), besideDir(b.options), b.what.Binary, b.what.Hash)
 	c.Env = []string{} // nil would be ours
 	c.Dir = "/"
-	c.Stderr = &b.said
+	said := &plain.Tail{}
+	b.said.Store(said)
+	c.Stderr = said
 	c.SysProcAttr = attributes
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	c.WaitDelay = stopGrace
 	return c.Run()
 }
 
-// withItsWord adds what it complained of to an error of egress's, which can only say that nobody
-// answers.
+// withItsWord adds what it complained of last to an error that cannot say it: egress only sees that
+// nobody answers, and who waits for a process only its status.
 func (b *beside) withItsWord(err error) error {
-	if last := b.said.Last(); b.what != nil && last != "" {
-		return fmt.Errorf("%w (%s)", err, last)
+	said := b.said.Load()
+	if said == nil || said.Last() == "" {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w (%s)", err, said.Last())
 }
