@@ -113,6 +113,12 @@ func TestAttackJ3_NoAgentInAnotherMachine(t *testing.T) {
 		"exec babbles":   {map[string]string{"exec": "garbage"}, "cannot bring"},
 		"exec floods":    {map[string]string{"exec": "huge"}, "cannot bring"},
 		"exec is silent": {map[string]string{"exec": "empty"}, "EOF"},
+		"init fails":     {map[string]string{"start": "init"}, "init[0] failed"},
+		"no status":      {map[string]string{"status": "garbage"}, "its answer is not about the machine"},
+		"status is huge": {map[string]string{"status": "huge"}, "printed more than"},
+		"status is gone": {map[string]string{"status": "empty"}, "its answer is not about the machine"},
+		"start is late":  {map[string]string{"start": "after lost"}, "connection to VM lost"},
+		"delete lies":    {map[string]string{"start": "kvm", "delete": "empty once"}, "kvm not available"},
 		"delete fails":   {map[string]string{"start": "kvm", "delete": "broken once"}, "kvm not available"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +129,7 @@ func TestAttackJ3_NoAgentInAnotherMachine(t *testing.T) {
 			if err == nil {
 				t.Fatal(errors.Join(errors.New("it was launched"), b.Close()))
 			}
-			if !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\x1b\x07\x00") {
+			if !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\x1b\x07\x00") || strings.Contains(err.Error(), "already") {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 			h.nothingLeft(name)

@@ -57,8 +57,10 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 			return nil, err
 		}
 		undo = func() error { return d.retreat(ctx, p, before) }
-	} else if _, there, err := d.find(ctx, p.Identity); err != nil || there {
-		return nil, errors.Join(err, fmt.Errorf("there is a machine %s already", machineName(p.Identity)))
+	} else if _, there, err := d.find(ctx, p.Identity); err != nil {
+		return nil, err
+	} else if there {
+		return nil, fmt.Errorf("there is a machine %s already", machineName(p.Identity))
 	}
 	var log control.Log
 	if log.After, log.Cut, err = d.State.ContinueAudit(p.Identity); err != nil {
