@@ -198,7 +198,7 @@ func endBundle(ctx context.Context, dir string) error {
 			want = syscall.SIGKILL // a stopped one, for example
 		}
 		if sent != want {
-			if err := syscall.Kill(pid, want); err != nil {
+			if err := syscall.Kill(pid, want); err != nil && !errors.Is(err, syscall.ESRCH) { // it has ended by itself
 				return fmt.Errorf("cannot end the sidecar bundle: %w", err)
 			}
 			sent = want

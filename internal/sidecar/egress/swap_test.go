@@ -69,6 +69,9 @@ func TestPlaceholderIsSwapped(t *testing.T) {
 // on its way. It must not leave, and who asks why must find it.
 func TestAttackC6_WhatCannotBeReplacedAfterAllIsToldWhy(t *testing.T) {
 	l := newLab(t, unreachable(t).route("api.example", &policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"}))
+	if response, _ := get(t, l.client(t, false), request(t, "GET", "http://other.example/", nil)); response.StatusCode != 403 { // it serves
+		t.Fatalf("got %d", response.StatusCode)
+	}
 	now := l.server.rules.Load()
 	asked := policy.Request{Protocol: policy.HTTPS, Host: "api.example", Port: 443, Method: "POST", Target: "/"}
 	x := &exchange{
