@@ -27,9 +27,9 @@ type announcer struct {
 	screen interface{ Announce(string) } // nil: this is no terminal
 
 	mu      sync.Mutex
-	waiting map[string]int           // requests, by bottle
-	heard   map[string]*rate.Limiter // by bottle
-	failed  bool                     // and was told so
+	waiting map[string]int      // requests, by bottle
+	heard   map[string]*hearing // by bottle
+	failed  bool                // and was told so
 }
 
 // announcer reads how the operator wants to be told.
@@ -38,7 +38,7 @@ func (a *App) announcer(screen interface{ Announce(string) }) (*announcer, error
 	if err != nil {
 		return nil, err
 	}
-	return &announcer{app: a, screen: screen, waiting: make(map[string]int), heard: make(map[string]*rate.Limiter), sender: notify.Sender{
+	return &announcer{app: a, screen: screen, waiting: make(map[string]int), heard: make(map[string]*hearing), sender: notify.Sender{
 		Desktop: !config.Notify.NoDesktop && a.hasDesktop(), OS: runtime.GOOS, Command: config.Notify.Command, Webhook: config.Notify.Webhook, Env: os.Environ(),
 	}}, nil
 }
@@ -57,19 +57,14 @@ func (n *announcer) hear(ctx context.Context, bottle string, all, news []request
 			waiting++
 		}
 	}
-	fresh := slices.DeleteFunc(slices.Clone(news), func(s requests.Shown) bool { return s.State != requests.Pending || !n.listens(bottle) })
+	fresh := slices.DeleteFunc(slices.Clone(news), func(s requests.Shown) bool { return s.State != requests.Pending || !n.listens(bottle, s.ID) })
 	_ = unlessEnded(ctx, func() error { n.onScreen(bottle, waiting, len(fresh) > 0); return nil })
 	return func() error { return n.outside(ctx, bottle, waiting, fresh) }
 }
 
 func (n *announcer) outside(ctx context.Context, bottle string, waiting int, fresh []requests.Shown) (failed error) {
 	for _, s := range fresh {
-		_, number, _ := strings.Cut(s.ID, "-")
-		k, err := strconv.Atoi(number)
-		if err != nil {
-			continue
-		}
-		if first, err := n.app.store().FirstToTell(bottle, k); err != nil || !first {
+		if first, err := n.app.store().FirstToTell(bottle, numberOf(s.ID)); err != nil || !first {
 			continue
 		}
 		if err := n.sender.Send(ctx, notify.Notice{Bottle: bottle, Request: s.ID, Kind: string(s.Kind), Waiting: waiting}); err != nil {
@@ -86,14 +81,35 @@ const (
 	perNotice     = 20 * time.Second
 )
 
-// listens reports whether one more request of a bottle is told of aloud.
-func (n *announcer) listens(bottle string) bool {
+// hearing is what was heard of a bottle.
+type hearing struct {
+	limit  *rate.Limiter
+	newest int // number of a request: they go up
+}
+
+// listens reports whether a bottle's request is told of aloud. One that is only shown again, since
+// it or the policy has changed, is not, and costs the next one nothing.
+func (n *announcer) listens(bottle, id string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.heard[bottle] == nil {
-		n.heard[bottle] = rate.NewLimiter(rate.Every(perNotice), noticesAtOnce)
+	h := n.heard[bottle]
+	if h == nil {
+		h = &hearing{limit: rate.NewLimiter(rate.Every(perNotice), noticesAtOnce)}
+		n.heard[bottle] = h
 	}
-	return n.heard[bottle].Allow()
+	number := numberOf(id)
+	if number <= h.newest {
+		return false
+	}
+	h.newest = number
+	return h.limit.Allow()
+}
+
+// numberOf is a request's number, 0 if it has none.
+func numberOf(id string) int {
+	_, number, _ := strings.Cut(id, "-")
+	k, _ := strconv.Atoi(number)
+	return k
 }
 
 // onScreen rings the bell, and has the title say how many wait. It names nothing that an agent

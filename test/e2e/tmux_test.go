@@ -3,7 +3,9 @@ package e2e
 import (
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -82,6 +84,17 @@ func (x *mux) gone(pane, word string) {
 	x.t.Fatalf("the screen still shows %q:\n%s", word, x.shown(pane))
 }
 
+// stacks ends a pane's program, which says where each of its goroutines waits.
+func (x *mux) stacks(pane string) string {
+	_ = x.call("set-option", "-p", "-t", pane, "remain-on-exit", "on")
+	pid, err := strconv.Atoi(strings.TrimSpace(x.call("display-message", "-p", "-t", pane, "#{pane_pid}")))
+	if err != nil || syscall.Kill(pid, syscall.SIGQUIT) != nil {
+		return "nobody knows"
+	}
+	time.Sleep(time.Second) // for a log only
+	return x.call("capture-pane", "-p", "-J", "-S", "-", "-t", pane)
+}
+
 // panes are the panes that there are.
 func (x *mux) panes() []string {
 	return strings.Fields(x.call("list-panes", "-a", "-F", "#{pane_id}"))
@@ -97,6 +110,7 @@ func (x *mux) awaitPanes(n int) []string {
 	}
 	for _, pane := range x.panes() {
 		x.t.Logf("%s:\n%s", pane, x.shown(pane))
+		x.t.Logf("what runs there waits here:\n%s", x.stacks(pane))
 	}
 	x.t.Fatalf("there are panes %v, not %d", x.panes(), n)
 	return nil
