@@ -76,7 +76,11 @@ func TestAttackF7_SensitivePaths(t *testing.T) {
 		"by a merge with the beginning": {".github/CODEOWNERS", func(p *pack) string {
 			return p.change("merge", []string{main, tight}, readme)
 		}},
-		"locked": {"locked/x may not be changed", func(p *pack) string { return p.change("x", []string{main}, dir(p, "locked", p.file("x", "x"))) }},
+		"by a merge of three with what was before": {".github/CODEOWNERS", func(p *pack) string {
+			return p.change("merge", []string{main, loose, tight}, dir(p, ".github", p.file("CODEOWNERS", "* @nobody\n")), readme)
+		}},
+		"at a beginning of its own": {".gitlab-ci.yml", func(p *pack) string { return p.change("x", nil, p.file(".gitlab-ci.yml", "x")) }},
+		"locked":                    {"locked/x may not be changed", func(p *pack) string { return p.change("x", []string{main}, dir(p, "locked", p.file("x", "x"))) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &pack{}
