@@ -127,6 +127,9 @@ func TestAttackI1_RoutesReachModelsAndNoStore(t *testing.T) {
 			"/v1/files", "/v1/vector_stores", "/v1/containers/x/files", "/v1/uploads", "/v1/batches", "/v1/responses/../files", "/v1/%66iles", "/v1/fine_tuning/jobs"}},
 		"gemini": {geminiRoute("K"), []string{"/v1beta/models/gemini-x:streamGenerateContent?alt=sse", "/v1beta/models"}, []string{
 			"/upload/v1beta/files", "/v1beta/files", "/v1beta/cachedContents", "/v1beta/corpora/x", "/v1beta/models/../files", "/v1beta/fileSearchStores"}},
+		"chatgpt": {chatGPTRoute(), []string{"/backend-api/codex/responses", "/backend-api/codex/responses/compact", "/backend-api/codex/models?client_version=1", "/backend-api/wham/accounts/check"}, []string{
+			"/backend-api/files", "/backend-api/conversation", "/backend-api/conversations", "/backend-api/me", "/backend-api/accounts/check", "/backend-api/wham/tasks", "/backend-api/wham/accounts/x",
+			"/backend-api/codex/responses/../../files", "/backend-api/codex/%2e%2e/files", "/backend-api/codex/usage", "/oauth/token"}},
 	} {
 		set, err := policy.NewSet([]policy.Route{c.route})
 		if err != nil {
