@@ -226,6 +226,37 @@ func TestAttackC10_PipelockSeesNoSecret(t *testing.T) {
 	}
 }
 
+// Pipelock is the second opinion: what is refused without it, for want of a route or by our own
+// scanner, it is never shown, nor what that takes out of a conversation.
+func TestPipelockIsAskedLast(t *testing.T) {
+	upstream, heard := newCounting(t)
+	p := pipelocktest.Start(t, pipelocktest.StandIn(t), time.Minute)
+	shown := &safeBuffer{}
+	narrow := upstream.route("api.example", nil)
+	narrow.Paths = []string{"/v1"}
+	l := newLabOf(t, withPipelock(listened(t, p.Dir, shown)), func(*Server) {}, narrow, upstream.route("model.example", nil))
+	shown.take() // its test
+	for name, change := range map[string]func(*http.Request){
+		"no-such-path":     func(r *http.Request) { r.URL.Path = "/other/seen-by-pipelock" },
+		"found-by-our-own": withBody("text/plain", "seen-by-pipelock "+githubToken),
+		"a-placeholder":    withBody("text/plain", "seen-by-pipelock "+placeholder),
+	} {
+		r := request(t, "GET", "https://api.example/v1", nil)
+		change(r)
+		if answer, body := get(t, l.client(t, false), r); answer.StatusCode != http.StatusForbidden || strings.Contains(body, "pipelock found") {
+			t.Errorf("%s: got %d %s", name, answer.StatusCode, body)
+		}
+	}
+	if shown.String() != "" || heard.String() != "" {
+		t.Errorf("pipelock was shown %s, the upstream %s", shown, heard)
+	}
+	taken := request(t, "GET", "https://model.example/v1/messages", nil)
+	withBody("application/json", `{"m":["what is `+githubToken+`", "x"]}`)(taken)
+	if answer, body := get(t, l.client(t, false), taken); answer.StatusCode != http.StatusOK || strings.Contains(shown.String(), githubToken) || !strings.Contains(shown.String(), "[redacted:github-token]") {
+		t.Errorf("what was taken out: got %d %s, and pipelock was shown %s", answer.StatusCode, body, shown)
+	}
+}
+
 // listened is a directory through which pipelock is reached, and heard what it is asked.
 func listened(t *testing.T, dir string, heard io.Writer) string {
 	between, err := os.MkdirTemp("", "pl")
