@@ -286,3 +286,48 @@ func search(t *testing.T, content io.Reader, wanted [][]byte) (found []string) {
 		window = append(window[:0], window[len(window)-overlap:]...)
 	}
 }
+
+// An image that is there is taken as it is; asked for again it is built, each step from what the
+// engine remembers, and without that each step anew.
+func TestBuiltAgain(t *testing.T) {
+	b := builder(t, nil)
+	ref, file := "bot-bottle-test/again:"+unique(), []byte("FROM "+Base+"\nRUN cat /proc/sys/kernel/random/uuid >/word # "+unique()+"\n")
+	ensure := func(b Builder) (id string, built bool) {
+		t.Helper()
+		got, err := b.ensure(t.Context(), ref, func(string) { built = true }, func() (job, error) { return b.job(file) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.ID, built
+	}
+	first, built := ensure(b)
+	remove(t, b.Client, first)
+	if again, anew := ensure(b); !built || again != first || anew {
+		t.Errorf("it is there: got %s after %s, built %t", again, first, anew)
+	}
+	b.Again = true
+	if again, anew := ensure(b); again != first || !anew {
+		t.Errorf("again: got %s after %s, built %t", again, first, anew)
+	}
+	b.NoCache = true
+	again, anew := ensure(b)
+	if again == first || !anew {
+		t.Errorf("without what is remembered: got %s after %s, built %t", again, first, anew)
+	}
+	remove(t, b.Client, ref)
+}
+
+// A newer base image is looked for where it is a registry's; what is built on an image of ours has
+// none there, and a Dockerfile of the operator's says itself what it is built on.
+func TestANewerBaseIsARegistrys(t *testing.T) {
+	for ref, want := range map[string]bool{"bot-bottle/claude:1": true, "bot-bottle/sidecar:1": true, customName + ":1": false, LayerName + ":1": false} {
+		b := Builder{Getenv: func(string) string { return "" }}
+		if b.options(ref, job{}).PullParent {
+			t.Errorf("%s: one is looked for that nobody asked for", ref)
+		}
+		b.Pull = true
+		if got := b.options(ref, job{}).PullParent; got != want {
+			t.Errorf("%s: got %t", ref, got)
+		}
+	}
+}

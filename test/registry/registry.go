@@ -26,14 +26,36 @@ const manifestType = "application/vnd.docker.distribution.manifest.v2+json"
 // Start serves an image of one file, in its root and executable, to whoever says the password
 // in Basic credentials; "" lets everybody in. The caller closes it.
 func Start(file string, content []byte, password string) (*Server, error) {
-	objects, manifest, err := image(file, content)
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	err := w.WriteHeader(&tar.Header{Name: file, Mode: 0o755, Size: int64(len(content))})
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, err
+	}
+	config, err := json.Marshal(map[string]any{
+		"architecture": runtime.GOARCH, "os": "linux", "config": map[string]any{}, "rootfs": map[string]any{"type": "layers", "diff_ids": []string{digestOf(layer.Bytes())}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return StartImage(file, config, [][]byte{layer.Bytes()}, password)
+}
+
+// StartImage serves an image of these layers, archives that are not compressed.
+func StartImage(name string, config []byte, layers [][]byte, password string) (*Server, error) {
+	objects, manifest, err := image(config, layers)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{Server: httptest.NewServer(handler(objects, manifest, password))}
-	s.Ref = strings.TrimPrefix(s.URL, "http://") + "/" + file + "@" + manifest
+	s.Ref = strings.TrimPrefix(s.URL, "http://") + "/" + name + "@" + manifest
 	return s, nil
 }
+
+func digestOf(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 func handler(objects map[string][]byte, manifest, password string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -59,34 +81,21 @@ func handler(objects map[string][]byte, manifest, password string) http.HandlerF
 }
 
 // image makes the objects of an image, by their digests, and names the manifest's.
-func image(file string, content []byte) (objects map[string][]byte, manifest string, err error) {
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	err = w.WriteHeader(&tar.Header{Name: file, Mode: 0o755, Size: int64(len(content))})
-	if err == nil {
-		_, err = w.Write(content)
-	}
-	if err = errors.Join(err, w.Close()); err != nil {
-		return nil, "", err
-	}
+func image(config []byte, layers [][]byte) (objects map[string][]byte, manifest string, err error) {
 	objects = map[string][]byte{}
-	put := func(data []byte) string {
-		digest := fmt.Sprintf("sha256:%x", sha256.Sum256(data))
-		objects[digest] = data
-		return digest
-	}
 	describe := func(kind string, data []byte) map[string]any {
-		return map[string]any{"mediaType": kind, "size": len(data), "digest": put(data)}
+		digest := digestOf(data)
+		objects[digest] = data
+		return map[string]any{"mediaType": kind, "size": len(data), "digest": digest}
 	}
-	config, err := json.Marshal(map[string]any{
-		"architecture": runtime.GOARCH, "os": "linux", "config": map[string]any{}, "rootfs": map[string]any{"type": "layers", "diff_ids": []string{put(layer.Bytes())}},
-	})
-	if err != nil {
-		return nil, "", err
+	var all []any
+	for _, layer := range layers {
+		all = append(all, describe("application/vnd.docker.image.rootfs.diff.tar", layer))
 	}
 	whole, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": manifestType, "config": describe("application/vnd.docker.container.image.v1+json", config),
-		"layers": []any{describe("application/vnd.docker.image.rootfs.diff.tar.gzip", layer.Bytes())},
+		"schemaVersion": 2, "mediaType": manifestType, "config": describe("application/vnd.docker.container.image.v1+json", config), "layers": all,
 	})
-	return objects, put(whole), err
+	manifest = digestOf(whole)
+	objects[manifest] = whole
+	return objects, manifest, err
 }
