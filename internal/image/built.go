@@ -7,12 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 )
 
 // Built is an image that was built for bottles, whoever's they are on this engine.
 type Built struct {
-	Ref        string `json:"image"`
+	Ref        string `json:"image"`      // its name; the ID of one that lost it, built again since
 	Size       int64  `json:"size"`       // bytes, of which others may share some
 	Containers int    `json:"containers"` // that run it or are made of it
 	Current    bool   `json:"current"`    // this version builds it from what it holds
@@ -44,9 +45,10 @@ func (b Builder) Built(ctx context.Context, kept map[string]bool) ([]Built, erro
 	}
 	built := []Built{}
 	for _, found := range images.Items {
-		for _, ref := range found.RepoTags {
-			if strings.HasPrefix(ref, "bot-bottle/") {
-				personal := strings.HasPrefix(ref, customName+":") || strings.HasPrefix(ref, LayerName+":")
+		for _, ref := range namesOf(found) {
+			nameless := ref == found.ID
+			if nameless || strings.HasPrefix(ref, "bot-bottle/") {
+				personal := nameless || strings.HasPrefix(ref, customName+":") || strings.HasPrefix(ref, LayerName+":")
 				anothers := personal && found.Labels[LabelOwner] != ours[LabelOwner]
 				built = append(built, Built{ref, found.Size, uses[found.ID], b.current(ref), anothers || kept[ref] || kept[found.ID]})
 			}
@@ -54,6 +56,16 @@ func (b Builder) Built(ctx context.Context, kept map[string]bool) ([]Built, erro
 	}
 	slices.SortFunc(built, func(x, y Built) int { return cmp.Compare(x.Ref, y.Ref) })
 	return built, nil
+}
+
+// namesOf are an image's names; its ID for one that has none, which older engines say in a way of
+// their own.
+func namesOf(found image.Summary) []string {
+	names := slices.DeleteFunc(slices.Clone(found.RepoTags), func(name string) bool { return name == "<none>:<none>" })
+	if len(names) == 0 {
+		return []string{found.ID}
+	}
+	return names
 }
 
 // current reports whether a reference is that of an image of ours as it is now.

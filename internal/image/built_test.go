@@ -58,3 +58,41 @@ func TestBuilt(t *testing.T) {
 		t.Error("it is still there")
 	}
 }
+
+// What build --no-cache leaves without its name is listed by its ID, and may go; another's may not.
+func TestBuiltWithoutAName(t *testing.T) {
+	b := builder(t, nil)
+	ref, file := "bot-bottle-test/again:"+unique(), []byte("FROM "+Base+"\nRUN cat /proc/sys/kernel/random/uuid >/word # "+unique()+"\n")
+	b.Again, b.NoCache = true, true
+	var old Image
+	for _, which := range []*Image{&old, {}} {
+		made, err := b.ensure(t.Context(), ref, func(string) {}, func() (job, error) { return b.job(file) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		*which = made
+	}
+	remove(t, b.Client, ref)
+	find := func(b Builder) (found Built) {
+		all, err := b.Built(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := slices.IndexFunc(all, func(b Built) bool { return b.Ref == old.ID }); i >= 0 {
+			return all[i]
+		}
+		return found
+	}
+	got := find(b)
+	if got.Ref == "" || !got.Unused() {
+		t.Errorf("got %+v", got)
+	}
+	anothers := b
+	anothers.Owner = func() (string, error) { return "another", nil }
+	if got := find(anothers); !got.Kept {
+		t.Errorf("another's: got %+v", got)
+	}
+	if err := b.Remove(t.Context(), got); err != nil || find(b).Ref != "" {
+		t.Errorf("it is still there: %v", err)
+	}
+}
