@@ -150,7 +150,9 @@ func (h house) skilled(agent string) string {
 // question, and so does a skill's script; and resumed, it goes on with the conversation.
 func TestEveryAgentWorksAndGoesOn(t *testing.T) {
 	t.Parallel()
-	for name, v := range vendors() {
+	all := vendors()
+	all["claude"] = vendor{template: "claude", host: standin.Host, secret: "ANTHROPIC_API_KEY", auth: "scheme: header, header: x-api-key", headless: []string{"-p"}}
+	for name, v := range all {
 		t.Run(name, func(t *testing.T) {
 			h := open(t, standin.Options{Answer: "noted", Tool: "id -un; find ~ -name fill.sh -exec {} ';'; echo kept > /workspace/proof"})
 			h.hire(v, "")
@@ -168,6 +170,9 @@ func TestEveryAgentWorksAndGoesOn(t *testing.T) {
 			h.heard(v, "filled with kumquats", "node")
 			ask("resume "+identity, "which fruit")
 			h.heard(v, "papaya", "which fruit")
+			if log := h.run(0, "", "logs", identity, "--json").Stdout; name == "claude" && strings.Contains(log, `"decision":"deny"`) {
+				t.Errorf("it asks for what it does not need: %s", log)
+			}
 		})
 	}
 }
