@@ -84,6 +84,8 @@ func TestDashboard(t *testing.T) {
 	x.keys(second, "q")
 	x.awaitPanes(1)
 
+	x.keys("%0", "Escape")
+	x.wait("%0", asker, pusher)
 	for range 2 {
 		x.keys("%0", "g", "s")
 		x.wait("%0", "▶ Stop it?")
@@ -150,12 +152,14 @@ func (h gitHouse) attachFromBoard(x *mux, asker, pusher string) {
 	h.t.Helper()
 	x.keys("%0", "1")
 	x.wait("%0", asker, pusher, "enter attach")
-	x.keys("%0", "g", "Enter")
+	x.choose(asker, pusher)
+	x.keys("%0", "Enter")
 	side := x.awaitPanes(2)[1]
 	x.typed(side, "hello")
 	x.keys(side, "Enter")
 	x.wait(side, "you said hello")
-	x.keys("%0", "G", "Enter")
+	x.choose(pusher, asker)
+	x.keys("%0", "Enter")
 	x.gone(side, "you said hello")
 	x.typed(side, "again")
 	x.keys(side, "Enter")
@@ -164,6 +168,21 @@ func (h gitHouse) attachFromBoard(x *mux, asker, pusher string) {
 	x.awaitPanes(1)
 	h.run(0, "", "exec", asker, "--", "true")
 	h.run(0, "", "exec", pusher, "--", "true")
+}
+
+// choose has the board show one agent alone, whichever order their states put them in.
+func (x *mux) choose(agent, other string) {
+	x.t.Helper()
+	if !strings.Contains(x.shown("%0"), agent) { // another search is on
+		x.keys("%0", "Escape")
+		x.wait("%0", agent, other)
+	}
+	x.keys("%0", "/")
+	x.typed("%0", agent)
+	x.keys("%0", "Enter")
+	x.wait("%0", agent)
+	x.gone("%0", other)
+	time.Sleep(time.Second) // whoever presses a key just as the selection moves is asked to look first
 }
 
 // Outside tmux a terminal takes the dashboard's place until it is left, and ctrl-c in it is
