@@ -5,16 +5,25 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
-// Claude's terminal says that it works, in the provider's words, for as long as it does and
+// An agent's terminal says that it works, in the provider's words, for as long as it does and
 // not longer: without them it waits for a person.
-func TestClaudeSaysThatItIsBusy(t *testing.T) {
+func TestEveryAgentSaysThatItIsBusy(t *testing.T) {
 	t.Parallel()
-	claude, err := provider.For("claude")
+	all := vendors()
+	all["claude"] = vendor{template: "claude", ready: "bypass permissions on", leave: "/exit"}
+	for name, v := range all {
+		t.Run(name, func(t *testing.T) { saysThatItIsBusy(t, v) })
+	}
+}
+
+func saysThatItIsBusy(t *testing.T, v vendor) {
+	cli, err := provider.For(v.template)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,45 +32,48 @@ func TestClaudeSaysThatItIsBusy(t *testing.T) {
 	release := func() { free.Do(func() { close(goOn) }) }
 	t.Cleanup(release)
 	h := open(t, standin.Options{Answer: "PAPAYA-2096", Call: func(conversation string) (string, map[string]any) {
-		if strings.Contains(conversation, "which fruit?") {
+		if strings.Contains(conversation, "which fruit") {
 			once.Do(func() { close(asked) })
 			<-goOn
 		}
 		return "", nil
 	}})
-	s := h.terminal("start", "-y", "--rm", "claude")
-	s.wait("bypass permissions on")
-	if strings.Contains(h.shown("bypass permissions on"), claude.Busy) {
-		t.Errorf("it shows %q before it was asked anything", claude.Busy)
+	if v.host != "" { // the lab has a bottle for Claude
+		h.hire(v, "")
 	}
-	s.send("which fruit?")
-	s.wait("which fruit?")
-	s.send("\r")
+	s := h.terminal("start", "-y", "--rm", v.template)
+	s.wait(v.ready)
+	if strings.Contains(h.shown(v.template, v.ready), cli.Busy) {
+		t.Errorf("it shows %q before it was asked anything", cli.Busy)
+	}
+	s.enter("which fruit")
 	<-asked
-	s.wait(claude.Busy)
+	h.shown(v.template, cli.Busy) // whole: on the first screen it is drawn in pieces
 	release()
 	s.wait("PAPAYA-2096")
 	for shown := ""; ; {
-		shown = h.shown("PAPAYA-2096")
-		if !strings.Contains(shown, claude.Busy) {
+		shown = h.shown(v.template, "PAPAYA-2096")
+		if !strings.Contains(shown, cli.Busy) {
 			break
 		}
 		if t.Context().Err() != nil {
-			t.Fatalf("it shows %q after its answer: %s", claude.Busy, shown)
+			t.Fatalf("it shows %q after its answer: %s", cli.Busy, shown)
 		}
 	}
-	s.send("/exit")
-	s.wait("/exit")
-	s.send("\r")
-	s.end()
+	s.leave(v.leave)
 }
 
-// shown is the agent's screen as it is now, once a word is on it: what another terminal gets.
-func (h house) shown(word string) string {
+// shown is an agent's screen as it is now, once a word is on it: what another terminal gets, with a
+// single space between what stands apart or changes its colour.
+func (h house) shown(agent, word string) (text string) {
 	h.t.Helper()
-	other := h.terminal("attach", "--read-only", regexp.MustCompile(`claude-[a-z2-7]{6}`).FindString(h.run(0, "", "list").Stdout))
-	other.wait(word)
-	text := other.plain()
+	other := h.terminal("attach", "--read-only", regexp.MustCompile(agent+`-[a-z2-7]{6}`).FindString(h.run(0, "", "list").Stdout))
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(text, word); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("the screen does not show %q: %s", word, text)
+		}
+		text = strings.Join(strings.Fields(other.plain()), " ")
+	}
 	other.send("\x03")
 	other.end()
 	return text
