@@ -1,11 +1,13 @@
 package resolve
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -116,5 +118,40 @@ func TestALoginNamesItsAccount(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "{login: codex}") || strings.Contains(err.Error(), "the-real-thing") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What the manifest says of an image is what is built: its Dockerfile from where the operator stands,
+// its network, the program that it must have; or an image as it is.
+func TestTheImageIsTheManifests(t *testing.T) {
+	images := image.Builder{Getenv: func(string) string { return "" }}
+	for name, c := range map[string]struct {
+		template string
+		says     manifest.Provider
+		want     image.Custom
+	}{
+		"relative": {"codex", manifest.Provider{Dockerfile: "agent.Dockerfile"}, image.Custom{Base: "codex", Dockerfile: "/home/op/src/agent.Dockerfile", Program: "codex"}},
+		"offline":  {"custom", manifest.Provider{Dockerfile: "/etc/agent.Dockerfile", Offline: true}, image.Custom{Base: "custom", Dockerfile: "/etc/agent.Dockerfile", Offline: true}},
+		"an image": {"gemini", manifest.Provider{Image: "r.example/x@sha256:0"}, image.Custom{Base: "gemini", Image: "r.example/x@sha256:0", Program: "gemini"}},
+	} {
+		s := spec(c.template, nil)
+		c.says.Template = c.template
+		s.Cwd, s.Resolved.Bottle.Provider = "/home/op/src", c.says
+		cli, err := provider.For(c.template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := Plan{Secrets: map[string]secret.Value{"KEY": secret.New("the-real-thing")}}
+		if err := p.ResolveImage(images, cli, s); err != nil {
+			t.Fatal(err)
+		}
+		got := p.Custom()
+		if got.Secret == nil || !got.Secret([]byte("it is the-real-thing")) || got.Secret([]byte("nothing")) {
+			t.Errorf("%s: its build may see a secret", name)
+		}
+		asked, own := CustomOf(s.Resolved.Bottle, cli, s.Cwd)
+		if got.Secret = nil; !reflect.DeepEqual(got, c.want) || !reflect.DeepEqual(asked, c.want) || !own || p.Ours() {
+			t.Errorf("%s: got %+v and %+v", name, got, asked)
+		}
 	}
 }
