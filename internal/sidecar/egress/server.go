@@ -90,7 +90,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger, dial 
 		return nil, err
 	}
 	s := &Server{
-		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log, debug: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(), answers: make(chan struct{}, maxAnswers),
 		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
@@ -114,7 +114,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger, dial 
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, broken := context.WithCancelCause(ctx)
 	defer broken(nil)
-	s.broken = broken
+	s.broken, s.debug = broken, slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)
 	front := s.httpServer(ctx, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serveFront(ctx, w, r) }))
 	s.inner = s.httpServer(ctx, http.HandlerFunc(s.serveTunnel))
 	s.inner.ConnContext, s.inner.ConnState = withTunnel, s.busy.follow(ctx)
