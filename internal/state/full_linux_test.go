@@ -2,7 +2,9 @@ package state
 
 import (
 	"os"
+	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,21 +22,11 @@ func TestNoRoomForTheAgentsEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signal.Ignore(unix.SIGXFSZ)
-	defer signal.Reset(unix.SIGXFSZ)
-	var whole unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &whole); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(len(before)) + 20, Max: whole.Max}); err != nil {
-		t.Fatal(err)
-	}
-	err = s.End(identity, Ending{At: time.Now()})
-	if restored := unix.Setrlimit(unix.RLIMIT_FSIZE, &whole); restored != nil {
-		t.Fatal(restored)
-	}
-	if err == nil || !strings.Contains(err.Error(), "cannot close the audit log of "+identity) {
-		t.Errorf("got %v", err)
+	// The limit is a child's: what testing itself writes meanwhile must not meet it.
+	c := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^TestEndWithoutRoom$")
+	c.Env = append(os.Environ(), noRoom+"="+s.home+":"+strconv.Itoa(len(before)+20))
+	if said, _ := c.CombinedOutput(); !strings.Contains(string(said), "cannot close the audit log of "+identity) {
+		t.Errorf("got %s", said)
 	}
 	if after, err := os.ReadFile(s.AuditFile(identity)); err != nil || string(after) != string(before) {
 		t.Errorf("got %s, %v", after, err)
@@ -48,4 +40,25 @@ func TestNoRoomForTheAgentsEnd(t *testing.T) {
 	if report, err := s.verify(t); err != nil || report.Lines != 5 {
 		t.Errorf("got %+v, %v", report, err)
 	}
+}
+
+// noRoom tells a child of TestNoRoomForTheAgentsEnd which home it is, and how large a file may be.
+const noRoom = "STATE_TEST_NO_ROOM"
+
+// TestEndWithoutRoom is that child; by itself it does nothing.
+func TestEndWithoutRoom(t *testing.T) {
+	home, most, told := strings.Cut(os.Getenv(noRoom), ":")
+	if !told {
+		return
+	}
+	size, err := strconv.ParseUint(most, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(unix.SIGXFSZ)
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: size, Max: size}); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(Open(home).End(identity, Ending{At: time.Now()}))
+	t.Fail() // so that what it logged is shown
 }

@@ -180,7 +180,9 @@ func TestAttackG13_ACrashGivesNoUsesBack(t *testing.T) {
 	if got := of(r); got.Left != 1 {
 		t.Errorf("after a crash: %+v", got)
 	}
-	if got := of(limited(t, known)); got.Left != 1 {
+	again := limited(t, known)
+	await(t, "it is started again", func() bool { return of(again).Limit == 3 })
+	if got := of(again); got.Left != 1 {
 		t.Errorf("started again: %+v", got)
 	}
 }
