@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,6 +102,30 @@ func cloned(flags uintptr) func() error {
 	}
 }
 
+// onThreads starts a command on one thread and ends it on another.
+func onThreads(c *exec.Cmd) error {
+	started, ended := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		started <- c.Start()
+		<-ended
+		runtime.UnlockOSThread()
+	}()
+	defer close(ended)
+	if err := <-started; err != nil {
+		return err
+	}
+	signalled := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		signalled <- c.Process.Signal(syscall.SIGKILL)
+	}()
+	err := <-signalled
+	_ = c.Wait()
+	return err
+}
+
 func attempts(dirs map[string]string) map[string]func() error {
 	all := map[string]func() error{
 		"unix": socketOf(unix.AF_UNIX, unix.SOCK_STREAM, 0), "inet": socketOf(unix.AF_INET, unix.SOCK_STREAM, 0), "inet6": socketOf(unix.AF_INET6, unix.SOCK_DGRAM, 0),
@@ -117,6 +142,7 @@ func attempts(dirs map[string]string) map[string]func() error {
 		"process_vm_readv": call(unix.SYS_PROCESS_VM_READV),
 		"user namespace":   cloned(unix.CLONE_NEWUSER), "pid namespace": cloned(unix.CLONE_NEWPID),
 		"run": func() error { return exec.Command("/proc/self/exe", "-test.list", "^$").Run() },
+		"end": func() error { return onThreads(exec.Command("/proc/self/exe", "-test.list", "^$")) },
 		"listen": func() error {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err == nil {
@@ -197,7 +223,7 @@ func TestAServiceKeepsItsNetwork(t *testing.T) {
 // What may run programs and make unix sockets does that, and no more.
 func TestAServiceThatRunsPrograms(t *testing.T) {
 	got := confined(t, trial{Service: Service{Runs: true, Local: true, Read: programs(t)}})
-	wantAll(t, got, "works", "unix", "inet", "run")
+	wantAll(t, got, "works", "unix", "inet", "run", "end")
 	wantAll(t, got, "refused", "vsock", "packet", "audit", "ptrace", "unshare", "user namespace")
 }
 

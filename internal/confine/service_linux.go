@@ -31,8 +31,13 @@ func (s Service) Apply() error {
 		rules = append(rules, landlock.RWDirs(path).WithRefer().WithResolveUnix())
 	}
 	rules = append(rules, landlock.RWFiles("/dev/null").IgnoreIfMissing())
-	everything := landlock.V9 // files, other sockets, and no signals outwards
+	everything := landlock.V9 // files, other sockets, and signals outwards
 	everything.HandledAccessNet = 0
+	if s.Runs {
+		// Each thread gets a domain of its own (landlock(7); before ABI 8 there is no other way), and
+		// what one has started another could not signal: nothing would end a program that hangs.
+		everything.Scoped &^= unix.LANDLOCK_SCOPE_SIGNAL
+	}
 	if err := everything.BestEffort().Restrict(rules...); err != nil {
 		return fmt.Errorf("cannot take files away: %w", err)
 	}
