@@ -112,7 +112,7 @@ func TestAttackJ3_NoAgentInAnotherMachine(t *testing.T) {
 		"exec is lost":   {map[string]string{"exec": "lost"}, "connection to VM lost"},
 		"exec babbles":   {map[string]string{"exec": "garbage"}, "cannot bring"},
 		"exec floods":    {map[string]string{"exec": "huge"}, "cannot bring"},
-		"exec is silent": {map[string]string{"exec": "empty"}, "EOF"},
+		"exec is silent": {map[string]string{"exec": "empty"}, "cannot bring the bottle into its machine"}, // EOF, or a pipe that nobody reads
 		"init fails":     {map[string]string{"start": "init"}, "init[0] failed"},
 		"no status":      {map[string]string{"status": "garbage"}, "its answer is not about the machine"},
 		"status is huge": {map[string]string{"status": "huge"}, "printed more than"},
