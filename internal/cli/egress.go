@@ -103,7 +103,7 @@ func (a *App) completeEgress(c *cobra.Command, args []string, word string) ([]st
 	case len(args) == 1:
 		return egressActions(), cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.completeHosts(c.Context(), args), cobra.ShellCompDirectiveNoFileComp
+	return a.completeHosts(c.Context(), bottleFirst(args)), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeHosts offers the hosts that a bottle has a route to, and to allow those that the
