@@ -22,11 +22,15 @@ func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 	if err != nil {
 		return nil, err
 	}
+	ours, _, err := d.belonging(all, owner)
+	if err != nil {
+		return nil, err
+	}
 	var mu sync.Mutex
 	var looking sync.WaitGroup
 	active := []bottle.ActiveAgent{}
-	for _, m := range all {
-		if identity, mine := m.ours(owner); mine && m.up() {
+	for identity, m := range ours {
+		if m.up() {
 			looking.Go(func() {
 				if a, yes := d.describeActive(ctx, m, identity); yes {
 					mu.Lock()

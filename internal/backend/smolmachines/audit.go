@@ -47,7 +47,7 @@ func (d *Driver) runningIn(identity string) (string, error) {
 		return "", err
 	}
 	for _, base := range d.bases() {
-		if dir := filepath.Join(base, owner[:min(8, len(owner))]+"-"+identity); bundleLives(dir) {
+		if dir := filepath.Join(base, directoryName(owner, identity)); bundleLives(dir) {
 			return dir, nil
 		}
 	}

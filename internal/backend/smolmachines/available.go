@@ -149,11 +149,13 @@ func (d *Driver) rootfs() error {
 }
 
 // Place names where its machines are: another data directory has others.
-func (d *Driver) Place(context.Context) (string, error) {
+func (d *Driver) Place(context.Context) (string, error) { return d.place(), nil }
+
+func (d *Driver) place() string {
 	for _, variable := range []string{"SMOLVM_DATA_DIR", "XDG_DATA_HOME"} {
 		if dir := d.Getenv(variable); dir != "" {
-			return "smolvm:" + dir, nil
+			return "smolvm:" + dir
 		}
 	}
-	return "smolvm:" + d.Getenv("HOME"), nil
+	return "smolvm:" + d.Getenv("HOME")
 }

@@ -38,14 +38,16 @@ const longest = "/supervise.sock"
 // directory chooses where a bottle's sockets are: where only the operator gets, and not in /tmp,
 // which a machine's process may write to.
 func (d *Driver) directory(owner, identity string) (string, error) {
-	name := owner[:min(8, len(owner))] + "-" + identity
 	for _, base := range d.bases() {
-		if dir := filepath.Join(base, name); len(dir)+len(longest) <= maxPath {
+		if dir := filepath.Join(base, directoryName(owner, identity)); len(dir)+len(longest) <= maxPath {
 			return dir, nil
 		}
 	}
 	return "", withHint("set XDG_RUNTIME_DIR to a short path", "every place for the bottle's sockets has too long a path")
 }
+
+// directoryName begins with the home's, since homes may share a place.
+func directoryName(owner, identity string) string { return owner[:min(8, len(owner))] + "-" + identity }
 
 // bases are the places to choose from, the best first.
 func (d *Driver) bases() []string {

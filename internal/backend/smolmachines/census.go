@@ -16,6 +16,7 @@ import (
 // census is everything of smolvm's and on disk that is ours.
 type census struct {
 	machines map[string]machine // by identity
+	doubtful map[string]machine // named as one of ours, and perhaps not: belonging
 	dirs     map[string]string  // of sockets, by identity
 	states   []string
 	records  map[string]record
@@ -34,27 +35,23 @@ type record struct {
 
 // count looks at everything. We hold the lock of the bottle held; "" for none.
 func (d *Driver) count(ctx context.Context, held string) (census, error) {
-	c := census{machines: map[string]machine{}, dirs: map[string]string{}, records: map[string]record{}, alive: map[string]bool{}, unused: map[string]bool{}}
+	c := census{dirs: map[string]string{}, records: map[string]record{}, alive: map[string]bool{}, unused: map[string]bool{}}
 	owner, err := d.State.Owner()
 	if err != nil {
 		return c, err
 	}
-	if c.place, err = d.Place(ctx); err != nil {
-		return c, err
-	}
+	c.place = d.place()
 	all, err := d.machines(ctx)
 	if err != nil {
 		return c, err
 	}
-	for _, m := range all {
-		if identity, mine := m.ours(owner); mine {
-			c.machines[identity] = m
-		}
+	if c.machines, c.doubtful, err = d.belonging(all, owner); err != nil {
+		return c, err
 	}
 	for _, base := range d.bases() {
 		entries, _ := os.ReadDir(base) // there is none, then
 		for _, e := range entries {
-			identity, ours := strings.CutPrefix(e.Name(), owner[:min(8, len(owner))]+"-")
+			identity, ours := strings.CutPrefix(e.Name(), directoryName(owner, ""))
 			if ours && e.IsDir() && bottle.ValidIdentity(identity) {
 				c.dirs[identity] = filepath.Join(base, e.Name())
 			}
@@ -85,6 +82,9 @@ func (c census) known() []string {
 		}
 	}
 	for identity := range c.machines {
+		add(identity)
+	}
+	for identity := range c.doubtful {
 		add(identity)
 	}
 	for identity := range c.dirs {
@@ -128,8 +128,11 @@ func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 // halfMade reports whether a bottle's first start was interrupted before its agent ran.
 func (c census) halfMade(identity string) bool {
 	r, m := c.records[identity], c.machines[identity]
-	if r.damaged || r.missing || r.EndedAt != nil || r.Runs != 1 {
+	if r.damaged || r.missing || r.EndedAt != nil || r.Runs != 1 || r.acted {
 		return false
+	}
+	if _, begun := readMark(c.dirs[identity]); begun {
+		return false // and somebody has started its machine by hand since
 	}
 	return m.State == created || c.unused[identity]
 }

@@ -99,6 +99,7 @@ func TestAttackJ3_NoAgentInAnotherMachine(t *testing.T) {
 		"network":        {map[string]string{"network": "true"}, "has a network"},
 		"ports":          {map[string]string{"ports": "1"}, "published ports"},
 		"mounts":         {map[string]string{"mounts": "2"}, "sees directories of this host"},
+		"no labels":      {map[string]string{"labels": "none"}, "does not carry this bottle's labels"},
 		"state":          {map[string]string{"start": "after broken"}, "malformed"},
 		"landlock":       {map[string]string{"landlock": "not supported by this kernel"}, "landlock"},
 		"no hypervisor":  {map[string]string{"start": "kvm"}, "kvm not available"},

@@ -207,7 +207,7 @@ func (d *Driver) check(ctx context.Context, p Plan, sha string) error {
 	if err != nil {
 		return err
 	}
-	if !ours {
+	if !ours || m.lost {
 		return fmt.Errorf("the machine %s does not carry this bottle's labels", machineName(p.Identity))
 	}
 	switch {
@@ -219,7 +219,7 @@ func (d *Driver) check(ctx context.Context, p Plan, sha string) error {
 		return fmt.Errorf("the machine %s sees directories of this host, or smolvm does not say that it sees none", m.Name)
 	case m.Labels[labelSockets] != p.Dir || m.Labels[labelSchema] != schema:
 		return fmt.Errorf("the machine %s was made for other sockets", m.Name)
-	case m.Image != "local:"+sha:
+	case m.Image != imageOf(sha):
 		return fmt.Errorf("the machine %s runs image %s, not the archive that it was made of", m.Name, plain.Text(m.Image))
 	case m.up():
 		return fmt.Errorf("the machine %s is %s already", m.Name, plain.Text(m.State))

@@ -39,12 +39,19 @@ func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions, held st
 		if m, there := c.machines[identity]; there {
 			add(c.machine(m, identity, old(identity), o.OlderThan > 0))
 		}
+		unsure, doubt := c.doubtful[identity]
+		if doubt {
+			add(unsure.toLookAt(identity), true)
+		}
 		if dir, there := c.dirs[identity]; there {
 			since := d.Now().UTC()
 			if r := c.records[identity]; !r.missing && !r.damaged {
 				since = r.StartedAt
 			}
 			add(bottle.Task{Leftover: bottle.Leftover{Kind: bottle.LeftBundle, Name: dir, Identity: identity, Why: "of " + identity + ", which does not run", Since: &since}}, true)
+		}
+		if doubt {
+			continue // its record is all that leads to that machine
 		}
 		add(c.state(d.Name(), identity, old(identity)))
 		if l, ok := c.state(d.Name(), identity, old(identity)); ok && !l.Kept {
@@ -92,6 +99,15 @@ func (c census) machine(m machine, identity string, old, byAge bool) (bottle.Tas
 		return l, false
 	}
 	return l, true
+}
+
+// toLookAt: a machine that nobody but the operator can tell whose it is.
+func (m machine) toLookAt(identity string) bottle.Task {
+	made := time.Unix(m.CreatedAt, 0).UTC()
+	return bottle.Task{Leftover: bottle.Leftover{
+		Kind: bottle.LeftMachine, Name: m.Name, Identity: identity, Since: &made, Kept: true,
+		Why: "named as that of " + identity + ", and smolvm tells of no label of bot-bottle's; if it is that bottle's: " + m.byHand(),
+	}}
 }
 
 // state: a record without an end whose bottle does not run was left by a crash. It is closed when

@@ -24,10 +24,6 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	place, err := d.Place(ctx)
-	if err != nil {
-		return Plan{}, err
-	}
 	owner, err := d.State.Owner()
 	if err != nil {
 		return Plan{}, err
@@ -39,7 +35,7 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Plan: shared, Smolvm: version, Place: place}
+	p := Plan{Plan: shared, Smolvm: version, Place: d.place()}
 	if p.CPUs <= 0 {
 		p.CPUs = defaultCPUs // a machine has some number of them
 	}
@@ -95,8 +91,13 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return err
 	}
-	if !there {
+	switch {
+	case m.lost && !there:
+		return m.doubt()
+	case !there:
 		return fmt.Errorf("%s: %w", p.Identity, bottle.ErrGone)
+	case m.lost:
+		return withHint("bot-bottle rm "+p.Identity+" removes it, with its disk", "smolvm has lost the labels of machine %s: it is not started again", m.Name)
 	}
 	if open, err := d.Open(ctx, p.Identity); err == nil {
 		return errors.Join(fmt.Errorf("%s: %w", p.Identity, bottle.ErrRunning), open.Detach())
@@ -117,7 +118,7 @@ func (d *Driver) keptDirectory(m machine) (string, error) {
 	}
 	dir := m.Labels[labelSockets]
 	for _, base := range d.bases() {
-		if dir == filepath.Join(base, owner[:min(8, len(owner))]+"-"+m.Labels[labelIdentity]) {
+		if dir == filepath.Join(base, directoryName(owner, m.Labels[labelIdentity])) {
 			return dir, nil
 		}
 	}

@@ -25,6 +25,8 @@ func (d *Driver) Remove(ctx context.Context, identity string) error {
 	}
 	if m, there, err := d.find(ctx, identity); err != nil {
 		return err
+	} else if m.lost && !there {
+		return m.doubt()
 	} else if there {
 		if kept, err := d.keptDirectory(m); err == nil {
 			dir = kept

@@ -196,6 +196,8 @@ type machine struct {
 	Ports     *int              `json:"ports"`
 	Mounts    *int              `json:"mounts"`
 	CreatedAt int64             `json:"created_at"`
+
+	lost bool // smolvm tells of no label of ours: those that are there are from the bottle's record
 }
 
 // States of a machine.
@@ -207,7 +209,7 @@ const (
 // up reports whether a machine has a process, in whatever state.
 func (m machine) up() bool { return m.State != created && m.State != "stopped" }
 
-// machines lists all that there are, in no order. One that cannot be read is none of ours.
+// machines lists all that there are, in no order. Of one that cannot be read only the name is known.
 func (d *Driver) machines(ctx context.Context) ([]machine, error) {
 	out, err := d.call(ctx, askLimit, []string{"machine", "ls", "--json"})
 	if err != nil {
@@ -220,14 +222,18 @@ func (d *Driver) machines(ctx context.Context) ([]machine, error) {
 	var all []machine
 	for _, one := range raw {
 		var m machine
-		if json.Unmarshal(one, &m) == nil && m.Name != "" {
+		if json.Unmarshal(one, &m) != nil {
+			m = machine{Name: m.Name}
+		}
+		if m.Name != "" {
 			all = append(all, m)
 		}
 	}
 	return all, nil
 }
 
-// find looks at a bottle's machine; false where there is none of ours.
+// find looks at a bottle's machine; false where there is none of ours. A machine of that name that is
+// not ours comes along.
 func (d *Driver) find(ctx context.Context, identity string) (machine, bool, error) {
 	owner, err := d.State.Owner()
 	if err != nil {
@@ -244,8 +250,8 @@ func (d *Driver) find(ctx context.Context, identity string) (machine, bool, erro
 	if err := json.Unmarshal(out, &m); err != nil || m.Name != machineName(identity) {
 		return machine{}, false, &callError{verb: "machine status", err: errors.New("its answer is not about the machine that was asked for")}
 	}
-	whose, mine := m.ours(owner)
-	return m, mine && whose == identity, nil
+	m, mine := d.whose(m, owner, identity)
+	return m, mine, nil
 }
 
 var _ io.Writer = (*bounded)(nil)
