@@ -23,7 +23,21 @@ import (
 //	VERB     "kvm" "permission" "rootfs" "entitlement" "lost" "broken"   fails with that text
 //	VERB     "… once"                the first time only
 //	VERB     "after …"               does its work, then fails
+//	"guest WORDS"                    as VERB, of an exec of our guest's that begins with those words
 func (s *store) fault(key string) string { return s.faults[key] }
+
+// of is what a call is known by among the faults: its verb, or what it has our guest do.
+func (s *store) of(name string, p parsed) (key, fault string) {
+	if name == "exec" && len(p.after) > 2 {
+		said := strings.Join(p.after[1:], " ")
+		for key, fault := range s.faults {
+			if strings.HasPrefix(key, "guest ") && strings.HasPrefix(said+" ", key+" ") {
+				return strings.ReplaceAll(key, " ", "-"), fault
+			}
+		}
+	}
+	return name, s.fault(name)
+}
 
 func (s *store) stall(verb string) {
 	which, how, ok := strings.Cut(s.fault("slow"), " ")

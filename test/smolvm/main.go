@@ -127,8 +127,8 @@ func (s *store) machine(args []string) (int, error) {
 		return 0, err
 	}
 	s.stall(name)
-	if text := s.fault(name); text != "" {
-		if code, done := s.fail(name, text); done {
+	if key, text := s.of(name, p); text != "" {
+		if code, done := s.fail(key, text); done {
 			return code, nil
 		}
 	}

@@ -2,7 +2,6 @@ package smolmachines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -76,9 +75,8 @@ func (d *Driver) keepEnd(ctx context.Context, l bottle.Task) error {
 		code := now.Status & 0xff
 		m.ExitCode = &code
 	}
-	err = d.State.Write(m)
 	if now.Terminal {
-		err = errors.Join(err, d.keepTranscript(ctx, l.Identity, l.Name, nil))
+		d.keepTranscript(ctx, l.Identity, l.Name, nil)
 	}
-	return err
+	return d.State.Write(m)
 }

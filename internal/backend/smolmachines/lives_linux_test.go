@@ -1,8 +1,10 @@
 package smolmachines
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -200,5 +202,82 @@ func TestHalfAnArchiveIsTidiedAway(t *testing.T) {
 	}
 	if _, err := os.Stat(busy); err != nil {
 		t.Error(err)
+	}
+}
+
+// A guest that does not hand its transcript out, or not all of it, costs the bottle that and nothing
+// else: it is stopped, cleaned up and resumed, soon, and what is lost is said.
+func TestNoTranscriptHoldsABottleUp(t *testing.T) {
+	ends := map[string]func(house, *Bottle) error{
+		"stop": func(h house, b *Bottle) error {
+			found, err := h.Open(h.t.Context(), b.Name())
+			if err == nil {
+				err = found.Close()
+			}
+			return err
+		},
+		"cleanup": func(h house, b *Bottle) error {
+			pid, err := listenerOf(filepath.Join(b.dir, controlSocket))
+			if err == nil {
+				err = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			h.endAgentOf(b)
+			h.clean()
+			return err
+		},
+		"resume": func(h house, b *Bottle) error {
+			h.endAgentOf(b)
+			spec := h.spec()
+			spec.Identity, spec.Resume, spec.TTY, spec.Detached = b.Name(), true, true, true
+			plan, err := bottle.Use(h.Driver).Prepare(h.t.Context(), spec)
+			if err != nil {
+				return err
+			}
+			again, err := plan.Launch(h.t.Context(), nil)
+			if err != nil {
+				return err
+			}
+			h.faults(nil)
+			return again.Close()
+		},
+	}
+	for end, do := range ends {
+		for fault, why := range map[string]string{"hang": "has sent nothing", "lost": "connection to VM lost"} {
+			t.Run(end+" "+fault, func(t *testing.T) {
+				t.Parallel()
+				h := open(t)
+				var told bytes.Buffer
+				h.Log = slog.New(slog.NewTextHandler(&told, nil))
+				b := h.waiting()
+				h.faults(map[string]string{"guest transcript": fault})
+				began := time.Now()
+				if err := do(h, b); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took > time.Minute {
+					t.Errorf("it took %s", took)
+				}
+				if !strings.Contains(told.String(), "transcript") || !strings.Contains(told.String(), why) {
+					t.Errorf("it was told %q", told.String())
+				}
+				if m, _, err := h.find(t.Context(), b.Name()); err != nil || m.up() {
+					t.Errorf("got %+v, %v", m, err)
+				}
+				if r, err := h.State.Read(b.Name()); err != nil || r.EndedAt == nil {
+					t.Errorf("got %+v, %v", r, err)
+				}
+				h.faults(nil)
+				h.remove(b)
+			})
+		}
+	}
+}
+
+// endAgentOf ends a bottle's agent, whose machine stays up.
+func (h house) endAgentOf(b *Bottle) {
+	h.t.Helper()
+	b.endAgent(h.t.Context())
+	if now, err := h.condition(h.t.Context(), b.machine); err != nil || !now.Ended {
+		h.t.Fatalf("got %+v, %v", now, err)
 	}
 }

@@ -48,6 +48,7 @@ func (d *Driver) inside(ctx context.Context, name string, args ...string) (*conn
 	k := &conn{in: in, out: out, process: c, said: &tail{}, done: make(chan struct{})}
 	k.lost = func(err error) error { return d.lost(ctx, name, err) }
 	c.Stdin, c.Stdout, c.Stderr = theirIn, theirOut, k.said
+	c.WaitDelay = endGrace // what it started may hold its standard error open
 	err = c.Start()
 	_, _ = theirIn.Close(), theirOut.Close()
 	if err != nil {

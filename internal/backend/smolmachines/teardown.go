@@ -79,12 +79,10 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 		b.endAgent(ctx)
 	}
 	code := b.driver.agentStatus(ctx, b.machine)
-	var kept error
 	if b.tty {
-		kept = b.driver.keepTranscript(ctx, b.identity, b.machine, b.secrets)
+		b.driver.keepTranscript(ctx, b.identity, b.machine, b.secrets)
 	}
-	err := b.driver.takeDown(ctx, b.identity, b.machine, b.dir, b.remove)
-	if err = errors.Join(err, kept); err != nil { // it may still run: then the record stays open, for cleanup
+	if err := b.driver.takeDown(ctx, b.identity, b.machine, b.dir, b.remove); err != nil { // it may still run: then the record stays open, for cleanup
 		return err
 	}
 	return b.driver.recordEnd(b.identity, code, how)

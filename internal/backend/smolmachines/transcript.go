@@ -30,35 +30,61 @@ func (d *Driver) Transcript(ctx context.Context, identity string) (io.ReadCloser
 	return reader, nil
 }
 
-// transcriptLimit bounds how long a machine may take to hand its transcript out.
-const transcriptLimit = time.Minute
+// Limits of what hands a transcript out: it is on the machine's disk, and is sent as fast as it goes.
+const (
+	transcriptSilence = 10 * time.Second
+	transcriptLimit   = time.Minute
+)
 
 // copyTranscript copies what there is of a transcript, without the secrets that are known by
-// their values or by their shape.
+// their values or by their shape. What came before an error is copied.
 func (d *Driver) copyTranscript(ctx context.Context, name, identity string, w io.Writer, secrets map[string]secret.Value) error {
-	limited, cancel := context.WithTimeout(ctx, transcriptLimit)
-	defer cancel()
-	k, err := d.inside(limited, name, "guest", "transcript")
+	watched, heard, stop := bottle.Patience{Silence: transcriptSilence, Whole: transcriptLimit}.Watch(ctx, io.Discard)
+	defer stop()
+	k, err := d.inside(watched, name, "guest", "transcript")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = k.Close() }()
-	defer k.until(limited)()
-	return session.Keep(k, w, identity, func(data []byte) ([][2]int, error) { return session.FindSecrets(ctx, data, secrets) })
+	defer k.until(watched)()
+	from := &noting{from: io.TeeReader(k, heard)}
+	err = session.Keep(from, w, identity, func(data []byte) ([][2]int, error) { return session.FindSecrets(ctx, data, secrets) })
+	if cause := context.Cause(watched); cause != nil {
+		return errors.Join(err, cause)
+	}
+	return errors.Join(err, from.failed)
+}
+
+// noting keeps the error that a reader ended with.
+type noting struct {
+	from   io.Reader
+	failed error
+}
+
+func (n *noting) Read(p []byte) (int, error) {
+	c, err := n.from.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		n.failed = err
+	}
+	return c, err
 }
 
 // keepTranscript puts a run's transcript into the bottle's state. A bottle without a record has
-// none; a machine that is gone has taken it along.
-func (d *Driver) keepTranscript(ctx context.Context, identity, name string, secrets map[string]secret.Value) error {
+// none; a machine that is gone has taken it along. What is lost of it is told, and holds nothing up:
+// the machine must end all the same.
+func (d *Driver) keepTranscript(ctx context.Context, identity, name string, secrets map[string]secret.Value) {
 	m, err := d.State.Read(identity)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return
 	}
+	var lost error
 	if err == nil {
-		err = d.State.KeepTranscript(identity, m.StartedAt, func(w io.Writer) error { return d.copyTranscript(ctx, name, identity, w, secrets) })
+		err = d.State.KeepTranscript(identity, m.StartedAt, func(w io.Writer) error {
+			lost = d.copyTranscript(ctx, name, identity, w, secrets)
+			return nil
+		})
 	}
-	if err != nil && !gone(err) {
-		return fmt.Errorf("cannot keep the transcript of %s: %w", identity, err)
+	if err = errors.Join(err, lost); err != nil && !gone(err) {
+		d.Log.Error("the transcript of a run is lost, or not whole", "bottle", identity, "err", err)
 	}
-	return nil
 }
