@@ -15,7 +15,7 @@ import (
 //
 //	product  "other"                 a program of the same name by somebody else
 //	version  TEXT                    what --version says
-//	help     "--flag …"              flags that --help does not list
+//	without  "VERB --flag …"         of which it has no such verb, or flag
 //	state    STATE                   of every machine that runs
 //	network, ports, mounts, labels   what status and ls report in place of the truth
 //	slow     "VERB DURATION"         before that verb ("all": any) does anything

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -114,12 +115,12 @@ func (s *store) machine(args []string) (int, error) {
 	if name == "" {
 		name = args[0]
 	}
-	v, ok := verbs()[name]
+	v, ok := s.verb(name)
 	if !ok {
 		return 0, usage(fmt.Sprintf("unrecognized subcommand '%s'", args[0]))
 	}
 	if len(args) > 1 && (args[1] == "--help" || args[1] == "-h") {
-		s.help(name, v)
+		help(name, v)
 		return 0, nil
 	}
 	p, err := v.parse(args[1:])
@@ -135,12 +136,27 @@ func (s *store) machine(args []string) (int, error) {
 	return v.run(s, p)
 }
 
-func (s *store) help(name string, v verb) {
+// verb is one of this version.
+func (s *store) verb(name string) (verb, bool) {
+	v, ok := verbs()[name]
+	lacks, flags, _ := strings.Cut(s.fault("without"), " ")
+	if lacks != name {
+		return v, ok
+	}
+	v.flags = slices.DeleteFunc(v.flags, func(f flag) bool { return slices.Contains(strings.Fields(flags), "--"+f.long) })
+	return v, ok && flags != ""
+}
+
+func help(name string, v verb) {
 	fmt.Printf("Usage: smolvm machine %s [OPTIONS]\n\nOptions:\n", name)
 	for _, f := range v.flags {
-		if strings.Contains(s.fault("help"), "--"+f.long) { // a version that does not have it
-			continue
+		line := "      --" + f.long
+		if f.short != 0 {
+			line = fmt.Sprintf("  -%c, --%s", f.short, f.long)
 		}
-		fmt.Println("      --" + f.long)
+		if f.value {
+			line += " <" + strings.ToUpper(f.long) + ">"
+		}
+		fmt.Println(line)
 	}
 }

@@ -62,10 +62,7 @@ func (d *Driver) probe(ctx context.Context) (version string, err error) {
 	if version, err = d.version(ctx); err != nil { // another program is not asked anything more
 		return "", err
 	}
-	group, grouped := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.offers(grouped, "create", "--label", "--mount-socket", "--image") })
-	group.Go(func() error { return d.offers(grouped, "exec", "--interactive", "--tty", "--timeout") })
-	if err := group.Wait(); err != nil {
+	if err := d.offers(ctx, "create", "exec"); err != nil { // what came last
 		return "", err
 	}
 	if _, err := d.machines(ctx); err != nil {
@@ -99,18 +96,55 @@ func (d *Driver) version(ctx context.Context) (string, error) {
 	return found, nil
 }
 
-// offers looks for flags in what --help says.
-func (d *Driver) offers(ctx context.Context, verb string, flags ...string) error {
+// needed are the flags that we use, by verb.
+func needed() map[string][]string {
+	return map[string][]string{
+		"create": {"--name", "--image", "--cpus", "--mem", "--storage", "--label", "--mount-socket", "--workdir"},
+		"exec":   {"--name", "--workdir", "--env", "--interactive", "--tty", "--stream"},
+		"start":  {"--name"}, "stop": {"--name"}, "delete": {"--name", "--force"}, "status": {"--name", "--json"}, "ls": {"--json"}, "data-dir": {"--name"},
+	}
+}
+
+// offers looks whether verbs have what we use of them, side by side.
+func (d *Driver) offers(ctx context.Context, verbs ...string) error {
+	group, grouped := errgroup.WithContext(ctx)
+	for _, verb := range verbs {
+		group.Go(func() error { return d.offersOne(grouped, verb) })
+	}
+	return group.Wait()
+}
+
+// offersOne looks for a verb's flags in what --help says.
+func (d *Driver) offersOne(ctx context.Context, verb string) error {
 	out, err := d.call(ctx, askLimit, []string{"machine", verb, "--help"})
 	if err != nil {
 		return withHint(installHint, "the smolvm on PATH has no machine %s: %w", verb, err)
 	}
-	for _, flag := range flags {
-		if !strings.Contains(string(out), flag) {
-			return withHint("upgrade it", "the smolvm on PATH does not know machine %s %s, without which there is no bottle", verb, flag)
+	for _, flag := range needed()[verb] {
+		if !tells(string(out), flag) {
+			return withHint("upgrade it: https://smolmachines.com", "the smolvm on PATH does not know machine %s %s, without which there is no bottle", verb, flag)
 		}
 	}
 	return nil
+}
+
+// tells reports whether a help text has a flag as a word of its own.
+func tells(help, flag string) bool {
+	for at := 0; ; at++ {
+		i := strings.Index(help[at:], flag)
+		if i < 0 {
+			return false
+		}
+		at += i
+		before, after := help[:at], help[at+len(flag):]
+		if !inWord(before[max(0, len(before)-1):]) && !inWord(after[:min(1, len(after))]) {
+			return true
+		}
+	}
+}
+
+func inWord(s string) bool {
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == "" && s != ""
 }
 
 // hypervisor looks for what machines run on.
@@ -126,7 +160,7 @@ func hypervisor() error {
 		case errors.Is(err, os.ErrNotExist):
 			return withHint("load KVM (sudo modprobe kvm_intel, or kvm_amd), or switch virtualisation on in the firmware; in a virtual machine, it must be nested", "there is no /dev/kvm")
 		}
-		return fmt.Errorf("cannot open /dev/kvm: %w", err)
+		return withHint("see what the kernel says of it: sudo dmesg | grep -i kvm", "cannot open /dev/kvm: %w", err)
 	case "darwin":
 		if runtime.GOARCH != "arm64" {
 			return withHint("use the docker backend", "smolvm needs Apple silicon")

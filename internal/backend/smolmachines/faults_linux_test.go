@@ -3,10 +3,12 @@ package smolmachines
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,8 +66,7 @@ func TestAvailableSaysWhatIsWrong(t *testing.T) {
 		"another product":  {map[string]string{"product": "other"}, "another program of this name"},
 		"old":              {map[string]string{"version": "1.8.3"}, "1.8.3 is too old"},
 		"no version":       {map[string]string{"version": "\x1b]0;owned\x07"}, "does not say what version"},
-		"no sockets":       {map[string]string{"help": "--mount-socket"}, "does not know machine create --mount-socket"},
-		"no labels":        {map[string]string{"help": "--label"}, "does not know machine create --label"},
+		"no machines":      {map[string]string{"without": "create"}, "has no machine create"},
 		"list is garbage":  {map[string]string{"ls": "garbage"}, "no list of machines"},
 		"list is empty":    {map[string]string{"ls": "empty"}, "no list of machines"},
 		"list is huge":     {map[string]string{"ls": "huge"}, "printed more than"},
@@ -86,6 +87,65 @@ func TestAvailableSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("without it: got %v", err)
 	}
 	h.nothingLeft("unusable")
+}
+
+// Each flag that a bottle's life needs is looked for before anything is made: a smolvm without it
+// would fail half way, or at the end.
+func TestEveryFlagIsLookedFor(t *testing.T) {
+	h := open(t)
+	for verb, flags := range needed() {
+		for _, flag := range flags {
+			h.faults(map[string]string{"without": verb + " " + flag})
+			_, err := bottle.Use(h.Driver).Prepare(t.Context(), h.spec())
+			var told interface{ Hint() string }
+			want := "does not know machine " + verb + " " + flag + ","
+			if verb == "ls" { // it is tried out
+				want = "does not list its machines"
+			}
+			if err == nil || !strings.Contains(err.Error(), want) || !errors.As(err, &told) || told.Hint() == "" {
+				t.Errorf("%s %s: got %v", verb, flag, err)
+			}
+		}
+	}
+	h.faults(nil)
+	b := h.waiting()
+	for _, streams := range []bottle.IO{{}, {Stdin: strings.NewReader("")}, {TTY: true, Stdout: io.Discard}} {
+		if _, err := b.Run(t.Context(), []string{control.Binary, "version"}, bottle.Node, streams); err != nil {
+			t.Error(err)
+		}
+	}
+	h.crash(b)
+	h.remove(b)
+	calls, err := os.ReadFile(filepath.Join(h.data, "calls.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(calls)) {
+		var call struct{ Argv []string }
+		if err := json.Unmarshal([]byte(line), &call); err != nil {
+			t.Fatal(err)
+		}
+		for _, arg := range call.Argv {
+			if arg == "--" {
+				break
+			}
+			if strings.HasPrefix(arg, "--") && len(call.Argv) > 2 && arg != "--help" && !slices.Contains(needed()[call.Argv[1]], arg) {
+				t.Errorf("%v was called, and %s was not looked for", call.Argv, arg)
+			}
+		}
+	}
+}
+
+// A flag is only known if it is one of its own.
+func TestAFlagIsAWord(t *testing.T) {
+	for help, want := range map[string]bool{
+		"  -n, --mem <MIB>\n": true, "--mem": true, "      --mem=<MIB>": true, "[--mem MIB]": true,
+		"--memory": false, "--mem-max": false, "--no--mem": false, "x--mem": false, "mem": false, "": false,
+	} {
+		if got := tells(help, "--mem"); got != want {
+			t.Errorf("%q: got %t", help, got)
+		}
+	}
 }
 
 // Attack J3: a machine that is not as it must be, or that smolvm does not say to be so: it has a

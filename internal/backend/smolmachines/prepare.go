@@ -24,6 +24,9 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := d.offers(ctx, "start", "stop", "delete", "status", "data-dir"); err != nil {
+		return Plan{}, err
+	}
 	owner, err := d.State.Owner()
 	if err != nil {
 		return Plan{}, err
