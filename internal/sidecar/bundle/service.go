@@ -182,14 +182,15 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	command.Stdin = bytes.NewReader(config)
 	command.Stderr = o.Stderr
 	command.ExtraFiles = []*os.File{s.listener, theirs} // listenerFD, linkFD
+	defer func() { _ = letGo(command) }()               // also what no process got
 	asking, err := s.asking(command)
 	if err != nil {
-		return errors.Join(err, theirs.Close())
+		return err
 	}
 	defer func() { _ = asking.Close() }()
 	runErrands, err := s.errandsFor(command)
 	if err != nil {
-		return errors.Join(err, theirs.Close())
+		return err
 	}
 	defer runErrands()
 	command.SysProcAttr = s.attributes(o)
@@ -197,13 +198,9 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 	command.WaitDelay = stopGrace
 	stdout, err := command.StdoutPipe()
 	if err != nil {
-		return errors.Join(err, theirs.Close())
+		return err
 	}
-	err = command.Start()
-	for _, handed := range command.ExtraFiles[1:] {
-		err = errors.Join(err, handed.Close())
-	}
-	if err != nil {
+	if err := errors.Join(command.Start(), letGo(command)); err != nil {
 		return err
 	}
 	var talking sync.WaitGroup
@@ -226,6 +223,15 @@ func (s *service) run(ctx context.Context, o Options, out *log, up func()) error
 		return cause
 	}
 	return ended
+}
+
+// letGo closes on our side what a service gets but for its listener, which the next one gets, too.
+func letGo(command *exec.Cmd) error {
+	var failed []error
+	for _, theirs := range command.ExtraFiles[1:] {
+		failed = append(failed, theirs.Close())
+	}
+	return errors.Join(failed...)
 }
 
 // of is the service that an event is about: pipelock has no process here, and egress tells of
