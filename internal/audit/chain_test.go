@@ -319,11 +319,17 @@ func FuzzVerify(f *testing.F) {
 func TestHowTheAgentEndedIsTheLastLine(t *testing.T) {
 	code := 3
 	ending := Event{Bottle: bottle, Time: time.Date(2026, 1, 2, 4, 4, 5, 0, time.UTC), Exit: &code, Reason: "it was stopped"}
+	const half = `{"seq":5,`
 	closed := func(log []string) []string {
 		t.Helper()
-		line, head, err := Ending(join(log), ending)
+		line, head, cut, err := Ending(join(log), ending)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if cut > 0 {
+			if log = log[:len(log)-1]; cut != int64(len(half)) || !strings.Contains(string(line), "9 bytes of a line") {
+				t.Errorf("%d bytes are to be taken off: %s", cut, line)
+			}
 		}
 		if len(line) > 0 {
 			log = append(slices.Clone(log), string(line))
@@ -343,7 +349,7 @@ func TestHowTheAgentEndedIsTheLastLine(t *testing.T) {
 		"told once":          {closed(closed(run(t, nil, 2, true))), 5, 0},
 		"resumed":            {closed(run(t, closed(run(t, nil, 2, true)), 1, true)), 9, 0},
 		"nothing ran":        {closed(nil), 0, 0},
-		"behind half a line": {closed(append(run(t, nil, 2, true), `{"seq":5,`)), 5, 5},
+		"behind half a line": {closed(append(run(t, nil, 2, true), half)), 5, 0},
 		"a line after it":    {append(closed(run(t, nil, 2, false)), chained(t, closed(run(t, nil, 2, false)))), 5, 5},
 		"two of them":        {append(closed(run(t, nil, 2, false)), linked(t, closed(run(t, nil, 2, false)), Event{Kind: AgentEnd})), 5, 5},
 		"of no run":          {[]string{linked(t, nil, Event{Kind: AgentEnd})}, 1, 1},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 )
@@ -34,22 +35,31 @@ func readEnd(log io.Reader) (head Head, last []byte, torn int64, err error) {
 	}
 }
 
-// Ending is the line to append to a log, for how its bottle's agent ended. There is none
-// where no run began, where somebody has written one, and behind half a line. head is where
-// the log ends with it; call it on a log to which nobody writes.
-func Ending(log io.Reader, e Event) (line []byte, head Head, err error) {
+// Ending is the line to append to a log, for how its bottle's agent ended, once the last cut bytes
+// of the log are taken off: those of a line that a crash had cut short, of which it tells. There is
+// none where no run began, and where somebody has written one. head is where the log ends with it;
+// call it on a log to which nobody writes.
+func Ending(log io.Reader, e Event) (line []byte, head Head, cut int64, err error) {
 	head, last, torn, err := readEnd(log)
-	if err != nil || head.Lines == 0 || torn > 0 {
-		return nil, head, err
+	if err != nil || head.Lines == 0 {
+		return nil, head, 0, err
 	}
 	var before Event
 	if json.Unmarshal(last, &before) == nil && before.Kind == AgentEnd {
-		return nil, head, nil
+		return nil, head, 0, nil
 	}
 	e.Kind, e.Service = AgentEnd, Agent
+	if torn > 0 {
+		e.Reason += "; " + TakenOff(torn)
+	}
 	chain := Continue(head)
 	line, err = chain.Line(e)
-	return line, chain.head, err
+	return line, chain.head, torn, err
+}
+
+// TakenOff says in a line of a log that a part of one before it is gone.
+func TakenOff(bytes int64) string {
+	return fmt.Sprintf("%d bytes of a line that a crash had cut short were taken off before this", bytes)
 }
 
 // Splice is a bottle's whole log: the lines of the runs before, out of file, and all that

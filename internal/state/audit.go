@@ -79,7 +79,8 @@ func (s Store) KeepAudit(identity string, run io.Reader) (err error) {
 }
 
 // CloseAudit appends how the agent ended to a bottle's audit log, once for each run, and
-// returns where the log ends then; nil if there is none.
+// returns where the log ends then; nil if there is none. A line that a crash had cut short is
+// taken off before, which the new one says.
 func (s Store) CloseAudit(identity string, e Ending) (*audit.Head, error) {
 	f, err := os.OpenFile(s.AuditFile(identity), os.O_RDWR|os.O_APPEND, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -88,7 +89,10 @@ func (s Store) CloseAudit(identity string, e Ending) (*audit.Head, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot close the audit log of %s: %w", identity, err)
 	}
-	line, head, err := audit.Ending(f, audit.Event{Time: e.At.UTC(), Bottle: identity, Exit: e.Code, Reason: e.How})
+	line, head, cut, err := audit.Ending(f, audit.Event{Time: e.At.UTC(), Bottle: identity, Exit: e.Code, Reason: e.How})
+	if err == nil && cut > 0 {
+		err = takeOff(f, cut)
+	}
 	if err == nil && len(line) > 0 {
 		err = appendWhole(f, line)
 	}

@@ -128,6 +128,33 @@ func TestATornLineIsTakenOff(t *testing.T) {
 	}
 }
 
+// A bottle that ended in that crash is closed all the same, by a line that says so; and half a line
+// that nobody could tell of stays.
+func TestATornLogIsClosed(t *testing.T) {
+	log, code := ofRun(t, audit.Head{}, 4, false), 137
+	s := bottled(t, log+`{"seq":6,"pr`)
+	if err := s.End(identity, Ending{At: time.Now(), Code: &code, How: "it was killed"}); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(s.AuditFile(identity))
+	last := strings.TrimPrefix(string(data), log)
+	if err != nil || strings.Count(last, "\n") != 1 || !strings.Contains(last, `"event":"agent-end","reason":"it was killed; 12 bytes of a line that a crash had cut short were taken off before this","exit":137}`) {
+		t.Errorf("got %s, %v", data, err)
+	}
+	if report, err := s.verify(t); err != nil || report.Lines != 6 {
+		t.Errorf("got %+v, %v", report, err)
+	}
+	for _, log := range []string{`{"seq":1,"pr`, string(data) + `{"seq":7,"pr`} { // no run, or one that did not begin
+		s := bottled(t, log)
+		if err := s.End(identity, Ending{At: time.Now(), Code: &code}); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadFile(s.AuditFile(identity)); err != nil || string(left) != log {
+			t.Errorf("got %s, %v", left, err)
+		}
+	}
+}
+
 // Attack H5: the log of a bottle that ended loses its last lines, or all, before it is
 // resumed. The next run does not make it whole again.
 func TestAttackH5_ResumeDoesNotHealACutLog(t *testing.T) {

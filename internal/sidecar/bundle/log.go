@@ -57,7 +57,7 @@ func (l *log) begin(failed error) error {
 	}
 	e := audit.Event{Kind: audit.Begin}
 	if l.cut > 0 {
-		e.Reason = fmt.Sprintf("%d bytes of a line that a crash had cut short were taken off before this", l.cut)
+		e.Reason = audit.TakenOff(l.cut)
 	}
 	l.write(audit.Bundle, e)
 	return nil
