@@ -3,6 +3,7 @@ package state
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,14 +14,27 @@ import (
 	"time"
 )
 
-// Whoever reads while a record is written sees one record or the other, whole.
+// Whoever reads while a record is written sees one record or the other, whole, and who has opened
+// one reads that to its end.
 func TestWriteIsAtomic(t *testing.T) {
 	s := Open(t.TempDir())
 	names := []string{strings.Repeat("a", 10), strings.Repeat("b", 100000)}
 	if err := s.Write(Metadata{Identity: "dev-aaaaaa", Agent: names[0]}); err != nil {
 		t.Fatal(err)
 	}
+	opened, err := os.Open(s.recordFile("dev-aaaaaa"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = opened.Close() }()
+	if err := s.Write(Metadata{Identity: "dev-aaaaaa", Agent: names[1]}); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(opened); err != nil || !strings.Contains(string(data), names[0]) || strings.Contains(string(data), "bbb") {
+		t.Errorf("what was opened before is written over: %.200s, %v", data, err)
+	}
 	var writers sync.WaitGroup
+	done := make(chan struct{})
 	for _, name := range names {
 		writers.Go(func() {
 			for range 50 {
@@ -30,13 +44,19 @@ func TestWriteIsAtomic(t *testing.T) {
 			}
 		})
 	}
-	for range 200 {
-		if m, err := s.Read("dev-aaaaaa"); err != nil || !slices.Contains(names, m.Agent) {
-			t.Errorf("got %.20s…, %v", m.Agent, err)
-			break
+	go func() { writers.Wait(); close(done) }()
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		default:
+			if m, err := s.Read("dev-aaaaaa"); err != nil || !slices.Contains(names, m.Agent) {
+				t.Errorf("got %.20s…, %v", m.Agent, err)
+				reading = false
+			}
 		}
 	}
-	writers.Wait()
+	<-done
 	entries, err := os.ReadDir(s.Dir("dev-aaaaaa"))
 	if err != nil || len(entries) != 1 || entries[0].Name() != "metadata.json" {
 		t.Errorf("got %v, %v", entries, err)

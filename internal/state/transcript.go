@@ -15,7 +15,7 @@ const maxTranscripts = 5
 // KeepTranscript keeps the transcript of the run of a bottle that began at a time: what copy
 // writes, if it writes anything.
 func (s Store) KeepTranscript(identity string, began time.Time, copy func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(s.Dir(identity), ".tmp-*")
+	tmp, err := os.CreateTemp(s.Dir(identity), tmpPattern)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (s Store) KeepTranscript(identity string, began time.Time, copy func(io.Wri
 		return err
 	}
 	name := filepath.Join(s.Dir(identity), "transcript-"+began.UTC().Format("20060102T150405.000")+".cast")
-	if err := os.Rename(tmp.Name(), name); err != nil {
+	if err := rename(tmp.Name(), name); err != nil { // for good: what the engine has of it goes next
 		return err
 	}
 	all, err := s.Transcripts(identity)
