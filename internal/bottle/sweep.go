@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // Action is what becomes of a leftover. Without one it is removed.
@@ -54,20 +56,19 @@ type Report func(Task, error)
 type Sweep struct {
 	AtOnce int // how many bottles
 	Lock   func(identity string) (release func(), err error)
-	Look   func(context.Context) (Tasks, error) // what is left over by now
-	// Clean removes what is left of one bottle, in order. Its lock is held.
+	// Look finds what is left over of one bottle by now, as PrepareCleanup does. Its lock is held,
+	// which does not make it one that somebody is at work on.
+	Look func(ctx context.Context, o CleanupOptions) (Tasks, error)
+	// Clean removes what is left of one bottle, in order. Its lock is held since before now was looked at.
 	Clean func(ctx context.Context, identity string, tasks []Task, now Tasks, report Report)
 	// Shared removes what is of no one bottle, after all else; nil where there is no such thing.
-	Shared func(ctx context.Context, tasks []Task, now Tasks, report Report)
+	Shared func(ctx context.Context, tasks []Task, report Report)
 }
 
 // Run carries a plan out, several bottles at a time. It takes each bottle's lock first, and leaves
-// alone those that another process is at work on.
+// alone those that another process is at work on. With the lock it looks again: somebody may have
+// resumed a bottle since the plan was made, and it may have ended again.
 func (s Sweep) Run(ctx context.Context, plan Tasks, tell func(Leftover, error)) error {
-	now, err := s.Look(ctx)
-	if err != nil {
-		return err
-	}
 	var one sync.Mutex
 	report := func(t Task, err error) {
 		one.Lock()
@@ -80,14 +81,14 @@ func (s Sweep) Run(ctx context.Context, plan Tasks, tell func(Leftover, error)) 
 	for identity, tasks := range all {
 		if identity != "" {
 			group.Go(func() error {
-				s.cleanBottle(ctx, identity, tasks, now, report)
+				s.cleanBottle(ctx, identity, tasks, plan.Options, report)
 				return nil
 			})
 		}
 	}
 	_ = group.Wait()
 	if shared := all[""]; len(shared) > 0 && s.Shared != nil {
-		s.Shared(ctx, shared, now, report)
+		s.Shared(ctx, shared, report)
 	}
 	return nil
 }
@@ -103,20 +104,28 @@ func (t Tasks) byBottle() map[string][]Task {
 	return all
 }
 
-func (s Sweep) cleanBottle(ctx context.Context, identity string, tasks []Task, now Tasks, report Report) {
+func (s Sweep) cleanBottle(ctx context.Context, identity string, tasks []Task, o CleanupOptions, report Report) {
 	release, err := s.Lock(identity)
+	if errors.Is(err, state.ErrLocked) {
+		err = ErrCameToLife
+	}
 	if err != nil {
-		LeaveAlone(tasks, report)
+		reportAll(tasks, err, report)
 		return
 	}
 	defer release()
+	o.Identity = identity
+	now, err := s.Look(ctx, o)
+	if err != nil {
+		reportAll(tasks, fmt.Errorf("cannot look again: %w", err), report)
+		return
+	}
 	s.Clean(ctx, identity, tasks, now, report)
 }
 
-// LeaveAlone reports that all of it came to life.
-func LeaveAlone(tasks []Task, report Report) {
+func reportAll(tasks []Task, err error, report Report) {
 	for _, t := range tasks {
-		report(t, ErrCameToLife)
+		report(t, err)
 	}
 }
 

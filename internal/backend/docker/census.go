@@ -47,13 +47,18 @@ func (d *Driver) ours() (client.Filters, error) {
 	return client.Filters{}.Add("label", labelOwner+"="+owner), err
 }
 
-// count looks at everything, side by side.
-func (d *Driver) count(ctx context.Context) (census, error) {
+// count looks at everything, or all that is of one bottle, side by side. We hold the lock of the
+// bottle held; "" for none.
+func (d *Driver) count(ctx context.Context, one, place, held string) (census, error) {
 	mine, err := d.ours()
 	if err != nil {
 		return census{}, err
 	}
-	c := census{volumes: map[string]volume.Volume{}, records: map[string]record{}, busy: d.State.Locked}
+	if one != "" {
+		mine.Add("label", labelIdentity+"="+one)
+	}
+	c := census{volumes: map[string]volume.Volume{}, records: map[string]record{}, place: place}
+	c.busy = func(identity string) bool { return identity != held && d.State.Locked(identity) }
 	c.current, _ = d.binaryVolume() // unreadable: then every one counts as old, and those in use stay
 	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -74,23 +79,26 @@ func (d *Driver) count(ctx context.Context) (census, error) {
 		}
 		return err
 	})
-	group.Go(func() (err error) {
-		c.networks, err = d.networks(grouped)
-		return err
-	})
-	group.Go(func() (err error) {
-		c.place, err = d.Place(grouped)
-		return err
-	})
-	group.Go(func() error {
-		list, err := d.Client.ImageList(grouped, client.ImageListOptions{Filters: mine.Clone().Add("label", labelRole+"="+roleImage)})
-		c.images = list.Items
-		return err
-	})
+	if one == "" {
+		group.Go(func() (err error) {
+			c.networks, err = d.networks(grouped)
+			return err
+		})
+		group.Go(func() error {
+			list, err := d.Client.ImageList(grouped, client.ImageListOptions{Filters: mine.Clone().Add("label", labelRole+"="+roleImage)})
+			c.images = list.Items
+			return err
+		})
+	}
 	if err := group.Wait(); err != nil {
 		return c, err
 	}
-	return c, c.read(d.State)
+	c.states, err = d.State.Identities()
+	if one != "" {
+		c.states = slices.DeleteFunc(c.states, func(identity string) bool { return identity != one })
+	}
+	c.read(d.State)
+	return c, err
 }
 
 // wellNamed reports whether the identity on a label may be one, or there is none. Whoever else
@@ -108,8 +116,7 @@ func (c census) elsewhere(identity string) bool {
 }
 
 // read reads every record, also of bottles of which only the engine knows.
-func (c *census) read(store state.Store) (err error) {
-	c.states, err = store.Identities()
+func (c *census) read(store state.Store) {
 	known := slices.Clone(c.states)
 	for _, found := range c.containers {
 		known = append(known, found.Labels[labelIdentity])
@@ -132,7 +139,6 @@ func (c *census) read(store state.Store) (err error) {
 		}
 		c.records[identity] = r
 	}
-	return err
 }
 
 // weighLimit bounds how long the engine may take to add up what its volumes hold.

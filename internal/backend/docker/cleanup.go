@@ -20,18 +20,23 @@ const atOnce = 8
 
 // Cleanup carries a plan out.
 func (d *Driver) Cleanup(ctx context.Context, plan bottle.Tasks, tell func(bottle.Leftover, error)) error {
+	place, err := d.Place(ctx)
+	if err != nil {
+		return err
+	}
 	return bottle.Sweep{
-		AtOnce: atOnce, Lock: d.State.Lock, Clean: d.cleanBottle, Shared: d.cleanShared,
-		Look: func(ctx context.Context) (bottle.Tasks, error) { return d.leftovers(ctx, plan.Options) },
+		AtOnce: atOnce, Lock: d.State.Lock, Clean: d.cleanBottle,
+		Look: func(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
+			return d.leftovers(ctx, o, place, o.Identity)
+		},
+		Shared: func(ctx context.Context, tasks []bottle.Task, report bottle.Report) {
+			d.cleanShared(ctx, tasks, report, func() (bottle.Tasks, error) { return d.leftovers(ctx, plan.Options, place, "") })
+		},
 	}.Run(ctx, plan, tell)
 }
 
 // cleanBottle removes what is left of one bottle: its containers first, since they use the rest.
 func (d *Driver) cleanBottle(ctx context.Context, identity string, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
-	if agent, err := d.Client.ContainerInspect(ctx, resource(identity, roleAgent), client.ContainerInspectOptions{}); err == nil && agent.Container.State != nil && agent.Container.State.Running {
-		bottle.LeaveAlone(tasks, report) // and was left by who started it
-		return
-	}
 	ending := d.endOf(ctx, resource(identity, roleAgent), unheld)
 	now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t, ending) }, report)
 	if err := d.forgetUnrecorded(identity); err != nil {
@@ -126,21 +131,23 @@ func (d *Driver) forgetUnrecorded(identity string) error {
 const imagesPatience = 2 * time.Second
 
 // cleanShared removes what is of no one bottle. No start is about to use an image meanwhile.
-func (d *Driver) cleanShared(ctx context.Context, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
+func (d *Driver) cleanShared(ctx context.Context, tasks []bottle.Task, report bottle.Report, look func() (bottle.Tasks, error)) {
 	patience, cancel := context.WithTimeout(ctx, imagesPatience)
 	release, busy := d.State.CacheLock(patience, imagesLock)
 	cancel()
 	if busy == nil {
 		defer release()
-		var err error
-		if now, err = d.leftovers(ctx, now.Options); err != nil { // a start may have ended just now
-			busy = fmt.Errorf("cannot look again: %w", err)
-		}
+	}
+	now, err := look() // a start may have ended just now
+	if err != nil {
+		err = fmt.Errorf("cannot look again: %w", err)
 	}
 	for _, l := range tasks {
 		switch {
 		case l.Kind == bottle.LeftState: // on its way out already, whoever takes it
 			report(l, d.removeLeftover(ctx, l, state.Ending{}))
+		case err != nil:
+			report(l, err)
 		case l.Kind == bottle.LeftImage && busy != nil, !now.Holds(l):
 			report(l, bottle.ErrCameToLife)
 		default:

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/resolve"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // roleImage is the role of the images that we build.
@@ -86,9 +86,12 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 	for _, found := range c.containers {
 		used[found.Image], used[found.ImageID] = true, true
 	}
-	kept, err := d.KeptImages()
-	maps.Copy(used, kept)
-	return used, err
+	for _, identity := range c.states {
+		if r := c.records[identity]; !r.missing {
+			d.keep(used, identity, r.Metadata)
+		}
+	}
+	return used, nil
 }
 
 // KeptImages names the images, by reference or id, that bottles on record may come back to and that
@@ -101,16 +104,23 @@ func (d *Driver) KeptImages() (map[string]bool, error) {
 	}
 	kept := map[string]bool{}
 	for _, identity := range identities {
-		r, err := d.State.Read(identity)
-		if errors.Is(err, fs.ErrNotExist) || r.Remove {
-			continue // nobody resumes it
-		}
-		if strings.HasPrefix(r.Image, "bot-bottle/custom:") || isLayer(r.Image) {
-			kept[r.Image], kept[r.ImageID] = true, true
-		}
-		for _, ref := range d.layersOf(identity) {
-			kept[ref] = true
+		if m, err := d.State.Read(identity); !errors.Is(err, fs.ErrNotExist) {
+			d.keep(kept, identity, m)
 		}
 	}
 	return kept, nil
+}
+
+// keep adds the images that the bottle of a record may come back to.
+func (d *Driver) keep(kept map[string]bool, identity string, m state.Metadata) {
+	if m.Remove {
+		return // nobody resumes it
+	}
+	if strings.HasPrefix(m.Image, "bot-bottle/custom:") || isLayer(m.Image) {
+		kept[m.Image], kept[m.ImageID] = true, true
+	}
+	layers, _ := d.State.Layers(identity)
+	for _, ref := range layers {
+		kept[ref] = true
+	}
 }

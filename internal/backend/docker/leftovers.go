@@ -22,7 +22,7 @@ func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (b
 	} else { // nobody is shown it
 		weighed <- nil
 	}
-	plan, err := d.leftovers(ctx, o)
+	plan, err := d.lookForLeftovers(ctx, o)
 	bytes := <-weighed
 	for i, l := range plan.All {
 		if n, known := bytes[l.ID]; known {
@@ -34,8 +34,17 @@ func (d *Driver) PrepareCleanup(ctx context.Context, o bottle.CleanupOptions) (b
 	return plan, err
 }
 
-func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
-	c, err := d.count(ctx)
+func (d *Driver) lookForLeftovers(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
+	place, err := d.Place(ctx)
+	if err != nil {
+		return bottle.Tasks{}, err
+	}
+	return d.leftovers(ctx, o, place, "")
+}
+
+// leftovers looks on the engine that is called place. We hold the lock of the bottle held; "" for none.
+func (d *Driver) leftovers(ctx context.Context, o bottle.CleanupOptions, place, held string) (bottle.Tasks, error) {
+	c, err := d.count(ctx, o.Identity, place, held)
 	if err != nil {
 		return bottle.Tasks{}, err
 	}

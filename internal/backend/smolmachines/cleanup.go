@@ -2,7 +2,6 @@ package smolmachines
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/state"
@@ -15,26 +14,13 @@ const atOnce = 4
 func (d *Driver) Cleanup(ctx context.Context, plan bottle.Tasks, tell func(bottle.Leftover, error)) error {
 	return bottle.Sweep{
 		AtOnce: atOnce, Lock: d.State.Lock,
-		Look: func(ctx context.Context) (bottle.Tasks, error) { return d.PrepareCleanup(ctx, plan.Options) },
-		Clean: func(ctx context.Context, identity string, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
-			d.cleanBottle(ctx, identity, tasks, now.Options, report)
+		Look: func(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
+			return d.leftovers(ctx, o, o.Identity)
+		},
+		Clean: func(ctx context.Context, _ string, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
+			now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t) }, report)
 		},
 	}.Run(ctx, plan, tell)
-}
-
-// cleanBottle removes what is left of one bottle, whose lock we hold. It looks again: somebody may
-// have resumed it, and let go of it, before we had the lock.
-func (d *Driver) cleanBottle(ctx context.Context, identity string, tasks []bottle.Task, o bottle.CleanupOptions, report bottle.Report) {
-	o.Identity = identity
-	now, err := d.leftovers(ctx, o, identity)
-	if err != nil {
-		err = fmt.Errorf("cannot look again: %w", err)
-		for _, t := range tasks {
-			report(t, err)
-		}
-		return
-	}
-	now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t) }, report)
 }
 
 // removeLeftover removes one thing, and keeps what it has to tell.

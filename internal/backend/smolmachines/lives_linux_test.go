@@ -104,13 +104,15 @@ func TestCleanupLooksAgainUnderTheLock(t *testing.T) {
 		return bottle.Task{Leftover: bottle.Leftover{Kind: kind, Name: name, Identity: b.Name()}, Do: do}
 	}
 	told := 0
-	h.cleanBottle(t.Context(), b.Name(), []bottle.Task{
+	if err := h.Cleanup(t.Context(), bottle.Tasks{All: []bottle.Task{
 		task(bottle.LeftMachine, b.machine, ""), task(bottle.LeftBundle, b.dir, ""), task(bottle.LeftState, b.Name(), bottle.CloseIt),
-	}, bottle.CleanupOptions{}, func(task bottle.Task, err error) {
+	}}, func(l bottle.Leftover, err error) {
 		if told++; !errors.Is(err, bottle.ErrCameToLife) {
-			t.Errorf("%s %s: got %v", task.Kind, task.Name, err)
+			t.Errorf("%s %s: got %v", l.Kind, l.Name, err)
 		}
-	})
+	}); err != nil {
+		t.Error(err)
+	}
 	if active, err := h.Active(t.Context()); told != 3 || err != nil || len(active) != 1 || active[0].Status != bottle.Running {
 		t.Errorf("%d things were told of; got %+v, %v", told, active, err)
 	}
