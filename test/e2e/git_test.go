@@ -33,7 +33,13 @@ func gatewayName() string { return programs.gateway }
 
 func openGit(t *testing.T, o standin.Options, push string) gitHouse {
 	t.Helper()
-	h := gitHouse{house: open(t, o)}
+	return withGit(open(t, o), push)
+}
+
+// withGit adds the upstream, and the agent.
+func withGit(of house, push string) gitHouse {
+	t, h := of.t, gitHouse{house: of}
+	t.Helper()
 	h.sleeper()
 	root := t.TempDir()
 	h.upstream = filepath.Join(root, "acme", "widget.git")

@@ -34,20 +34,26 @@ type screen struct {
 // terminal starts the program on a terminal of 120 by 40.
 func (h house) terminal(args ...string) *screen {
 	h.t.Helper()
+	return onScreen(h.t, h.Command(h.t.Context(), args...))
+}
+
+// onScreen starts a command on a terminal of 120 by 40.
+func onScreen(t *testing.T, c *exec.Cmd) *screen {
+	t.Helper()
 	master, slave, err := pty.Open()
 	if err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := pty.Setsize(master, &pty.Winsize{Cols: 120, Rows: 40}); err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
-	s := &screen{t: h.t, command: h.Command(h.t.Context(), args...), tty: master, slave: slave, read: make(chan struct{})}
+	s := &screen{t: t, command: c, tty: master, slave: slave, read: make(chan struct{})}
 	s.command.Env = append(s.command.Env, "TERM=xterm-256color")
 	s.command.Stdin, s.command.Stdout, s.command.Stderr = slave, slave, slave
 	s.command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	s.before = s.state()
 	if err := s.command.Start(); err != nil {
-		h.t.Fatal(err)
+		t.Fatal(err)
 	}
 	go func() {
 		defer close(s.read)
@@ -63,7 +69,7 @@ func (h house) terminal(args ...string) *screen {
 			s.reply(buffer[:n])
 		}
 	}()
-	h.t.Cleanup(func() { _ = slave.Close(); _ = master.Close(); <-s.read })
+	t.Cleanup(func() { _ = slave.Close(); _ = master.Close(); <-s.read })
 	return s
 }
 
