@@ -97,6 +97,8 @@ func TestImportsGoDown(t *testing.T) {
 					t.Errorf("%s → %s: %s", from, to, offends(from, to))
 				case ours && foreign(from, imported):
 					t.Errorf("%s → %s: layer 0 needs the standard library, YAML and, in dlp, decompression only", from, imported)
+				case isOurs && within(to, forTests) && !within(from, forTests):
+					t.Errorf("%s → %s: it is for tests, and never a choice of a user's", pkg, to)
 				case ours && strings.HasPrefix(imported, module) && !isOurs:
 					t.Errorf("%s → %s: it goes up", from, imported)
 				}
@@ -107,6 +109,9 @@ func TestImportsGoDown(t *testing.T) {
 		}
 	}
 }
+
+// forTests is a backend that only tests may import.
+const forTests = "backend/memory"
 
 // list returns the imports of every package of the module, tests aside.
 func list(t *testing.T, system string) map[string][]string {

@@ -22,6 +22,8 @@ const (
 	MCP     What = "mcp"     // MCP's clients from npm
 	Runsc   What = "runsc"   // gVisor's runtime, and Dockerd
 	Smolvm  What = "smolvm"  // root, for the stand-in's namespaces
+
+	Namespaces What = "namespaces" // a kernel that lets us make them, and users to have in them: root, or newuidmap(1)
 )
 
 // Tools is what scripts/setup --test installs, and what any Linux brings: it is required as soon
@@ -35,7 +37,7 @@ const variable = "BOT_BOTTLE_REQUIRE"
 func required(list string, what What) (bool, error) {
 	all := strings.FieldsFunc(list, func(r rune) bool { return r == ',' })
 	for _, one := range all {
-		if !slices.Contains([]What{Docker, Dockerd, Browser, MCP, Runsc, Smolvm, Tools}, What(one)) {
+		if !slices.Contains([]What{Docker, Dockerd, Browser, MCP, Runsc, Smolvm, Namespaces, Tools}, What(one)) {
 			return true, fmt.Errorf("%s: there is no %q", variable, one)
 		}
 	}
