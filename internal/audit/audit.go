@@ -24,6 +24,7 @@ const (
 	Fetch   = "fetch"   // of a repository
 	Push    = "push"    // to a repository
 	Scanner = "scanner" // pipelock has passed its test, or does not pass it any more
+	Flag    = "flag"    // pipelock says that an answer holds orders to the agent; it was handed on
 )
 
 // Kinds of event that the bundle's parent alone writes (see Decode).
@@ -106,11 +107,12 @@ type Event struct {
 	Usage
 }
 
-// Finding is a secret, or what looks like one, in what a bottle sent.
+// Finding is a secret, or what looks like one, in what a bottle sent; of a Flag, what looks like
+// orders to the agent in what it was given.
 type Finding struct {
 	Rule     string `json:"rule"`
 	Secret   string `json:"secret,omitempty"` // its name, if it is the bottle's own
-	Part     string `json:"part"`             // head, body, message
+	Part     string `json:"part"`             // head, body, message; answer
 	Action   string `json:"action"`           // block, redact, alert
 	Encoding string `json:"encoding,omitempty"`
 	Place    string `json:"place,omitempty"`   // of a push: file and line

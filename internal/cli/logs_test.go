@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -370,6 +371,29 @@ func TestAttackH1_TheTimelineIsPlain(t *testing.T) {
 		if width >= 54 && !strings.Contains(out.String(), "le\n") && !strings.Contains(out.String(), "evil.example") {
 			t.Errorf("width %d: the host's end is not shown:\n%s", width, out.String())
 		}
+	}
+}
+
+// What pipelock flags, and that it cannot look, is no verdict on a request.
+func TestTheTimelineShowsFlags(t *testing.T) {
+	var out strings.Builder
+	tl := &timeline{out: &out, local: time.UTC}
+	for _, e := range []audit.Event{
+		{Time: noon, Kind: audit.Flag, Service: "pipelock", Host: "docs.example", Method: "GET", Path: "/guide", Status: 200, Reason: "the answer holds what may be orders to the agent"},
+		{Time: noon, Kind: audit.Scanner, Service: "pipelock", Reason: "answers are handed on"},
+		{Time: noon, Kind: audit.Scanner, Service: "pipelock", Decision: audit.Deny, Reason: "it has ended"},
+	} {
+		if err := tl.show(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	want := []string{"12:00:00 flag GET docs.example/guide 200 the answer holds what may be orders to the agent", "12:00:00 note pipelock answers are handed on", "12:00:00 deny pipelock it has ended"}
+	if !slices.Equal(got[2:], want) {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -109,7 +109,7 @@ func verdict(e audit.Event) string {
 	switch {
 	case e.Phase == audit.Open:
 		return "open"
-	case e.Kind == audit.Lifecycle:
+	case e.Kind == audit.Lifecycle, e.Kind == audit.Scanner && e.Decision == "":
 		return "note"
 	case e.Kind == audit.AgentEnd:
 		return "end"

@@ -105,6 +105,7 @@ type PipelockConfig struct {
 	Binary     string `json:"binary,omitempty"`      // that the bundle runs then, on its host
 	Hash       string `json:"hash,omitempty"`        // of Binary, in hex (SHA-256)
 	MinVersion string `json:"min_version,omitempty"` // of its engine
+	Answers    bool   `json:"answers,omitempty"`     // it is asked about what upstreams answer as well
 	Program    string `json:"program"`               // what runs there, for the log: an image by its digest, or a file by its hash
 }
 

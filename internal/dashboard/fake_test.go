@@ -240,6 +240,7 @@ func (b *board) busy() {
 		{"implementer-k7x2m4", audit.Event{Time: at(245), Service: "egress", Kind: audit.Request, Decision: audit.Deny, Method: "POST", Host: "api.github.com", Port: 443, Path: "/repos/acme/widget/pulls", Status: 403, Reason: "no route allows POST here"}},
 		{"tester-zz22yy", audit.Event{Time: at(40), Service: "git-gate", Kind: audit.Push, Decision: audit.Deny, Repository: "widget", Updates: []audit.Update{{Ref: "refs/heads/main", Old: "aaaaaaaaaaaaaaaa", New: "bbbbbbbbbbbbbbbb"}}, Commits: 1, Reason: "refs/heads/main is none of those that may be pushed"}},
 		{"docs-writer-p3q7aa", audit.Event{Time: at(6), Service: "egress", Kind: audit.Request, Decision: audit.Allow, Method: "POST", Host: "api.anthropic.com", Port: 443, Path: "/v1/messages", Status: 200, BytesOut: 8000, BytesIn: 900, Millis: 2120, Usage: model}},
+		{"docs-writer-p3q7aa", audit.Event{Time: at(20), Service: "pipelock", Kind: audit.Flag, Method: "GET", Host: "docs.example", Port: 443, Path: "/guide", Status: 200, Reason: "the answer holds what may be orders to the agent (INJ-Prompt Injection; scan-bb6912ab34cd56ef); it was handed on"}},
 		{"reviewer-a2b3c4", audit.Event{Time: at(90), Service: "egress", Kind: audit.Lookup, Decision: audit.Deny, Host: "telemetry.evil.example", Reason: "no route names this host"}},
 	} {
 		e.e.Seq = int64(i + 1)

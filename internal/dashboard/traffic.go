@@ -89,6 +89,9 @@ func (p *trafficPane) row(m *model, s seen, width int) row {
 	case audit.Deny:
 		verdict, style = "✗ deny", t.bad
 	}
+	if e.Kind == audit.Flag {
+		verdict, style = "▲ flag", t.needs
+	}
 	status := ""
 	if e.Status != 0 {
 		status = strconv.Itoa(e.Status)

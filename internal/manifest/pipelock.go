@@ -13,7 +13,7 @@ func (l *loader) pipelock(v *value) *Pipelock {
 	if v == nil || v.kind != mapKind && !truth(v) {
 		return nil
 	}
-	p := &Pipelock{Image: text(v.get("image")), Binary: l.path(v.get("binary")), MinVersion: text(v.get("min_version"))}
+	p := &Pipelock{Image: text(v.get("image")), Binary: l.path(v.get("binary")), MinVersion: text(v.get("min_version")), Answers: looksAtAnswers(v)}
 	switch {
 	case p.Image != "" && p.Binary != "":
 		l.problems.add(v.file, v.line, "pipelock is an image or a binary, not both")
@@ -34,5 +34,11 @@ func routePipelock(v *value) *policy.Pipelock {
 	case v.kind != mapKind:
 		return &policy.Pipelock{Off: true}
 	}
-	return &policy.Pipelock{Budget: sizeOf(v.get("budget")), Over: policy.Over(text(v.get("over")))}
+	return &policy.Pipelock{Budget: sizeOf(v.get("budget")), Over: policy.Over(text(v.get("over"))), NoAnswers: !looksAtAnswers(v)}
+}
+
+// looksAtAnswers is so unless it is said not to be.
+func looksAtAnswers(v *value) bool {
+	at := v.get("answers")
+	return at == nil || truth(at)
 }

@@ -37,9 +37,10 @@ func TestPipelock(t *testing.T) {
 	for matter, want := range map[string]*Pipelock{
 		"supervise: true":                   nil,
 		"pipelock: false":                   nil,
-		"pipelock: true":                    {},
-		"pipelock: {binary: /opt/pipelock}": {Binary: "/opt/pipelock"},
-		"pipelock: {image: '" + digest + "', min_version: '2.3'}": {Image: digest, MinVersion: "2.3"},
+		"pipelock: true":                    {Answers: true},
+		"pipelock: {binary: /opt/pipelock}": {Binary: "/opt/pipelock", Answers: true},
+		"pipelock: {answers: false}":        {},
+		"pipelock: {image: '" + digest + "', min_version: '2.3'}": {Image: digest, MinVersion: "2.3", Answers: true},
 	} {
 		b, problems := bottleOf(t, matter)
 		if diff := cmp.Diff(want, b.Pipelock); diff != "" || problems != "" {
@@ -52,6 +53,7 @@ func TestPipelock(t *testing.T) {
 		"pipelock: {min_version: latest}":                                  "min_version \"latest\" is not one",
 		"pipelock: {min_version: 2.3}":                                     "pipelock.min_version must be text",
 		"pipelock: {binary: /x, image: '" + digest + "'}":                  "an image or a binary, not both",
+		"pipelock: {answers: perhaps}":                                     "pipelock.answers must be true or false",
 		"pipelock: {enabled: true}":                                        "unknown key pipelock.enabled",
 		"egress: {routes: [{host: a.example, pipelock: {budget: 9MiB}}]}":  "a budget is at most 8 MiB",
 		"egress: {routes: [{host: a.example, pipelock: {over: perhaps}}]}": "must be one of deny, allow",
@@ -68,6 +70,8 @@ func TestPipelockOfARoute(t *testing.T) {
 		", pipelock: true":  nil,
 		", pipelock: false": {Off: true},
 		", pipelock: {budget: 2MiB, over: allow}": {Budget: 2 << 20, Over: policy.OverAllow},
+		", pipelock: {answers: false}":            {NoAnswers: true},
+		", pipelock: {answers: true}":             {},
 	} {
 		b, problems := bottleOf(t, "egress: {routes: [{host: a.example"+matter+"}]}")
 		if problems != "" || len(b.Routes) != 1 {

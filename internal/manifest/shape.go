@@ -179,7 +179,8 @@ func pipelockShape() property {
 	p := group("pipelock", "Whether Pipelock looks at what the bottle sends as well, and which one: by default the image that the engine has of it.",
 		one("image", "Its image, by its digest: name@sha256:….", word),
 		one("binary", "The program itself, a static one, on this host.", word),
-		one("min_version", "The least version of it that will do, such as 2.3.", word))
+		one("min_version", "The least version of it that will do, such as 2.3.", word),
+		one("answers", "Whether it looks for prompt injection in what hosts other than models' answer, too; it only notes what it finds. True by default.", yesNo))
 	p.whole, p.flag = true, true
 	return p
 }
@@ -187,7 +188,8 @@ func pipelockShape() property {
 func routePipelockShape() property {
 	p := group("pipelock", "What Pipelock looks at on this route, where the bottle has it; false is nothing.",
 		one("budget", "How much of a body may be new to it, such as 2MiB; 1MiB by default, 8MiB at most.", size),
-		choice("over", "What becomes of a body with more.", "deny", "allow"))
+		choice("over", "What becomes of a body with more.", "deny", "allow"),
+		one("answers", "Whether it looks at this route's answers; true by default.", yesNo))
 	p.whole, p.flag = true, true
 	return p
 }

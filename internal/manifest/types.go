@@ -75,6 +75,7 @@ type Pipelock struct {
 	Image      string // by its digest
 	Binary     string // absolute
 	MinVersion string // "" for any
+	Answers    bool   // it looks at what upstreams answer as well
 }
 
 // Runtime is the container runtime asked for.

@@ -16,8 +16,9 @@ import (
 // Kinds of scan. Its tool_call is never asked for: with one option off it allows all, and
 // does not say so.
 const (
-	kindURL  = "url"
-	kindText = "dlp"
+	kindURL    = "url"
+	kindText   = "dlp"
+	kindAnswer = "prompt_injection"
 )
 
 // Bounds of one call.
@@ -67,8 +68,9 @@ type request struct {
 }
 
 type input struct {
-	URL  string `json:"url,omitempty"`
-	Text string `json:"text,omitempty"`
+	URL     string `json:"url,omitempty"`
+	Text    string `json:"text,omitempty"`
+	Content string `json:"content,omitempty"`
 }
 
 type origin struct {
@@ -161,9 +163,12 @@ func (c *caller) call(ctx context.Context, kind, id, text string) (a answer, aga
 
 func (c *caller) request(ctx context.Context, kind, id, text string) (*http.Request, error) {
 	body := request{Kind: kind, Context: origin{id}, Options: options{true}}
-	if kind == kindURL {
+	switch kind {
+	case kindURL:
 		body.Input.URL = text
-	} else {
+	case kindAnswer:
+		body.Input.Content = text
+	default:
 		body.Input.Text = text
 	}
 	var data bytes.Buffer

@@ -40,6 +40,23 @@ func Text(contentType string, data []byte) string {
 	return t.b.String()
 }
 
+// AnswerText is the same of an answer, which may be cut short: of a JSON document, the strings up
+// to there.
+func AnswerText(contentType string, data []byte) string {
+	if !isDocument(data) || !errors.Is(new(texts).tokens(data), io.ErrUnexpectedEOF) {
+		return Text(contentType, data)
+	}
+	var longest string
+	for trim := range min(len(`\u0000`), len(data)) { // it may be cut within an escape
+		var t texts
+		_ = t.tokens(append(data[:len(data)-trim:len(data)-trim], '"'))
+		if t.b.Len() > len(longest) {
+			longest = t.b.String()
+		}
+	}
+	return longest
+}
+
 // texts collects strings.
 type texts struct{ b strings.Builder }
 
@@ -55,23 +72,33 @@ func (t *texts) add(s string) {
 
 // documents reads JSON, one document after another; false if that is not what it is.
 func (t *texts) documents(data []byte) bool {
-	if first := bytes.TrimLeft(data, " \t\r\n"); len(first) == 0 || !bytes.ContainsRune([]byte(`{["`), rune(first[0])) {
+	var mark texts
+	if !isDocument(data) || mark.tokens(data) != nil {
 		return false
 	}
-	var mark texts
+	t.add(mark.b.String())
+	return true
+}
+
+func isDocument(data []byte) bool {
+	first := bytes.TrimLeft(data, " \t\r\n")
+	return len(first) > 0 && bytes.ContainsRune([]byte(`{["`), rune(first[0]))
+}
+
+// tokens adds the strings of JSON, up to where it is none any more.
+func (t *texts) tokens(data []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
 	for {
 		token, err := decoder.Token()
 		if errors.Is(err, io.EOF) {
-			t.add(mark.b.String())
-			return true
+			return nil
 		}
 		if err != nil {
-			return false
+			return err
 		}
 		if s, ok := token.(string); ok && !isMedia(s) {
-			mark.add(s)
+			t.add(s)
 		}
 	}
 }

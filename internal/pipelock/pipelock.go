@@ -201,7 +201,7 @@ func (s *Scanner) begin(parent context.Context) (ctx context.Context, end func()
 	}
 	within, done := context.WithTimeoutCause(parent, inAll, outage("it took longer than %s", inAll))
 	ctx, cancel := context.WithCancelCause(within)
-	undo := context.AfterFunc(s.running, func() { cancel(outage("it is started with other hosts")) })
+	undo := context.AfterFunc(s.running, func() { cancel(outage(otherHosts)) })
 	return ctx, func() {
 		undo()
 		cancel(nil)
@@ -209,6 +209,9 @@ func (s *Scanner) begin(parent context.Context) (ctx context.Context, end func()
 		s.setting.RUnlock()
 	}, nil
 }
+
+// otherHosts is why a scan was ended that may be put again at once.
+const otherHosts = "it is started with other hosts"
 
 // because says why a scan was ended, if it was pipelock's fault or ours.
 func because(ctx context.Context, err error) error {
@@ -218,14 +221,22 @@ func because(ctx context.Context, err error) error {
 	return err
 }
 
-// ask takes its turn.
+// ask takes its turn. An answer takes none: requests wait for theirs, and it is asked about
+// one at a time.
 func (s *Scanner) ask(ctx context.Context, kind, text string) (answer, error) {
+	if kind == kindAnswer {
+		return s.put(ctx, kind, text)
+	}
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-ctx.Done():
 		return answer{}, ctx.Err()
 	}
+	return s.put(ctx, kind, text)
+}
+
+func (s *Scanner) put(ctx context.Context, kind, text string) (answer, error) {
 	return s.caller.ask(ctx, kind, "r"+strconv.FormatInt(s.serial.Add(1), 10), text)
 }
 

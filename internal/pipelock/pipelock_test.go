@@ -34,6 +34,36 @@ func TestText(t *testing.T) {
 	}
 }
 
+// An answer that is cut short is a document up to there, also within an escape; what only begins
+// like one is its own text.
+func TestAnswerText(t *testing.T) {
+	const cut = `{"a":"one","b":["\u0049gnore \u00e9`
+	for body, want := range map[string]string{
+		`{"a":"\u0041"}`:           "a A",
+		cut:                        "a one b Ignore é",
+		cut[:len(cut)-1]:           "a one b Ignore ",
+		cut[:len(cut)-5]:           "a one b Ignore ",
+		`{"a":"one",`:              "a one",
+		`{"a":"one","b":tru`:       "a one b",
+		`["x"] Ignore all of it`:   `["x"] Ignore all of it`,
+		`[a link](https://x) that`: `[a link](https://x) that`,
+		"<p>Ignore":                "<p>Ignore",
+	} {
+		if got := AnswerText("text/plain", []byte(body)); got != want {
+			t.Errorf("%s: got %q, want %q", body, got, want)
+		}
+	}
+}
+
+func TestHeadIsWholeCharacters(t *testing.T) {
+	for _, text := range []string{"", "short", strings.Repeat("a", MaxAnswer), strings.Repeat("漢", MaxAnswer)} {
+		got := head(text)
+		if !strings.HasPrefix(text, got) || !utf8.ValidString(got) || len(got) > MaxAnswer || len(text) > len(got) && len(got) < MaxAnswer-utf8.UTFMax {
+			t.Errorf("%d bytes of %d", len(got), len(text))
+		}
+	}
+}
+
 // Units cover a text without a gap, and half a KiB before each cut is in one call with what follows it.
 func TestUnitsCoverAText(t *testing.T) {
 	text := randomText(300 << 10)

@@ -84,10 +84,7 @@ func (s *Scanner) test(ctx context.Context) error {
 		return err
 	}
 	token := "ghp_" + strings.Repeat("aB3dE5fG7h", 4)[:36] // worth nothing
-	for _, c := range []struct {
-		what, kind, text string
-		allowed          bool
-	}{
+	for _, c := range []question{
 		{"a harmless word", kindText, "hello", true},
 		{"a token", kindText, "the token is " + token, false},
 		{"a route's host", kindURL, s.allowedURL(), true},
@@ -96,19 +93,33 @@ func (s *Scanner) test(ctx context.Context) error {
 		if c.text == "" {
 			continue
 		}
-		a, err := s.ask(ctx, c.kind, c.text)
-		switch {
-		case errors.As(err, new(*DeniedError)) && !c.allowed, err == nil && c.allowed:
-		case err == nil || errors.As(err, new(*DeniedError)):
-			return outage("it fails its test: it decides wrongly about %s", c.what)
-		default:
-			return fmt.Errorf("%w (in its test)", err)
+		a, err := s.check(ctx, c)
+		if err == nil {
+			err = s.compare(a.Version)
 		}
-		if err := s.check(a.Version); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// question is one that can have one answer only.
+type question struct {
+	what, kind, text string
+	allowed          bool
+}
+
+// check asks it, and makes an error of any other answer.
+func (s *Scanner) check(ctx context.Context, c question) (answer, error) {
+	a, err := s.ask(ctx, c.kind, c.text)
+	switch {
+	case errors.As(err, new(*DeniedError)) && !c.allowed, err == nil && c.allowed:
+		return a, nil
+	case err == nil || errors.As(err, new(*DeniedError)):
+		return a, outage("it fails its test: it decides wrongly about %s", c.what)
+	}
+	return a, fmt.Errorf("%w (in its test)", err)
 }
 
 // allowedURL is one of a host that is allowed, "" if there is none.
@@ -119,8 +130,8 @@ func (s *Scanner) allowedURL() string {
 	return ""
 }
 
-// check keeps the version, and compares it with the least that the manifest wants.
-func (s *Scanner) check(version string) error {
+// compare keeps the version, and compares it with the least that the manifest wants.
+func (s *Scanner) compare(version string) error {
 	s.mu.Lock()
 	s.version = version
 	s.mu.Unlock()

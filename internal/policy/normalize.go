@@ -300,7 +300,7 @@ func checkPipelock(r *Route) error {
 	case p.Budget < 0 || p.Budget > MaxPipelockBudget:
 		return fmt.Errorf("pipelock: a budget is at most %d MiB", MaxPipelockBudget>>20)
 	case p.Off && *p != Pipelock{Off: true}:
-		return errors.New("pipelock is off, so it has no budget")
+		return errors.New("pipelock is off, so nothing else can be said of it")
 	}
 	return nil
 }

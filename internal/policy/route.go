@@ -50,6 +50,8 @@ type Pipelock struct {
 	Off    bool  `json:"off,omitempty"`    // nothing
 	Budget int64 `json:"budget,omitempty"` // bytes of a body that it has not seen before; 0 is the default
 	Over   Over  `json:"over,omitempty"`   // what becomes of a body with more; "" is OverDeny
+
+	NoAnswers bool `json:"no_answers,omitempty"` // it does not look at answers
 }
 
 // Over is what becomes of a body that is over the budget.

@@ -38,6 +38,10 @@ func (r Route) String() string {
 
 // String is a few words for people.
 func (p Pipelock) String() string {
+	if p.NoAnswers {
+		p.NoAnswers = false
+		return p.String() + ", answers are not looked at"
+	}
 	switch {
 	case p.Off:
 		return "off"

@@ -96,7 +96,11 @@ func (c *counter) request(e audit.Event) {
 // tally counts an event whose end is known.
 func (c *counter) tally(e audit.Event) {
 	t := &c.report.Totals
-	t.Findings += int64(len(e.Findings))
+	if e.Kind == audit.Flag {
+		t.Flagged++
+	} else {
+		t.Findings += int64(len(e.Findings))
+	}
 	denied := e.Decision == audit.Deny
 	if denied {
 		t.Blocked++

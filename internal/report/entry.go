@@ -12,7 +12,7 @@ import (
 type Entry struct {
 	At     time.Time
 	Until  time.Time
-	Class  string // one of our words: allow, deny, git, ask, life
+	Class  string // one of our words: allow, deny, flag, git, ask, life
 	Label  string // in a word
 	What   string
 	Detail string
@@ -55,6 +55,8 @@ func entryOf(e audit.Event) Entry {
 		n.Class, n.Label, n.What = "life", "service", e.Service
 	case audit.Scanner:
 		n.Class, n.Label, n.What = "life", "service", e.Service
+	case audit.Flag:
+		n.Class, n.Label = "flag", "flagged"
 	case audit.Ask:
 		n.Class, n.Label, n.What = "ask", "asked", e.Request
 	case audit.Edit:

@@ -123,6 +123,9 @@ func aDay(t *testing.T) *diary {
 				Findings: []audit.Finding{{Rule: "github-pat", Part: "blob", Action: "block", Place: "testdata/env:3", Commit: "9d04c1f2b7a8"}}})
 		case 27:
 			d.write(9*time.Second, "git-gate", audit.Event{Kind: audit.Push, Decision: audit.Allow, Repository: "widget", Commits: 4, Updates: []audit.Update{{Ref: "refs/heads/agent/limits", Old: "", New: "b81e77c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4"}}, Millis: 1830})
+		case 30:
+			d.write(time.Second, "pipelock", audit.Event{Kind: audit.Flag, Protocol: policy.HTTPS, Host: "docs.example", Port: 443, Method: "GET", Path: "/guide", Rule: &rule, Status: 200, Reason: "the answer holds what may be orders to the agent (INJ-Prompt Injection); it was handed on",
+				Findings: []audit.Finding{{Rule: "INJ-Prompt Injection", Part: "answer", Action: "alert", Scanner: "pipelock", Scan: "scan-bb6912ab34cd56ef"}}})
 		case 33:
 			asked := requests.Request{ID: "k7x2m4-2", Kind: requests.Egress, State: requests.Pending, Asked: d.at, Why: []string{"I want to upload the logs to compare them."}, Routes: []policy.Route{{Host: "files.example", Port: 443, Protocol: policy.HTTPS}}}
 			d.ask(time.Second, audit.Ask, asked)
@@ -159,6 +162,7 @@ func (d *diary) attack(what string) {
 	}
 	d.write(time.Second, "egress", audit.Event{Kind: audit.Request, Decision: audit.Allow, Host: strings.Repeat("w", 500), Path: what, Secret: what, Usage: audit.Usage{Model: what, TokensIn: 1 << 60, TokensOut: -1, TokensCached: 1 << 61}})
 	d.write(time.Second, "egress", audit.Event{Kind: audit.Lookup, Decision: audit.Deny, Host: what, Reason: what})
+	d.write(time.Second, "pipelock", audit.Event{Kind: audit.Flag, Host: what, Path: "/" + what, Reason: what, Findings: []audit.Finding{{Rule: what, Scan: what}}})
 	d.write(time.Second, what, audit.Event{Kind: audit.Lifecycle, Reason: what})
 	d.write(time.Second, "git-gate", audit.Event{Kind: audit.Push, Decision: audit.Deny, Repository: what, Reason: what, Updates: []audit.Update{{Ref: what, Old: what, New: what, Forced: true}}, Findings: []audit.Finding{{Rule: what, Place: what, Commit: what}}})
 	d.ask(time.Second, audit.Decision, requests.Request{ID: what, Kind: requests.Question, State: requests.State(what), Question: what, Choices: []string{what}, Why: []string{what, what}, Asked: d.at,

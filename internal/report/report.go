@@ -59,7 +59,7 @@ type Chain struct {
 type Totals struct {
 	First, Last                     time.Time
 	Events, Requests, Allowed       int64
-	Blocked, Findings               int64
+	Blocked, Findings, Flagged      int64
 	BytesOut, BytesIn               int64
 	TokensIn, TokensCached          int64
 	TokensOut                       int64

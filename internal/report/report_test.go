@@ -20,7 +20,7 @@ func TestTotals(t *testing.T) {
 	d := aDay(t)
 	r, page := d.page(d.ended())
 	must(t, r.Chain.Whole, "the chain: %s", r.Chain.Why)
-	must(t, r.Totals.Blocked == 8+1 && r.Totals.Pushes == 2 && r.Totals.PushesRefused == 1 && r.Totals.Findings == 2, "got %+v", r.Totals)
+	must(t, r.Totals.Blocked == 8+1 && r.Totals.Pushes == 2 && r.Totals.PushesRefused == 1 && r.Totals.Findings == 2 && r.Totals.Flagged == 1, "got %+v", r.Totals)
 	must(t, r.Totals.Asked == 2 && r.Totals.Granted == 1 && r.Totals.Refused == 1, "got %+v", r.Totals)
 	must(t, r.Requests[0].Grant.Used == 1, "the grant's uses: %+v", r.Requests[0].Grant)
 	must(t, len(r.Models) == 1 && r.Models[0].Answers == 46 && r.Totals.Priced == 46, "got %+v", r.Models[0])
@@ -29,7 +29,7 @@ func TestTotals(t *testing.T) {
 		cost += b.cost
 	}
 	must(t, cost > 0 && cost-r.Totals.Cost < 1e-9 && r.Totals.Cost-cost < 1e-9, "cost over time is %v, in all %v", cost, r.Totals.Cost)
-	for _, want := range []string{`content="default-src &#39;none&#39;; style-src &#39;sha256-`, "The audit log is whole.", "telemetry.example", "refs/heads/agent/limits", "github-pat", "keep them in the repository", "the operator", r.Chain.Report.Hash, "cost so far", "The agent ended with status 0."} {
+	for _, want := range []string{`content="default-src &#39;none&#39;; style-src &#39;sha256-`, "The audit log is whole.", "telemetry.example", "refs/heads/agent/limits", "github-pat", "keep them in the repository", "the operator", r.Chain.Report.Hash, "cost so far", "The agent ended with status 0.", "Flagged answers", "flagged</span>", "docs.example/guide", "orders to the agent (INJ-Prompt Injection)"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -52,7 +52,7 @@ func (p Plan) BundleConfig(h Host) control.BundleConfig {
 		CACert: h.CA.CertPEM, CAKey: h.CA.KeyPEM, Roots: h.Roots,
 	}
 	if p.Pipelock != nil {
-		egress.Pipelock = &control.PipelockConfig{Dir: control.PipelockDir, MinVersion: p.Pipelock.MinVersion, Program: p.Pipelock.Program()}
+		egress.Pipelock = &control.PipelockConfig{Dir: control.PipelockDir, MinVersion: p.Pipelock.MinVersion, Program: p.Pipelock.Program(), Answers: p.Pipelock.Answers}
 	}
 	for _, name := range p.secretNames() {
 		egress.Secrets = append(egress.Secrets, control.Secret{

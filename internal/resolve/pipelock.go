@@ -7,6 +7,7 @@ type Pipelock struct {
 	Hash       string // of Binary
 	Fetch      bool   // the backend does not have the image yet
 	MinVersion string
+	Answers    bool // it looks at what upstreams answer as well
 }
 
 // Program says what runs, for people and for the log.
@@ -24,6 +25,9 @@ func (p Pipelock) String() string {
 	}
 	if p.MinVersion != "" {
 		text += ", version " + p.MinVersion + " or later"
+	}
+	if !p.Answers {
+		text += "; answers are not looked at"
 	}
 	return text
 }

@@ -115,12 +115,18 @@ func measureTurns(ctx context.Context, s *pipelock.Scanner, ready time.Duration)
 	if err != nil {
 		return nil, err
 	}
+	begun := time.Now()
+	if _, err := s.Answer(ctx, pipelock.AnswerText("text/plain", []byte(text[:pipelock.MaxAnswer]))); err != nil {
+		return nil, err
+	}
+	page := time.Since(begun)
 	slices.Sort(turns)
 	return []figure{
 		atMost("pipelock.turn_ms", ms(turns[len(turns)/2]), "ms", 10),
 		report("pipelock.turn_p95_ms", ms(turns[len(turns)*95/100]), "ms"),
 		report("pipelock.known_ms", ms(again), "ms"),
 		report("pipelock.new_100kb_ms", ms(first), "ms"),
+		report("pipelock.answer_64kb_ms", ms(page), "ms"), // beside the stream: nobody waits for it
 		report("pipelock.ready_ms", ms(ready), "ms"),
 	}, nil
 }

@@ -102,11 +102,8 @@ func (s *scanner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusBadRequest, "invalid_json", false)
 		return
 	}
-	text, limit := c.Input.Text, s.config.ScanAPI.FieldLimits.Text
-	if c.Kind == "url" {
-		text, limit = c.Input.URL, s.config.ScanAPI.FieldLimits.URL
-	}
-	if text == "" || len(text) > limit || !s.config.ScanAPI.Kinds[c.Kind] || c.Kind != "url" && c.Kind != "dlp" {
+	text, limit := s.put(c)
+	if text == "" || len(text) > limit || !s.config.ScanAPI.Kinds[c.Kind] {
 		s.fail(w, http.StatusBadRequest, "invalid_input", false)
 		return
 	}
@@ -114,6 +111,20 @@ func (s *scanner) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, c, s.look(c.Kind, text))
+}
+
+// put is what is asked about, "" for a kind that it does not know, and how long it may be.
+func (s *scanner) put(c call) (text string, limit int) {
+	limits := s.config.ScanAPI.FieldLimits
+	switch c.Kind {
+	case "url":
+		return c.Input.URL, limits.URL
+	case "dlp":
+		return c.Input.Text, limits.Text
+	case "prompt_injection":
+		return c.Input.Content, limits.Content
+	}
+	return "", 0
 }
 
 func (s *scanner) answer(w http.ResponseWriter, c call, findings []finding) {

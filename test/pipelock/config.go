@@ -162,6 +162,7 @@ func (c config) check() (err error) {
 		{!c.DLP.ScanEnv && c.DLP.IncludeDefaults, "dlp must use its rules and no environment"},
 		{!c.ForwardProxy.Enabled && !c.WebSocketProxy.Enabled && !c.TLSInterception.Enabled, "it must be no proxy"},
 		{c.MCPInputScanning.Enabled, "tool_call must not allow all"},
+		{c.ResponseScanning.Enabled && c.ResponseScanning.IncludeDefaults, "prompt_injection must not allow all"},
 		{loopback.MatchString(c.FetchProxy.Listen) && loopback.MatchString(c.MetricsListen) && loopback.MatchString(c.ScanAPI.Listen), "it must listen on loopback"},
 		{len(c.ScanAPI.Auth.BearerTokens) == 1 && token.MatchString(c.ScanAPI.Auth.BearerTokens[0]), "one token of 32 bytes is needed"},
 		{c.ScanAPI.Timeouts.Write > c.ScanAPI.Timeouts.Scan && c.ScanAPI.Timeouts.Scan > 0, "write must exceed scan"},

@@ -37,6 +37,9 @@ func (s *scanner) look(kind, text string) (found []finding) {
 		}
 		return found
 	}
+	if kind == "prompt_injection" {
+		return s.lookForOrders(text)
+	}
 	text = strings.ReplaceAll(text, "\n", "")
 	for _, r := range rules() {
 		if r.pattern.MatchString(text) {
@@ -51,6 +54,16 @@ func (s *scanner) look(kind, text string) (found []finding) {
 	}
 	return found
 }
+
+// lookForOrders knows one order in many words, and finds nothing where it is configured so.
+func (s *scanner) lookForOrders(text string) []finding {
+	if !s.config.ResponseScanning.Enabled || !orders.MatchString(text) {
+		return nil
+	}
+	return []finding{{"response", "INJ-Prompt Injection", "high", "Injection pattern detected", &evidence{"plaintext"}}}
+}
+
+var orders = regexp.MustCompile(`(?i)ignore\s+(all\s+)?previous\s+instructions`)
 
 func dlpFinding(r rule, encoding string) finding {
 	return finding{"dlp", "DLP-" + r.name, "critical", "Secret-like token detected (" + r.name + ")", &evidence{encoding}}

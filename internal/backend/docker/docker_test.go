@@ -68,7 +68,7 @@ func plan() Plan {
 		Placeholders: map[string]string{"ANTHROPIC_API_KEY": "placeholder-1", "CLAUDE_CODE_OAUTH_TOKEN": "placeholder-2"},
 		Withheld:     []string{"CLAUDE_CODE_OAUTH_TOKEN"},
 		Env:          map[string]string{"EDITOR": "vi", "HTTP_PROXY": "http://evil.example"},
-		Pipelock:     &resolve.Pipelock{Image: "ghcr.io/luckypipewrench/pipelock@sha256:0123", Fetch: true, MinVersion: "2.3"},
+		Pipelock:     &resolve.Pipelock{Image: "ghcr.io/luckypipewrench/pipelock@sha256:0123", Fetch: true, MinVersion: "2.3", Answers: true},
 		Provider:     provider.Setup{Argv: []string{"claude"}, Env: map[string]string{"DISABLE_AUTOUPDATER": "1"}},
 		TTY:          true, Term: "xterm-256color", Source: &provision.Source{Root: "/home/op/src/widget", Common: "/home/op/elsewhere/.git", Branches: 2, Tags: 1, Dirty: true, Notes: []string{"submodules stay empty"}},
 	}}

@@ -43,7 +43,7 @@ func (d *Driver) resolvePipelock(ctx context.Context, p *Plan, want *manifest.Pi
 	if want == nil {
 		return nil
 	}
-	plan := resolve.Pipelock{MinVersion: want.MinVersion}
+	plan := resolve.Pipelock{MinVersion: want.MinVersion, Answers: want.Answers}
 	switch {
 	case want.Binary != "":
 		plan.Binary = want.Binary

@@ -26,7 +26,7 @@ func (p *Plan) resolvePipelock(want *manifest.Pipelock, system string) (err erro
 	case want.Binary == "":
 		return withHint("name a program on this host: pipelock: {binary: /path/to/pipelock}", "pipelock cannot be had: on smolmachines it is no image, but a process of this host")
 	}
-	plan := resolve.Pipelock{Binary: want.Binary, MinVersion: want.MinVersion}
+	plan := resolve.Pipelock{Binary: want.Binary, MinVersion: want.MinVersion, Answers: want.Answers}
 	if _, plan.Hash, err = image.PipelockRef(want.Binary, runtime.GOARCH); err != nil {
 		return fmt.Errorf("pipelock cannot be had: %w", err)
 	}

@@ -237,7 +237,7 @@ func letGo(command *exec.Cmd) error {
 // of is the service that an event is about: pipelock has no process here, and egress tells of
 // it.
 func (s *service) of(e audit.Event) control.Service {
-	if s.name == control.Egress && e.Kind == audit.Scanner {
+	if s.name == control.Egress && (e.Kind == audit.Scanner || e.Kind == audit.Flag) {
 		return control.Pipelock
 	}
 	return s.name

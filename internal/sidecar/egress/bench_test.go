@@ -9,6 +9,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/sidecar/pipelock/pipelocktest"
 )
 
 // What egress adds to a request on a warm connection: compare direct with proxied.
@@ -73,4 +78,28 @@ func (zeros) Read(p []byte) (int, error) {
 		p[i] = 'z'
 	}
 	return len(p), nil
+}
+
+// What a look at answers adds to them: alternately from a route whose answers are looked at, and
+// from one whose are not, with the stand-in behind.
+func BenchmarkWatchedAnswers(b *testing.B) {
+	page := strings.Repeat("A line of a page, as they are. ", 1+(100<<10)/31)
+	up := newOrigin(b, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, r.URL.RawQuery+page)
+	})
+	unread := up.route("unread.example", nil)
+	unread.Pipelock = &policy.Pipelock{NoAnswers: true}
+	p := pipelocktest.Start(b, pipelocktest.StandIn(b), time.Minute)
+	l := newLabOf(b, func(c *control.EgressConfig) { withPipelock(p.Dir)(c); c.Pipelock.Answers = true }, func(*Server) {}, up.route("read.example", nil), unread)
+	client := l.client(b, false)
+	for _, host := range []string{"unread.example", "read.example"} {
+		b.Run(host, func(b *testing.B) {
+			for b.Loop() {
+				if response, _ := get(b, client, request(b, "GET", "https://"+host+"/", nil)); response.StatusCode != 200 {
+					b.Fatal(response.Status)
+				}
+			}
+		})
+	}
 }

@@ -295,15 +295,14 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 	if x.rules.limits(x.decision.Rule) {
 		answer.Body = x.meter(answer.Body, s.down(x.rules, x.decision.Rule))
 	}
-	if !x.guarded {
-		x.observe(answer)
-		return nil
+	if x.guarded {
+		if err := decompress(answer); err != nil {
+			return err
+		}
+		answer.Body = secrets.echoes.maskBody(answer.Body, func() { secrets.echoes.maskHeader(answer.Trailer) })
 	}
-	if err := decompress(answer); err != nil {
-		return err
-	}
-	answer.Body = secrets.echoes.maskBody(answer.Body, func() { secrets.echoes.maskHeader(answer.Trailer) })
 	x.observe(answer)
+	s.injections.watch(answer, x)
 	return nil
 }
 

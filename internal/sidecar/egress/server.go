@@ -14,6 +14,7 @@
 //	inject  credentials.go     put on ours, on this very route
 //	guard   guard.go           resolve, check every address, dial the checked one
 //	stream  request.go         both ways, unbuffered; mask our secrets coming back
+//	          injection.go       beside it, pipelock looks for prompt injection in what comes
 //
 // It must never send a request that a step could not judge, follow a redirect, resolve
 // a name for a refused request, or write a secret anywhere but to the upstream that the
@@ -75,6 +76,7 @@ type Server struct {
 	answers    chan struct{} // to git, in tunnels that lead nowhere
 	guest      attendance
 	second     *second       // pipelock; nil for none
+	injections *injections   // that it looks for in answers; nil: it does not
 	grace      time.Duration // how long the guest may be silent
 }
 
@@ -106,6 +108,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger, dial 
 	if s.second, err = newSecond(cfg, dial); err != nil {
 		return nil, err
 	}
+	s.injections = newInjections(cfg, s.second, s.recordFor)
 	return s, nil
 }
 
@@ -122,6 +125,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.inner.Serve(s.tunnels) })
 	serving.Go(func() { s.keepSecond(ctx) })
+	serving.Go(func() { s.injections.keep(ctx) })
 	serving.Go(func() { s.guest.watchGuest(ctx, s.grace, func() { broken(ErrGuestGone) }) })
 	stop := context.AfterFunc(ctx, func() { _ = front.Close() })
 	err := front.Serve(limit(ln, maxConnections))
