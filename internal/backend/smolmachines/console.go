@@ -32,29 +32,30 @@ func (d *Driver) lost(ctx context.Context, name string, err error) error {
 	return err
 }
 
+// wordsLimit bounds what an error waits for its reason.
+const wordsLimit = 5 * time.Second
+
 // lastWords is the last line on a machine's console, "" if there is none. A connection is lost
-// before its machine has ended, and a machine says why last of all: it is waited for.
+// before its machine has ended, and a machine says why last of all: its process is waited for. smolvm
+// is asked once which that is, since its answer costs every machine of the user's one of its
+// connections.
 func (d *Driver) lastWords(ctx context.Context, name string) string {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	ctx, cancel := context.WithTimeout(ctx, wordsLimit)
 	defer cancel()
-	for late := time.Now().Add(endGrace); time.Now().Before(late) && d.isUp(ctx, name) && pause(ctx) == nil; {
+	if m, err := d.status(ctx, name); err == nil && m.up() {
+		for late := time.Now().Add(endGrace); time.Now().Before(late) && runs(m.PID) && pause(ctx) == nil; {
+		}
 	}
-	dir, err := d.call(ctx, askLimit, []string{"machine", "data-dir", "--name", name})
+	dir, err := d.call(ctx, wordsLimit, []string{"machine", "data-dir", "--name", name})
 	if err != nil {
 		return ""
 	}
 	return lastLine(strings.TrimSpace(string(dir)))
 }
 
-func (d *Driver) isUp(ctx context.Context, name string) bool {
-	all, err := d.machines(ctx)
-	for _, m := range all {
-		if m.Name == name {
-			return err == nil && m.up()
-		}
-	}
-	return false
-}
+// runs reports whether there is a process of the operator's with a number. 0 and below are none
+// (kill(2)).
+func runs(pid int) bool { return pid > 0 && syscall.Kill(pid, 0) == nil }
 
 // lastLine reads the end of a console. A machine's process writes in that directory what it likes:
 // no link leads out of it, nothing in it is waited for, and what is printed is made harmless.

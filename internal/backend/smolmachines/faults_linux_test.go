@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -226,6 +227,32 @@ func TestAMachineThatEndsSaysWhy(t *testing.T) {
 			t.Errorf("%s: got %v", when, err)
 		}
 	}
+}
+
+// A connection that is lost to a machine whose process goes on is told of soon, and smolvm is not
+// asked again and again whether it does: each of its answers takes a connection of every machine.
+func TestAMachineThatGoesOnIsNotWaitedFor(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	h.faults(map[string]string{"exec": "lost"})
+	calls := filepath.Join(h.data, "calls.jsonl")
+	if err := os.Remove(calls); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := b.Run(t.Context(), []string{control.Binary, "version"}, bottle.Node, bottle.IO{}); err == nil || !strings.Contains(err.Error(), "connection to VM lost") {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > wordsLimit+endGrace {
+		t.Errorf("it took %s", took)
+	}
+	said, err := os.ReadFile(calls)
+	if asked := strings.Count(string(said), "\n"); err != nil || asked > 3 {
+		t.Errorf("smolvm was called %d times: %v", asked, err)
+	}
+	h.faults(nil)
+	h.crash(b)
+	h.remove(b)
 }
 
 // What a console is in place of a file is not read, and not waited for.

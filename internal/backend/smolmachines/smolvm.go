@@ -196,6 +196,7 @@ type machine struct {
 	Ports     *int              `json:"ports"`
 	Mounts    *int              `json:"mounts"`
 	CreatedAt int64             `json:"created_at"`
+	PID       int               `json:"pid"`
 
 	lost bool // smolvm tells of no label of ours: those that are there are from the bottle's record
 }
@@ -239,19 +240,27 @@ func (d *Driver) find(ctx context.Context, identity string) (machine, bool, erro
 	if err != nil {
 		return machine{}, false, err
 	}
-	out, err := d.call(ctx, askLimit, []string{"machine", "status", "--name", machineName(identity), "--json"})
+	m, err := d.status(ctx, machineName(identity))
 	if gone(err) {
 		return machine{}, false, nil
 	}
 	if err != nil {
 		return machine{}, false, err
 	}
-	var m machine
-	if err := json.Unmarshal(out, &m); err != nil || m.Name != machineName(identity) {
-		return machine{}, false, &callError{verb: "machine status", err: errors.New("its answer is not about the machine that was asked for")}
-	}
 	m, mine := d.whose(m, owner, identity)
 	return m, mine, nil
+}
+
+// status is what smolvm says of one machine.
+func (d *Driver) status(ctx context.Context, name string) (m machine, err error) {
+	out, err := d.call(ctx, askLimit, []string{"machine", "status", "--name", name, "--json"})
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(out, &m); err != nil || m.Name != name {
+		return machine{}, &callError{verb: "machine status", err: errors.New("its answer is not about the machine that was asked for")}
+	}
+	return m, nil
 }
 
 var _ io.Writer = (*bounded)(nil)
