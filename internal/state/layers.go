@@ -25,7 +25,7 @@ func (s Store) KeepLayers(identity string, refs []string) error {
 	if err != nil || slices.Equal(known, refs) {
 		return err
 	}
-	return writeAtomic(s.layersFile(identity), []byte(strings.Join(refs, "\n")+"\n"))
+	return WriteFile(s.layersFile(identity), []byte(strings.Join(refs, "\n")+"\n"))
 }
 
 // AddLayer adds one. Two processes must not do so at once.

@@ -101,7 +101,7 @@ func (s Store) write(m Metadata) error {
 	if err != nil {
 		return err
 	}
-	return writeAtomic(path, data)
+	return WriteFile(path, data)
 }
 
 // unknownFields are those of the record at path that Metadata does not have. A record of a

@@ -72,7 +72,7 @@ func (s Store) mint(path string) error {
 	_, _ = rand.Read(b[:])
 	tmp := path + "." + hex.EncodeToString(b[:4])
 	defer func() { _ = os.Remove(tmp) }()
-	if err := writeAtomic(tmp, []byte(hex.EncodeToString(b[:]))); err != nil { // fsynced: half a name would stay
+	if err := WriteFile(tmp, []byte(hex.EncodeToString(b[:]))); err != nil { // fsynced: half a name would stay
 		return err
 	}
 	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -73,7 +73,7 @@ func TestAFailedWriteChangesNothing(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(target, "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeAtomic(target, []byte("x")); err == nil {
+	if err := WriteFile(target, []byte("x")); err == nil {
 		t.Error("a directory was written over")
 	}
 	if entries, err := os.ReadDir(home); err != nil || len(entries) != 1 {

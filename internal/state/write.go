@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeAtomic writes a file whole or not at all, also when the machine loses power.
-func writeAtomic(path string, data []byte) error {
+// WriteFile writes a file of the operator's alone whole or not at all, also when the machine loses
+// power. What a crash leaves beside it is named .tmp-*.
+func WriteFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), tmpPattern)
 	if err != nil {
 		return err

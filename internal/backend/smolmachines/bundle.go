@@ -19,6 +19,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // What is in a bottle's directory of sockets. Names are short: a socket's path has 104 bytes.
@@ -233,7 +234,7 @@ func writeMark(dir string, m mark) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, markFile), data, 0o600)
+	return state.WriteFile(filepath.Join(dir, markFile), data)
 }
 
 // readMark is false where no agent was seen to run.

@@ -18,6 +18,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // archive is an image as smolvm takes it: what docker save writes, with our binary in it.
@@ -128,7 +129,7 @@ func (d *Driver) makeArchive(ctx context.Context, key, id string, save func() (i
 	if err != nil {
 		return a, err
 	}
-	return a, os.WriteFile(filepath.Join(d.archives(), key+".json"), data, 0o600)
+	return a, state.WriteFile(filepath.Join(d.archives(), key+".json"), data)
 }
 
 // spool copies what is saved to a file: its table of contents is at its end.

@@ -178,6 +178,38 @@ func TestNothingIsAskedOfAMachineThatDoesNotRun(t *testing.T) {
 	h.remove(b)
 }
 
+// Who looks for a run's mark while it is written sees the one before: half a one would be that of a
+// bottle whose agent was never seen to run.
+func TestAMarkIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeMark(dir, mark{Services: everyService()}); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() {
+		var err error
+		for range 300 {
+			err = errors.Join(err, writeMark(dir, mark{Services: everyService()}))
+		}
+		written <- err
+	}()
+	for {
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+		if _, ok := readMark(dir); !ok {
+			t.Error("half a mark was seen")
+			<-written
+			return
+		}
+	}
+}
+
 // What a killed start has left of an archive, up to twice an image's size, goes with the next that
 // is made; what another start is at work on stays.
 func TestHalfAnArchiveIsTidiedAway(t *testing.T) {
