@@ -20,6 +20,7 @@ import (
 //	network, ports, mounts, labels   what status and ls report in place of the truth
 //	slow     "VERB DURATION"         before that verb ("all": any) does anything
 //	VERB     "garbage" "huge" "empty" "hang"   what it prints in place of its answer; exit status 0
+//	VERB     "silent" "killed"       fails with status 1, or 137, and no text
 //	VERB     "kvm" "permission" "rootfs" "entitlement" "lost" "broken"   fails with that text
 //	VERB     "… once"                the first time only
 //	VERB     "after …"               does its work, then fails
@@ -84,6 +85,10 @@ func (s *store) fail(verb, fault string) (code int, done bool) {
 		return 0, true
 	case "empty":
 		return 0, true
+	case "silent":
+		return 1, true
+	case "killed": // what ran in the machine
+		return 137, true
 	case "hang":
 		time.Sleep(time.Hour)
 		return 1, true

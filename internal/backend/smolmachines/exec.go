@@ -140,7 +140,7 @@ func (b *Bottle) CopyIn(ctx context.Context, hostPath, bottlePath string) error 
 		err = wrote
 	}
 	if err == nil && code != 0 {
-		err = errors.New(said.first())
+		err = said.why("tar", code)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot copy %s into %s: %w", hostPath, b.identity, err)

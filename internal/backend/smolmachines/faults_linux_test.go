@@ -255,6 +255,39 @@ func TestAMachineThatGoesOnIsNotWaitedFor(t *testing.T) {
 	h.remove(b)
 }
 
+// A copy that fails says why, also when what failed said nothing.
+func TestASilentFailureSaysWhatItCan(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	files, err := h.Files(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(h.home, "image.tar")
+	for fault, want := range map[string]string{"silent": "in the bottle failed with status 1 and said nothing", "killed": "in the bottle was ended by a signal (killed)", "garbage": "the bottle does not say what it is"} {
+		h.faults(map[string]string{"exec": fault})
+		got := map[string]error{"copy in": b.CopyIn(t.Context(), file, "/workspace/x"), "put": files.Put(t.Context(), "/workspace", strings.NewReader(""))}
+		_, got["look"] = files.Stat(t.Context(), "/workspace")
+		archive, err := files.Get(t.Context(), "/workspace")
+		if err == nil {
+			_, err = io.Copy(io.Discard, archive)
+			err = errors.Join(err, archive.Close())
+		}
+		got["get"] = err
+		if fault == "garbage" { // its status is 0
+			got = map[string]error{"look": got["look"]}
+		}
+		for what, err := range got {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.HasSuffix(err.Error(), ": ") || strings.ContainsAny(err.Error(), "\x1b\x07") {
+				t.Errorf("%s, %s: got %v", fault, what, err)
+			}
+		}
+	}
+	h.faults(nil)
+	h.crash(b)
+	h.remove(b)
+}
+
 // What a console is in place of a file is not read, and not waited for.
 func TestAConsoleThatIsNone(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "secret")

@@ -2,7 +2,6 @@ package smolmachines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -56,8 +55,12 @@ func (f *files) Stat(ctx context.Context, name string) (bottle.FileInfo, error) 
 	switch {
 	case found.Code == noFile:
 		return bottle.FileInfo{}, fmt.Errorf("%s: %w", name, bottle.ErrNoFile)
-	case found.Code != 0 || !ok || !path.IsAbs(target):
-		return bottle.FileInfo{}, fmt.Errorf("cannot look at %s in %s: %s", name, f.bottle.identity, strings.TrimSpace(string(found.Stderr)))
+	case found.Code != 0:
+		said := &tail{}
+		_, _ = said.Write(found.Stderr)
+		return bottle.FileInfo{}, fmt.Errorf("cannot look at %s in %s: %w", name, f.bottle.identity, said.why("sh", found.Code))
+	case !ok || !path.IsAbs(target):
+		return bottle.FileInfo{}, fmt.Errorf("cannot look at %s in %s: the bottle does not say what it is", name, f.bottle.identity)
 	}
 	return bottle.FileInfo{Path: path.Clean(target), Dir: kind == "d"}, nil
 }
@@ -74,7 +77,7 @@ func (f *files) Put(ctx context.Context, dir string, archive io.Reader) error {
 	said := &tail{}
 	code, err := f.bottle.Run(ctx, []string{"tar", "-x", "-o", "-C", dir, "-f", "-"}, bottle.Node, bottle.IO{Stdin: archive, Stdout: io.Discard, Stderr: said})
 	if err == nil && code != 0 {
-		err = errors.New(said.first())
+		err = said.why("tar", code)
 	}
 	return err
 }
@@ -87,7 +90,7 @@ func (f *files) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 		said := &tail{}
 		code, err := f.bottle.Run(ctx, []string{"tar", "-c", "-C", path.Dir(name), "-f", "-", "--", path.Base(name)}, bottle.Node, bottle.IO{Stdout: writer, Stderr: said})
 		if err == nil && code != 0 {
-			err = fmt.Errorf("cannot read %s: %s", name, said.first())
+			err = fmt.Errorf("cannot read %s: %w", name, said.why("tar", code))
 		}
 		_ = writer.CloseWithError(err)
 	}()
