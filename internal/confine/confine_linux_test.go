@@ -143,6 +143,13 @@ func attempts(dirs map[string]string) map[string]func() error {
 		"user namespace":   cloned(unix.CLONE_NEWUSER), "pid namespace": cloned(unix.CLONE_NEWPID),
 		"run": func() error { return exec.Command("/proc/self/exe", "-test.list", "^$").Run() },
 		"end": func() error { return onThreads(exec.Command("/proc/self/exe", "-test.list", "^$")) },
+		"a GiB": func() error {
+			data, err := unix.Mmap(-1, 0, 1<<30, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE) // of which nothing is touched
+			if err == nil {
+				err = unix.Munmap(data)
+			}
+			return err
+		},
 		"listen": func() error {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err == nil {
@@ -218,6 +225,14 @@ func TestAServiceKeepsItsNetwork(t *testing.T) {
 	got := confined(t, trial{Service: Service{Read: programs(t)}})
 	wantAll(t, got, "works", "inet", "inet6", "route", "listen")
 	wantAll(t, got, "refused", "unix", "vsock", "packet", "alg", "audit", "unshare", "io_uring", "keyctl", "bpf", "ptrace", "process_vm_readv", "user namespace", "pid namespace", "run")
+}
+
+// What has a limit of memory gets no more, and neither does what it starts.
+func TestAServiceHasItsMemory(t *testing.T) {
+	limited := confined(t, trial{Service: Service{Runs: true, Read: programs(t), Memory: 768 << 20}})
+	wantAll(t, limited, unix.ENOMEM.Error(), "a GiB")
+	wantAll(t, limited, "works", "listen", "run")
+	wantAll(t, confined(t, trial{Service: Service{Read: programs(t)}}), "works", "a GiB")
 }
 
 // What may run programs and make unix sockets does that, and no more.

@@ -6,6 +6,7 @@ package confine
 type Service struct {
 	Read, Write []string
 	Runs, Local bool
+	Memory      uint64
 }
 
 // Apply does nothing: this system has no such walls.

@@ -14,11 +14,18 @@ type Service struct {
 	Write []string // directories that it may do all in
 	Runs  bool     // it may start programs
 	Local bool     // it may make unix sockets
+
+	Memory uint64 // bytes that it, and each program that it starts, may have of its own; 0: as it is
 }
 
 // Apply takes the rest away from all threads of the process: by Landlock, as far as this
 // kernel's goes (none before Linux 5.13), and by a filter of system calls.
 func (s Service) Apply() error {
+	if s.Memory > 0 {
+		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: s.Memory, Max: s.Memory}); err != nil {
+			return fmt.Errorf("cannot limit memory: %w", err)
+		}
+	}
 	var rules []landlock.Rule
 	for _, path := range s.Read {
 		rule := landlock.ROFiles(path)

@@ -74,6 +74,14 @@ func (s *scanner) misbehave(w http.ResponseWriter, c call, text string) bool {
 	case "pry":
 		a.Decision, a.Findings = "deny", []finding{{Rule: "reached: " + strings.Join(pry(), " ")}}
 		write(w, http.StatusOK, a)
+	case "hoard":
+		a.Decision, a.Findings = "deny", []finding{{Rule: "hoarded: " + hoard()}}
+		write(w, http.StatusOK, a)
+	case "orphans":
+		if err := orphan("orphans"); err != nil {
+			a.Decision, a.Findings = "deny", []finding{{Rule: err.Error()}}
+		}
+		write(w, http.StatusOK, a)
 	case "crash":
 		os.Exit(3)
 	default:

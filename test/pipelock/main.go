@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -26,6 +27,9 @@ func main() {
 }
 
 func run(args []string) error {
+	if len(args) == 1 && strings.HasPrefix(args[0], "orphan") {
+		return orphan(args[0])
+	}
 	if len(args) != 3 || args[0] != "run" || args[1] != "--config" {
 		return errors.New("usage: pipelock run --config FILE")
 	}

@@ -163,9 +163,16 @@ func TestAttackA16_PipelockBesideTheBundle(t *testing.T) {
 	if got := ask(t, dir, "standin-fault-pry"); !strings.Contains(got, "secret_detected") || asked.Load() != 1 {
 		t.Errorf("got %s", got)
 	}
-	if got := h.reached(b.Name()); got != "reached: nothing" {
+	if got := h.told(b.Name(), "reached"); got != "reached: nothing" {
 		t.Errorf("of this host, pipelock %s", got)
 	}
+	if got := ask(t, dir, "standin-fault-hoard"); !strings.Contains(got, "secret_detected") {
+		t.Errorf("got %s", got)
+	}
+	if got := h.told(b.Name(), "hoarded"); got != "hoarded: nothing" {
+		t.Errorf("of this host's memory, pipelock %s", got)
+	}
+	leavesNothingBehind(t, dir, program)
 	socket := filepath.Join(dir, control.PipelockBeside, "order.sock")
 	if err := os.Rename(socket, socket+".away"); err != nil {
 		t.Fatal(err)
@@ -205,16 +212,71 @@ func TestAttackA16_PipelockBesideTheBundle(t *testing.T) {
 	until(t, dir, "from upstream") // it is started again, and has passed its test
 }
 
-// reached is what the stand-in for pipelock says in the log that it got at. The refused request was
+// leavesNothingBehind has pipelock start processes that are nobody's, and then end, while another
+// program has taken its file's place. Those that end are no burden, the one that stays goes with it, and
+// what is started then is still what the operator was shown.
+func leavesNothingBehind(t *testing.T, dir, program string) {
+	t.Helper()
+	if got := ask(t, dir, "standin-fault-orphans"); got != "from upstream" {
+		t.Errorf("got %s", got)
+	}
+	stays := func() int { return len(processes(t, program, "orphan-stays")) }
+	runner := processes(t, built.dir+"/bot-bottle", "sidecar", "pipelock", filepath.Join(dir, control.PipelockBeside))
+	if stays() != 1 || len(runner) != 1 {
+		t.Fatalf("%d stay, run by %v", stays(), runner)
+	}
+	soon := func(what string, is func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal(what)
+			}
+		}
+	}
+	soon("what has ended is not taken", func() bool { return children(t, runner[0]) == 2 }) // pipelock, and the one that stays
+	swapped := program + ".new"
+	if err := errors.Join(os.WriteFile(swapped, []byte("#!/bin/sh\n"), 0o755), os.Rename(program, program+".away"), os.Rename(swapped, program)); err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range processes(t, program, "run") {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, dir, "from upstream")
+	soon("what pipelock left behind goes on", func() bool { return stays() == 0 })
+	if again := processes(t, built.dir+"/bot-bottle", "sidecar", "pipelock", filepath.Join(dir, control.PipelockBeside)); !slices.Equal(again, runner) {
+		t.Errorf("it was run by %v, and is by %v", runner, again)
+	}
+	if err := os.Rename(program+".away", program); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// children counts a process's, those that have ended and were not taken among them.
+func children(t *testing.T, pid int) (n int) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		said, _ := os.ReadFile(task)
+		n += len(strings.Fields(string(said)))
+	}
+	return n
+}
+
+// told is what the stand-in for pipelock says in the log that it got at. The refused request was
 // answered before its event is there.
-func (h house) reached(identity string) string {
+func (h house) told(identity, how string) string {
 	h.t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		log, err := os.ReadFile(h.State.AuditFile(identity))
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		if said := regexp.MustCompile(`"(reached: [a-z ]*)"`).FindSubmatch(log); said != nil {
+		if said := regexp.MustCompile(`"(` + how + `: [a-z ]*)"`).FindSubmatch(log); said != nil {
 			return string(said[1])
 		}
 	}

@@ -67,13 +67,16 @@ func write(path string, data []byte) error {
 
 func (c *child) run(ctx context.Context) error {
 	command := exec.CommandContext(ctx, c.options.Program, "run", "--config", c.options.ConfigFile)
+	if c.options.Copy != nil {
+		command.Path, command.ExtraFiles = "/proc/self/fd/3", []*os.File{c.options.Copy} // the first of them is 3 there
+	}
 	command.Env = []string{} // nil would be ours
 	command.Dir = "/"
 	command.Stderr = &c.last
 	command.SysProcAttr = attributes()
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = endLimit
-	return command.Run()
+	return c.options.orphans.run(command)
 }
 
 // await waits until pipelock is well. There is no event to wait for: it is asked.

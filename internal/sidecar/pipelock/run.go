@@ -19,14 +19,18 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/pipelock"
 )
 
-// Options of a run. All but the last are needed.
+// Options of a run.
 type Options struct {
-	Dir        string // of the sockets; who may enter it may use pipelock
-	Program    string // pipelock
-	ConfigFile string // is written, for us alone
+	Dir        string   // of the sockets; who may enter it may use pipelock
+	Program    string   // pipelock
+	Copy       *os.File // of the program, to be run in its place; nil: the program itself
+	ConfigFile string   // is written, for us alone
 	Settings   pipelock.Settings
 	Grace      time.Duration // how long nobody may need it
 	CloseOff   func() error  // closes this process off, once it has its sockets; nil where walls are around it already
+	Init       bool          // this is process 1 of a namespace that has nothing in it but pipelock
+
+	orphans *orphans
 }
 
 // Run runs pipelock until ctx ends, or nobody has needed it for as long as the grace lasts,
@@ -49,6 +53,11 @@ func Run(ctx context.Context, o Options) error {
 		if err := o.CloseOff(); err != nil {
 			return fmt.Errorf("cannot close pipelock off: %w", err)
 		}
+	}
+	if o.Init {
+		adopted, stop := adopt()
+		defer stop()
+		o.orphans = adopted
 	}
 	r := &runner{options: o, needed: newNeed(o.Grace, cancel)}
 	var serving sync.WaitGroup
