@@ -37,10 +37,16 @@ func (s Store) Lock(identity string) (release func(), err error) {
 			return nil, errors.Join(fmt.Errorf("bottle %s: %w", identity, err), f.Close())
 		}
 		if held {
-			return func() { _ = f.Close() }, nil
+			return func() { giveUp(f) }, nil
 		}
 		_ = f.Close()
 	}
+}
+
+// giveUp unlocks f, also where a child of ours that was just forked has a copy of it still.
+func giveUp(f *os.File) {
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	_ = f.Close()
 }
 
 // takeAt locks f, which was opened at path. A lock on what Remove took away meanwhile keeps
