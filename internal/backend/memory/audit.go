@@ -6,19 +6,16 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"time"
-
-	"github.com/bot-bottle/bot-bottle/internal/bottle"
 )
 
 // Audit reads a run's audit log from the file that its bundle appends to.
 func (d *Driver) Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error) {
 	m := d.find(identity)
 	if m == nil || m.bundle.over() {
-		return nil, fmt.Errorf("%q: %w", identity, bottle.ErrNotRunning)
+		return nil, notRunning(identity)
 	}
 	record, err := d.State.Read(identity)
 	if err != nil {

@@ -66,3 +66,12 @@ func (d *Driver) Available(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Close ends all that runs and removes all that is kept.
+func (d *Driver) Close() error {
+	var err error
+	for _, m := range d.machines() {
+		err = errors.Join(err, d.takeDown(m))
+	}
+	return errors.Join(err, removeFiles(d.Dir))
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -51,9 +52,16 @@ func (d *Driver) begun(ctx context.Context, identity string) (m *machine, now co
 		now, err = m.condition(ctx)
 	}
 	if err == nil && !now.Begun {
-		err = fmt.Errorf("%q: %w", identity, bottle.ErrNotRunning)
+		err = notRunning(identity)
 	}
 	return m, now, err
+}
+
+func notRunning(identity string) error {
+	if !bottle.ValidIdentity(identity) {
+		identity = strconv.Quote(identity)
+	}
+	return fmt.Errorf("%s: %w", identity, bottle.ErrNotRunning)
 }
 
 // Name is the identity.
@@ -155,8 +163,14 @@ func (b *Bottle) Detach() error {
 	return nil
 }
 
-// Close ends the bottle, whoever holds it: that is this process.
+// Close ends the bottle. Who holds it takes it down, once its agent has ended; who does not react to
+// that is not waited for long.
 func (b *Bottle) Close() error {
-	b.once.Do(func() { b.closed = b.driver.takeDown(b.machine) })
+	b.once.Do(func() {
+		if !b.launched {
+			b.askHolder()
+		}
+		b.closed = b.driver.takeDown(b.machine)
+	})
 	return b.closed
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/backend/memory"
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/bottle/bottletest"
+	_ "github.com/bot-bottle/bot-bottle/internal/cli" // what Build builds, so that a result is of this program
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
 	"github.com/bot-bottle/bot-bottle/internal/state"

@@ -39,8 +39,9 @@ type machine struct {
 	bundle *process // nil: it was started for its files alone
 
 	mu      sync.Mutex
-	release func()   // gives up the lock; nil while nobody holds it
-	stream  net.Conn // the agent's, from its first byte; taken once
+	release func()        // gives up the lock; nil while nobody holds it
+	free    chan struct{} // closed when nobody holds it any more
+	stream  net.Conn      // the agent's, from its first byte; taken once
 
 	once   sync.Once
 	closed error
@@ -95,7 +96,7 @@ func newMachine() (*machine, error) {
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, "root"), 0o755)
 	}
-	return &machine{dir: dir}, err
+	return &machine{dir: dir, free: make(chan struct{})}, err
 }
 
 // boot starts a machine's guest, with what dir holds as home and workspace. What cannot be set up is

@@ -15,6 +15,7 @@ import (
 const (
 	teardownLimit = time.Minute
 	agentGrace    = 10 * time.Second // the guest makes the agent end before that
+	holderGrace   = 10 * time.Second
 )
 
 // How an agent ended, in words for the log.
@@ -33,8 +34,24 @@ func (m *machine) letGo() {
 	}
 	if m.release != nil {
 		m.release()
+		close(m.free)
 	}
 	m.stream, m.release = nil, nil
+}
+
+// askHolder ends the agent of a bottle that is held, and waits until it is not.
+func (m *machine) askHolder() {
+	m.mu.Lock()
+	held := m.release != nil
+	m.mu.Unlock()
+	if !held {
+		return
+	}
+	_ = m.ask(context.Background(), control.SayEnd, new(struct{}))
+	select {
+	case <-m.free:
+	case <-time.After(holderGrace):
+	}
 }
 
 // takeDown ends a bottle: the agent is asked, then made, to end. Home and workspace go if it was

@@ -58,6 +58,7 @@ func Run(t *testing.T, h Harness) {
 		"OneOfTwoLaunches":           oneOfTwoLaunches,
 		"StoppedResumedRemoved":      stoppedResumedRemoved,
 		"TheEndThatNobodySaw":        theEndThatNobodySaw,
+		"EndedFromElsewhere":         endedFromElsewhere,
 		"CleanupLeavesTheLiving":     cleanupLeavesTheLiving,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })

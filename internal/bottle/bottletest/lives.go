@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -178,6 +179,34 @@ func (h Harness) clean(t *testing.T, identity string, between func()) (planned i
 		t.Errorf("of %d things planned %d were told of, %v", planned, told, err)
 	}
 	return planned
+}
+
+// A bottle that is ended from elsewhere is ended as by who holds it: its agent is asked, and whoever is
+// connected with that hears how it ended.
+func endedFromElsewhere(t *testing.T, h Harness) {
+	held := h.launch(t, `trap 'echo asked; exit 9' TERM; echo ready; sleep 1000 & wait`)
+	var elsewhere sync.WaitGroup
+	defer elsewhere.Wait()
+	out := &awaited{word: "ready", then: func() {
+		elsewhere.Go(func() {
+			other, err := h.Backend.Open(t.Context(), held.Name())
+			if err == nil {
+				err = other.Close()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}}
+	if code, err := held.Agent(t.Context(), bottle.IO{Stdout: out, Stderr: out}); err != nil || code != 9 || !out.has("asked") {
+		t.Errorf("got %d, %v, %q", code, err, out.all.String())
+	}
+	if err := held.Close(); err != nil {
+		t.Error(err)
+	}
+	if h.runs(t, held.Name()) {
+		t.Error("it still runs")
+	}
 }
 
 // What came to life after a cleanup was planned is left alone.
