@@ -87,10 +87,10 @@ func (i *injections) watch(answer *http.Response, x *exchange) {
 }
 
 // maybeText reports whether an answer says that it is text. Of one that does not say, its
-// beginning shows, unless it is compressed.
+// beginning shows.
 func maybeText(h http.Header) bool {
 	kind, known := textual(h.Get("Content-Type"))
-	return known || kind == "" && len(codings(h)) == 0
+	return known || kind == ""
 }
 
 // textual reports whether a media type is text, with whatever parameters. kind is "" for one that

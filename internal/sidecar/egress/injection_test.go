@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/pipelock"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/sidecar/pipelock/pipelocktest"
@@ -323,6 +325,40 @@ func TestAttackJ4_AnswersThatAreTooMuchToLookAt(t *testing.T) {
 	}
 }
 
+// What is read of a packed answer is no more than pipelock is shown.
+func TestOfAPackedAnswerLittleIsRead(t *testing.T) {
+	b := &beginning{data: []byte(packed(t, "gzip", strings.Repeat("x", 8<<20))), kind: "text/plain", codings: []string{"gzip"}, inert: strings.NewReplacer()}
+	if text, err := b.text(); err != nil || len(text) != pipelock.MaxAnswer {
+		t.Errorf("got %d bytes, %v", len(text), err)
+	}
+	b.codings = []string{"compress"}
+	if text, err := b.text(); err == nil {
+		t.Errorf("an unknown coding: got %d bytes", len(text))
+	}
+}
+
+// An answer without an end is looked at once there is as much of it as ever is.
+func TestInjectionInAnAnswerWithoutEnd(t *testing.T) {
+	upstream := newAnswered(t)
+	upstream.set("/endless", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: "+orders+strings.Repeat("\n\ndata: more of it", maxKept/16))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	p := pipelocktest.Start(t, pipelocktest.StandIn(t), time.Minute)
+	l := newWatched(t, p.Dir, upstream.route("docs.example", nil))
+	answer, err := l.client(t, false).Do(request(t, "GET", "https://docs.example/endless", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if _, err := io.ReadFull(answer.Body, make([]byte, maxKept)); err != nil {
+		t.Fatal(err)
+	}
+	l.awaitEvent(t, "the flag", func(e audit.Event) bool { return e.Kind == audit.Flag })
+}
+
 // Pipelock is shown no secret of the bottle's in an answer: masked where a credential goes out,
 // and where none does, a word stands for it.
 func TestAttackC10_PipelockSeesNoSecretInAnAnswer(t *testing.T) {
@@ -369,5 +405,83 @@ func TestAttackC10_AFlagHoldsNoCredential(t *testing.T) {
 	e := l.awaitEvent(t, "the flag", func(e audit.Event) bool { return e.Kind == audit.Flag })
 	if e.Path != "/"+placeholder+"/x" || strings.Contains(l.events.String(), realKey) {
 		t.Errorf("got %+v", e)
+	}
+}
+
+// newBlind has a pipelock that does not run, and keeps what it tells.
+func newBlind(t *testing.T) (*injections, *safeBuffer) {
+	t.Helper()
+	told := &safeBuffer{}
+	s := &second{Scanner: pipelock.New(pipelock.Options{Dir: t.TempDir()})}
+	return newInjections(control.EgressConfig{Pipelock: &control.PipelockConfig{Answers: true}}, s, func(_ *policy.Route, e audit.Event) { _, _ = io.WriteString(told, e.Reason+"\n") }), told
+}
+
+// It is tested at once, and says at its end what nobody will look at any more, once nothing can come
+// in between.
+func TestInjectionsEnd(t *testing.T) {
+	i, told := newBlind(t)
+	ctx, end := context.WithCancel(t.Context())
+	var keeping sync.WaitGroup
+	keeping.Go(func() { i.keep(ctx) })
+	for deadline := time.Now().Add(20 * time.Second); told.String() == ""; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is told")
+		}
+	}
+	if got := told.take(); !strings.Contains(got, "it has not been tested yet") {
+		t.Errorf("got %s", got)
+	}
+	end()
+	keeping.Wait()
+	if got := told.take(); got != "" {
+		t.Errorf("nothing was missed, and it says %s", got)
+	}
+	i.miss("of something")
+	w := &watched{io.NopCloser(strings.NewReader("words")), &beginning{of: i, kind: "text/plain", inert: strings.NewReplacer()}}
+	_, _ = io.Copy(io.Discard, w)
+	i.keep(ctx)
+	if got := told.take(); !strings.Contains(got, "2 answers were handed on without a look") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// An answer that the bottle did not want all of is looked at as far as it came, once; one of which
+// nothing came is not.
+func TestAnAnswerIsLookedAtOnce(t *testing.T) {
+	i, _ := newBlind(t)
+	open := func(text string) *watched {
+		return &watched{io.NopCloser(strings.NewReader(text)), &beginning{of: i, kind: "text/plain"}}
+	}
+	w := open("some words")
+	if _, err := io.ReadFull(w, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if len(i.queue) != 0 {
+		t.Error("it is looked at before its end")
+	}
+	_, _ = w.Close(), w.Close()
+	_, _ = w.Read(make([]byte, 4))
+	if len(i.queue) != 1 || string((<-i.queue).data) != "some" {
+		t.Error("it is not looked at, or not once")
+	}
+	if w := open(""); w.Close() != nil || len(i.queue) != 0 {
+		t.Error("nothing is looked at")
+	}
+}
+
+// More than can wait is missed, and takes no room.
+func TestAnswersThatCannotWaitAreMissed(t *testing.T) {
+	i, _ := newBlind(t)
+	many := cap(i.queue) + 3
+	for range many {
+		w := &watched{io.NopCloser(strings.NewReader("words")), &beginning{of: i, kind: "text/plain"}}
+		_, _ = io.Copy(io.Discard, w)
+	}
+	if i.missed != 3 || !strings.Contains(i.why, "more of it than pipelock can look at") {
+		t.Errorf("%d are missed: %s", i.missed, i.why)
+	}
+	waiting := int64(cap(i.queue) * len("words"))
+	if !i.room.TryAcquire(maxAllKept-waiting) || i.room.TryAcquire(1) {
+		t.Error("the room that is taken is not that of those that wait")
 	}
 }

@@ -132,6 +132,9 @@ func TestRemembersCleanAnswers(t *testing.T) {
 	if r, err := s.Body(t.Context(), text, client.DefaultBudget); err != nil || r.Bytes == 0 {
 		t.Errorf("a request with it: got %v, %v", r, err)
 	}
+	if r, err := s.Answer(t.Context(), strings.Repeat("many words ", 10_000)); err != nil || r.Bytes != client.MaxAnswer {
+		t.Errorf("a long one: got %v, %v", r, err)
+	}
 	if r, err := s.Answer(t.Context(), ""); err != nil || len(r.Scans) > 0 {
 		t.Errorf("an empty one: got %v, %v", r, err)
 	}
