@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bot-bottle/bot-bottle/internal/backend/docker"
 	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
@@ -33,22 +37,24 @@ func (a *App) image() *cobra.Command {
 	return c
 }
 
-func (a *App) builtImages(ctx context.Context) (image.Builder, []image.Built, error) {
+// builtImages are what was built for bottles; both verbs ask for the same.
+func (a *App) builtImages(ctx context.Context) (*docker.Driver, *manifest.Manifest, []image.Built, error) {
 	driver, err := a.docker()
 	if err != nil {
-		return image.Builder{}, nil, err
+		return nil, nil, nil, err
 	}
-	images := a.images(driver.Client)
-	kept, err := driver.KeptImages()
-	if err != nil {
-		return image.Builder{}, nil, err
+	var m *manifest.Manifest
+	if _, err := os.Stat(a.home); !errors.Is(err, fs.ErrNotExist) { // else no bottle is described
+		if m, err = a.manifest(); err != nil {
+			return nil, nil, nil, err
+		}
 	}
-	built, err := images.Built(ctx, kept)
-	return images, built, err
+	built, err := driver.BuiltImages(ctx, a.images(driver.Client), m, a.cwd)
+	return driver, m, built, err
 }
 
 func (a *App) listImages(ctx context.Context, asJSON bool) error {
-	_, built, err := a.builtImages(ctx)
+	_, _, built, err := a.builtImages(ctx)
 	if err != nil {
 		return err
 	}
@@ -66,13 +72,13 @@ func imageUse(b image.Built) string {
 	case b.Current:
 		return "by this version"
 	case b.Kept:
-		return "perhaps, by a bottle that is kept"
+		return b.For
 	}
 	return "no"
 }
 
 func (a *App) pruneImages(ctx context.Context, yes bool) error {
-	images, built, err := a.builtImages(ctx)
+	driver, m, built, err := a.builtImages(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,12 +94,15 @@ func (a *App) pruneImages(ctx context.Context, yes bool) error {
 		return err
 	}
 	if !yes {
-		if agreed, err := a.ask(ctx, "Remove them?"); err != nil || !agreed {
+		if agreed, err := a.ask(ctx, "Remove them? What they share with others stays."); err != nil || !agreed {
 			return err
 		}
 	}
-	for _, b := range unused {
-		err = errors.Join(err, images.Remove(ctx, b))
+	removed, freed, err := driver.PruneImages(ctx, a.images(driver.Client), unused, m, a.cwd)
+	what := "bot-bottle: " + plain.Count(removed, "image") + " removed"
+	if freed >= 0 {
+		what += fmt.Sprintf(", which has freed %d MB", freed/1e6)
 	}
+	_, _ = fmt.Fprintln(a.Stderr, what)
 	return err
 }

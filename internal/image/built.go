@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/client"
 )
@@ -17,16 +18,35 @@ type Built struct {
 	Size       int64  `json:"size"`       // bytes, of which others may share some
 	Containers int    `json:"containers"` // that run it or are made of it
 	Current    bool   `json:"current"`    // this version builds it from what it holds
-	Kept       bool   `json:"kept"`       // a bottle that could be resumed may need it
+	Kept       bool   `json:"kept"`       // somebody else may need it, or a bottle of the manifest, or one that could be resumed
+	For        string `json:"-"`          // who, in words, where it is kept
 }
 
 // Unused reports whether nothing is lost without it but the time to build it again.
 func (b Built) Unused() bool { return b.Containers == 0 && !b.Current && !b.Kept }
 
-// Built lists the images that were built for bottles, in order of name. kept names those that
-// bottles of this $BOT_BOTTLE_HOME may come back to; of another one's nobody here can tell, so that
-// what it had built for its bottles counts as kept.
-func (b Builder) Built(ctx context.Context, kept map[string]bool) ([]Built, error) {
+// Kept says for whom an image is kept that nothing runs, by its name or its ID.
+type Kept map[string]string
+
+// Anything is the key of an image of this $BOT_BOTTLE_HOME's own that has no other.
+const Anything = "*"
+
+// by is for whom one is kept, "" for nobody. What another $BOT_BOTTLE_HOME has had built it may need:
+// nobody here can tell. An image of ours without an owner was built before they had one.
+func (k Kept) by(ref string, found image.Summary, ours string) string {
+	owner := found.Labels[LabelOwner]
+	personal := ref == found.ID || slices.ContainsFunc([]string{customName, LayerName, PipelockName}, func(name string) bool { return strings.HasPrefix(ref, name+":") })
+	switch {
+	case owner != ours && (personal || owner != ""):
+		return "perhaps, by another $BOT_BOTTLE_HOME"
+	case personal:
+		return cmp.Or(k[ref], k[found.ID], k[Anything])
+	}
+	return cmp.Or(k[ref], k[found.ID])
+}
+
+// Built lists the images that were built for bottles, in order of name.
+func (b Builder) Built(ctx context.Context, kept Kept) ([]Built, error) {
 	ours, err := b.labels()
 	if err != nil {
 		return nil, err
@@ -48,9 +68,8 @@ func (b Builder) Built(ctx context.Context, kept map[string]bool) ([]Built, erro
 		for _, ref := range namesOf(found) {
 			nameless := ref == found.ID
 			if nameless || strings.HasPrefix(ref, "bot-bottle/") {
-				personal := nameless || strings.HasPrefix(ref, customName+":") || strings.HasPrefix(ref, LayerName+":")
-				anothers := personal && found.Labels[LabelOwner] != ours[LabelOwner]
-				built = append(built, Built{ref, found.Size, uses[found.ID], b.current(ref), anothers || kept[ref] || kept[found.ID]})
+				by := kept.by(ref, found, ours[LabelOwner])
+				built = append(built, Built{ref, found.Size, uses[found.ID], b.current(ref), by != "", by})
 			}
 		}
 	}
@@ -75,9 +94,10 @@ func (b Builder) current(ref string) bool {
 	return err == nil && now == ref
 }
 
-// Remove removes one by its name; the engine refuses if a container is made of it after all.
+// Remove removes one by its name, and the steps that it alone was built of; the engine refuses if a
+// container is made of it after all.
 func (b Builder) Remove(ctx context.Context, built Built) error {
-	if _, err := b.Client.ImageRemove(ctx, built.Ref, client.ImageRemoveOptions{}); err != nil {
+	if _, err := b.Client.ImageRemove(ctx, built.Ref, client.ImageRemoveOptions{PruneChildren: true}); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("cannot remove image %s: %w", built.Ref, err)
 	}
 	return nil

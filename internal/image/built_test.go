@@ -3,7 +3,10 @@ package image
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/moby/moby/api/types/image"
 )
 
 // What is listed says what may go: an image of an older version, or of a Dockerfile that
@@ -19,7 +22,7 @@ func TestBuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept := map[string]bool{}
+	kept := Kept{}
 	find := func(ref string) (Built, bool) {
 		all, err := b.Built(t.Context(), kept)
 		if err != nil {
@@ -38,9 +41,9 @@ func TestBuilt(t *testing.T) {
 	if !ok || got.Current || !got.Unused() {
 		t.Fatalf("got %+v", got)
 	}
-	for name, id := range map[string]string{"by name": mine.Ref, "by id": mine.ID} {
-		kept = map[string]bool{id: true}
-		if got, _ := find(mine.Ref); !got.Kept || got.Unused() {
+	for name, id := range map[string]string{"by name": mine.Ref, "by id": mine.ID, "as all of its kind": Anything} {
+		kept = Kept{id: "by somebody"}
+		if got, _ := find(mine.Ref); !got.Kept || got.Unused() || got.For != "by somebody" {
 			t.Errorf("one that a bottle keeps, %s: got %+v", name, got)
 		}
 	}
@@ -94,5 +97,40 @@ func TestBuiltWithoutAName(t *testing.T) {
 	}
 	if err := b.Remove(t.Context(), got); err != nil || find(b).Ref != "" {
 		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// Whose an image is, and what it is, decides whether somebody else may need it.
+func TestWhoKeepsAnImage(t *testing.T) {
+	labelled := func(owner string) image.Summary {
+		s := image.Summary{ID: "sha256:1", Labels: map[string]string{}}
+		if owner != "" {
+			s.Labels[LabelOwner] = owner
+		}
+		return s
+	}
+	for name, c := range map[string]struct {
+		ref, owner string
+		kept       Kept
+		want       string // part of it; "" may go
+	}{
+		"an older version of ours":           {"bot-bottle/claude:1", "me", Kept{Anything: "x"}, ""},
+		"one from before there were owners":  {"bot-bottle/claude:1", "", nil, ""},
+		"another's older version":            {"bot-bottle/claude:1", "you", nil, "another"},
+		"a Dockerfile's":                     {"bot-bottle/custom:1", "me", nil, ""},
+		"another's Dockerfile's":             {"bot-bottle/custom:1", "you", nil, "another"},
+		"a Dockerfile's of nobody's":         {"bot-bottle/custom:1", "", nil, "another"},
+		"a change's":                         {"bot-bottle/layer:1", "me", Kept{"bot-bottle/layer:1": "by a bottle"}, "by a bottle"},
+		"a pipelock":                         {"bot-bottle/pipelock:1", "me", nil, ""},
+		"a pipelock of the manifest's":       {"bot-bottle/pipelock:1", "me", Kept{"bot-bottle/pipelock:1": "by a bottle"}, "by a bottle"},
+		"a pipelock, with a broken manifest": {"bot-bottle/pipelock:1", "me", Kept{Anything: "perhaps"}, "perhaps"},
+		"another's pipelock":                 {"bot-bottle/pipelock:1", "you", nil, "another"},
+		"one without a name":                 {"sha256:1", "me", nil, ""},
+		"one without a name, of a bottle's":  {"sha256:1", "me", Kept{"sha256:1": "by a bottle"}, "by a bottle"},
+		"another's without a name":           {"sha256:1", "you", nil, "another"},
+	} {
+		if got := c.kept.by(c.ref, labelled(c.owner), "me"); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
 	}
 }

@@ -34,7 +34,7 @@ func TestCustomAgent(t *testing.T) {
 	built := h.run(0, "", "build", "own")
 	t.Cleanup(func() {
 		ref := regexp.MustCompile(`bot-bottle/custom:[0-9a-f]+`).FindString(built.Stderr)
-		_, _ = h.Engine.ImageRemove(context.WithoutCancel(t.Context()), ref, client.ImageRemoveOptions{})
+		_, _ = h.Engine.ImageRemove(context.WithoutCancel(t.Context()), ref, client.ImageRemoveOptions{PruneChildren: true})
 	})
 	for _, want := range []string{"check that it fits a bottle", "left out of the build, since they may hold credentials: notes.txt", "own has its images"} {
 		if !strings.Contains(built.Stderr, want) {

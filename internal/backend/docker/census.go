@@ -144,15 +144,9 @@ func (c *census) read(store state.Store) {
 // weighLimit bounds how long the engine may take to add up what its volumes hold.
 const weighLimit = 10 * time.Second
 
-// weigh asks the engine how much space things hold. It is only for people to read: what the
-// engine cannot say in time stays unknown.
+// weigh asks the engine how much space things hold. What it cannot say in time stays unknown.
 func (d *Driver) weigh(ctx context.Context) map[string]int64 {
-	ctx, cancel := context.WithTimeout(ctx, weighLimit)
-	defer cancel()
-	usage, err := d.Client.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
-	for err != nil && strings.Contains(err.Error(), "already running") && pause(ctx) == nil { // for somebody else
-		usage, err = d.Client.DiskUsage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
-	}
+	usage, err := d.usage(ctx, client.DiskUsageOptions{Containers: true, Volumes: true, Verbose: true})
 	if err != nil {
 		return nil
 	}
@@ -166,6 +160,17 @@ func (d *Driver) weigh(ctx context.Context) map[string]int64 {
 		bytes[found.ID] = found.SizeRw
 	}
 	return bytes
+}
+
+// usage asks the engine how much space things take. It is only for people to read.
+func (d *Driver) usage(ctx context.Context, what client.DiskUsageOptions) (client.DiskUsageResult, error) {
+	ctx, cancel := context.WithTimeout(ctx, weighLimit)
+	defer cancel()
+	usage, err := d.Client.DiskUsage(ctx, what)
+	for err != nil && strings.Contains(err.Error(), "already running") && pause(ctx) == nil { // for somebody else
+		usage, err = d.Client.DiskUsage(ctx, what)
+	}
+	return usage, err
 }
 
 // agent is the container of a bottle's agent.

@@ -11,6 +11,9 @@ func (d *Driver) MakeImages(ctx context.Context, p Plan, say bottle.Progress) er
 	if _, err := d.agentImage(ctx, p, say); err != nil {
 		return err
 	}
-	_, err := d.Images.Ensure(ctx, "sidecar", say.Say)
+	if _, err := d.Images.Ensure(ctx, "sidecar", say.Say); err != nil {
+		return err
+	}
+	_, err := d.pipelockID(ctx, p, say)
 	return err
 }

@@ -5,14 +5,17 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	imagetypes "github.com/moby/moby/api/types/image"
+	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/resolve"
 	"github.com/bot-bottle/bot-bottle/internal/state"
@@ -64,25 +67,11 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 	if err := use(d.Images.Ref("sidecar")); err != nil {
 		return nil, err
 	}
-	for _, b := range o.Manifest.Bottles {
-		cli, err := provider.For(b.Provider.Template)
-		if err != nil {
-			continue // no bottle of this manifest can run it
-		}
-		if err := use(d.Images.Ref(cli.Image)); err != nil {
-			return nil, err
-		}
-		if b.Pipelock != nil && b.Pipelock.Binary != "" {
-			if ref, _, err := image.PipelockRef(b.Pipelock.Binary, ""); err == nil { // else it cannot run
-				used[ref] = true
-			}
-		}
-		if custom, ok := resolve.CustomOf(b, cli, o.Cwd); ok {
-			if ref, err := d.Images.CustomRef(ctx, custom); err == nil { // else there is no such file here
-				used[ref] = true
-			}
-		}
+	named, err := d.namedImages(ctx, o.Manifest, o.Cwd)
+	if err != nil {
+		return nil, err
 	}
+	maps.Copy(used, named)
 	for _, found := range c.containers {
 		used[found.Image], used[found.ImageID] = true, true
 	}
@@ -94,10 +83,104 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 	return used, nil
 }
 
-// KeptImages names the images, by reference or id, that bottles on record may come back to and that
+// namedImages are those that the manifest's bottles as they are now would run, by reference.
+func (d *Driver) namedImages(ctx context.Context, m *manifest.Manifest, cwd string) (map[string]bool, error) {
+	named := map[string]bool{}
+	for _, b := range m.Bottles {
+		cli, err := provider.For(b.Provider.Template)
+		if err != nil {
+			continue // no bottle of this manifest can run it
+		}
+		ref, err := d.Images.Ref(cli.Image)
+		if err != nil {
+			return nil, err
+		}
+		named[ref] = true
+		if b.Pipelock != nil && b.Pipelock.Binary != "" {
+			if ref, _, err := image.PipelockRef(b.Pipelock.Binary, ""); err == nil { // else it cannot run
+				named[ref] = true
+			}
+		}
+		if custom, ok := resolve.CustomOf(b, cli, cwd); ok {
+			if ref, err := d.Images.CustomRef(ctx, custom); err == nil { // else there is no such file here
+				named[ref] = true
+			}
+		}
+	}
+	return named, nil
+}
+
+// BuiltImages lists what was built for bottles, and for whom it is kept. m is the manifest, nil where
+// there is none; cwd is where relative paths in it begin.
+func (d *Driver) BuiltImages(ctx context.Context, images image.Builder, m *manifest.Manifest, cwd string) ([]image.Built, error) {
+	all := image.Kept{}
+	if m != nil {
+		named, err := d.namedImages(ctx, m, cwd)
+		if err != nil {
+			return nil, err
+		}
+		for ref := range named {
+			all[ref] = "by a bottle of the manifest"
+		}
+		if len(m.Problems) > 0 {
+			all[image.Anything] = "perhaps, by a bottle of the manifest, which has problems"
+		}
+	}
+	kept, err := d.keptImages()
+	for ref := range kept {
+		all[ref] = cmp.Or(all[ref], "perhaps, by a bottle that is kept")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return images.Built(ctx, all)
+}
+
+// PruneImages removes what is unused of BuiltImages, as far as it was agreed to, and returns how
+// many those were and how much space that has made; -1 if the engine does not say. No start is about
+// to use an image meanwhile.
+func (d *Driver) PruneImages(ctx context.Context, images image.Builder, agreed []image.Built, m *manifest.Manifest, cwd string) (removed int, freed int64, err error) {
+	release, err := d.State.CacheLock(ctx, imagesLock)
+	if err != nil {
+		return 0, -1, err
+	}
+	defer release()
+	now, err := d.BuiltImages(ctx, images, m, cwd)
+	if err != nil {
+		return 0, -1, err
+	}
+	before := d.layers(ctx)
+	for _, b := range now {
+		if !b.Unused() || !slices.ContainsFunc(agreed, func(a image.Built) bool { return a.Ref == b.Ref }) {
+			continue
+		}
+		if failed := images.Remove(ctx, b); failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		removed++
+	}
+	after := d.layers(ctx)
+	if before < 0 || after < 0 {
+		return removed, -1, err
+	}
+	return removed, max(0, before-after), err
+}
+
+// layers is how much space all images take, what they share counted once; -1 if the engine does not
+// say in time.
+func (d *Driver) layers(ctx context.Context) int64 {
+	usage, err := d.usage(ctx, client.DiskUsageOptions{Images: true})
+	if err != nil {
+		return -1
+	}
+	return usage.Images.TotalSize
+}
+
+// keptImages names the images, by reference or id, that bottles on record may come back to and that
 // nobody else could build: their Dockerfile may be one that only another directory has, or they
 // were granted a change.
-func (d *Driver) KeptImages() (map[string]bool, error) {
+func (d *Driver) keptImages() (map[string]bool, error) {
 	identities, err := d.State.Identities()
 	if err != nil {
 		return nil, err
