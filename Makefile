@@ -34,8 +34,8 @@ lint:
 	go vet ./...
 	GOOS=darwin go vet ./cmd/... ./internal/...
 
-# What needs the network, or time: known holes in dependencies, a second linter, a minute of
-# each fuzzer, the tests with every dependency at its latest.
+# What needs the network, or time: known holes in dependencies, a second linter, a while of each
+# fuzzer, the tests with every dependency at its latest, two builds of a release compared.
 check:
 	scripts/check
 
