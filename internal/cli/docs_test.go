@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -45,9 +46,9 @@ func pages(t *testing.T) map[string]string {
 	t.Helper()
 	top := filepath.Join("..", "..")
 	read := map[string]string{}
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", "changelog/unreleased/*.md"} {
 		files, err := filepath.Glob(filepath.Join(top, pattern))
-		if err != nil || len(files) == 0 {
+		if err != nil || len(files) == 0 && !strings.HasPrefix(pattern, "changelog/") { // just after a release nothing is new
 			t.Fatalf("there are no pages %s: %v", pattern, err)
 		}
 		for _, file := range files {
@@ -379,5 +380,32 @@ func TestDocsTellEveryFieldOfARequest(t *testing.T) {
 	}
 	if fields < 30 {
 		t.Errorf("only %d fields were seen", fields)
+	}
+}
+
+// Each change is in the section that the next release puts into CHANGELOG.md, once, and with links
+// as they are from there.
+func TestDocsChangelogHasEveryChange(t *testing.T) {
+	out, err := exec.Command("../../scripts/changelog").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	files, err := filepath.Glob("../../changelog/unreleased/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(strings.TrimPrefix(string(data), "- "), "\n")
+		first = strings.ReplaceAll(first, "](../../", "](")
+		if n := strings.Count(string(out), "- "+first+"\n"); n != 1 || filepath.Ext(file) != ".md" {
+			t.Errorf("%s is %d times in what scripts/changelog prints", filepath.Base(file), n)
+		}
+	}
+	if strings.Contains(string(out), "](../") {
+		t.Errorf("a link leads from changelog/unreleased")
 	}
 }
