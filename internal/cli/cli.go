@@ -109,6 +109,11 @@ func (a *App) execute(ctx context.Context) error {
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
+	if completes(a.Args) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, completionTime)
+		defer cancel()
+	}
 	ran, err := root.ExecuteContextC(ctx)
 	a.verb = ran.CommandPath()
 	return err

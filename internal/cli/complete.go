@@ -3,11 +3,19 @@ package cli
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
-// Completion never prints an error: it has nothing to offer then.
+// Completion never prints an error: it has nothing to offer then. A shell waits for it at every
+// TAB, so what has not answered in a second is not offered.
+const completionTime = time.Second
+
+// completes reports whether a shell asks how a line may go on.
+func completes(args []string) bool {
+	return len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
+}
 
 func (a *App) completeAgents(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	m, err := a.manifest()
