@@ -155,15 +155,26 @@ func (s *sight) Bottles(ctx context.Context) ([]dashboard.Found, error) {
 	return append(running, ended...), failed
 }
 
+// grace is how long the others are waited for once a backend has answered: one that hangs is not
+// to hold up what is shown of the rest.
+const grace = 3 * time.Second
+
+var errLate = fmt.Errorf("no answer for %s, and others have answered", grace)
+
 // askAll asks backends for what runs, side by side: what those know that answer in time is told,
-// however many hang until ctx ends. silent says why one did not answer.
+// however many hang. silent says why one did not answer.
 func askAll(ctx context.Context, backends []bottle.Backend) (running []dashboard.Found, silent map[string]error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	active, failed := make([][]bottle.ActiveAgent, len(backends)), make([]error, len(backends))
 	var group sync.WaitGroup
 	for i, b := range backends {
 		group.Go(func() {
 			if failed[i] = b.Available(ctx); failed[i] == nil {
 				active[i], failed[i] = b.Active(ctx)
+			}
+			if failed[i] == nil {
+				time.AfterFunc(grace, func() { cancel(errLate) })
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -84,6 +85,31 @@ func TestTheDashboardMakesNothingUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A backend that hangs does not hold up what is shown of another one until it counts as silent.
+func TestTheDashboardDoesNotWaitForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		vm := prompt{backendOf{name: "smolmachines", active: []bottle.ActiveAgent{{Backend: "smolmachines", Slug: "vm-aaaaaa"}}}}
+		backends := []bottle.Backend{vm, hung{backendOf{name: "docker"}}}
+		home := t.TempDir()
+		if err := state.Open(home).Write(state.Metadata{Identity: "open-aaaaaa", Backend: "docker"}); err != nil {
+			t.Fatal(err)
+		}
+		a := &App{System: System{Now: time.Now, Getenv: func(string) string { return "" }, Backends: func(*App) ([]bottle.Backend, error) { return backends, nil }}, home: home}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("too long"))
+		defer cancel()
+		begun := time.Now()
+		found, err := (&sight{App: a}).Bottles(ctx)
+		if took := time.Since(begun); took != grace || len(found) != 1 || err == nil || !strings.Contains(err.Error(), "cannot list the bottles of docker: no answer for 3s") {
+			t.Errorf("after %s: got %v, %v", took, found, err)
+		}
+		backends = []bottle.Backend{hung{backendOf{name: "docker"}}} // the only one has its time
+		begun = time.Now()
+		if _, err := (&sight{App: a}).Bottles(ctx); time.Since(begun) != 10*time.Second-grace || err == nil || !strings.Contains(err.Error(), "too long") {
+			t.Errorf("alone, after %s: %v", time.Since(begun), err)
+		}
+	})
 }
 
 // counted is a backend that knows how often it was asked where it is.
