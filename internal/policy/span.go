@@ -28,6 +28,9 @@ func (s Span) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalJSON reads what MarshalText writes, and nanoseconds, which were written once.
 func (s *Span) UnmarshalJSON(data []byte) error {
 	var text string
+	if string(data) == "null" { // as every other field takes it: it is not there
+		return nil
+	}
 	if json.Unmarshal(data, &text) != nil {
 		return json.Unmarshal(data, (*time.Duration)(s))
 	}

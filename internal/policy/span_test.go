@@ -32,6 +32,10 @@ func TestSpan(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"for":3600000000000}`), &old); err != nil || old.For != Span(time.Hour) {
 		t.Errorf("got %v, %v", old.For, err)
 	}
+	absent := holder{For: Span(time.Hour)}
+	if err := json.Unmarshal([]byte(`{"for":null}`), &absent); err != nil || absent.For != Span(time.Hour) {
+		t.Errorf("null: got %v, %v", absent.For, err)
+	}
 	for _, bad := range []string{`"soon"`, `""`, `{}`, `1.5`, `true`} {
 		if err := json.Unmarshal([]byte(bad), new(Span)); err == nil {
 			t.Errorf("%s was taken", bad)
