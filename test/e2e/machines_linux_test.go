@@ -13,8 +13,8 @@ func onMachines() []string {
 	return []string{
 		"TestHeadless", "TestAgentRunsATool", "TestInteractive", // the real Claude Code
 		"TestAttackA9_RootFindsNoWayOut", "TestAttackA16_NoBundleNoTraffic", "TestAttackC10_TheKeyIsNowhere", "TestAttackC14_NobodyElseCanAsk",
-		"TestGitThroughTheGate", "TestHeldPushIsApproved", "TestClaudeAsksAndIsGranted",
-		"TestDetachAttachAndHangUp", "TestAnAgentIsToldTheColoursOfTheTerminal", "TestResumeContinuesTheConversation",
+		"TestGitThroughTheGate", "TestHeldPushIsApproved", "TestClaudeAsksAndIsGranted", "TestARepositoryIsAskedForAndGranted", "TestTheOperatorChangesARunningBottle",
+		"TestDetachAttachAndHangUp", "TestAFailedResumeLosesNothing", "TestAnAgentIsToldTheColoursOfTheTerminal", "TestResumeContinuesTheConversation",
 		"TestAttackJ5_KilledAtAnyInstant", "TestTheLogOfAKilledBottleStays", "TestResumeTellsHowTheLastRunEnded", "TestCopy",
 	}
 }

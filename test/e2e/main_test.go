@@ -25,7 +25,6 @@ import (
 type built struct {
 	program, smolvm string
 	images          string // what the stand-in has unpacked
-	gateway         string // how a bundle finds this host
 }
 
 var programs built
@@ -36,19 +35,22 @@ func run(m *testing.M) int {
 	if why := noEngine(); why != "" {
 		return need.Status(need.Docker, why)
 	}
+	if chosen() == smolvm {
+		switch status, known, err := named(); {
+		case err != nil:
+			fmt.Println(err)
+			return 1
+		case !known:
+			return status
+		}
+	}
 	dir, err := os.MkdirTemp("", "bot-bottle-e2e-")
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	programs = built{filepath.Join(dir, "bot-bottle"), filepath.Join(dir, "smolvm"), filepath.Join(dir, "images"), "host.docker.internal"}
-	if chosen() == smolvm { // its bundles are processes of this host's: no name leads to where it listens
-		if programs.gateway, err = gateway(); err != nil {
-			fmt.Println(err)
-			return 1
-		}
-	}
+	programs = built{filepath.Join(dir, "bot-bottle"), filepath.Join(dir, "smolvm"), filepath.Join(dir, "images")}
 	for path, pkg := range map[string]string{programs.program: "../../cmd/bot-bottle", programs.smolvm: "../smolvm"} {
 		build := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")

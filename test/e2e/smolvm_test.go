@@ -68,7 +68,27 @@ func (h house) useSmolvm() {
 		h.t.Fatal(err)
 	}
 	h.Extra = append(h.Extra, "PATH="+filepath.Dir(programs.smolvm)+":"+os.Getenv("PATH"), "SMOLVM_DATA_DIR="+data, "BOT_BOTTLE_BACKEND=smolmachines", "XDG_RUNTIME_DIR=")
-	if err := h.Furnish("127.0.0.1"); err != nil {
+	if chosen() == smolvm {
+		return
+	}
+	if err := h.Furnish("127.0.0.1"); err != nil { // this host's own resolver has no name for it
+		h.t.Fatal(err)
+	}
+}
+
+// failsToResume has the stand-in fail a resume before its guest runs, and when that is spoken to.
+func (h house) failsToResume(identity string) {
+	h.t.Helper()
+	faults := filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "faults.json")
+	for fault, want := range map[string]string{`{"start": "kvm"}`: "kvm not available", `{"guest bring": "lost"}`: "connection to VM lost"} {
+		if err := os.WriteFile(faults, []byte(fault), 0o600); err != nil {
+			h.t.Fatal(err)
+		}
+		if r := h.run(125, "", "resume", "-y", "--detach", identity); !strings.Contains(r.Stderr, want) {
+			h.t.Errorf("%s: got %s", fault, r.Stderr)
+		}
+	}
+	if err := os.Remove(faults); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -180,6 +200,26 @@ func (h house) bundleDir(pid int) string {
 		h.t.Fatalf("got %q, %v", args, err)
 	}
 	return args[3]
+}
+
+// bundleRuns reports whether a bottle's bundle has a process for a service.
+func (h house) bundleRuns(identity, service string) bool {
+	h.t.Helper()
+	parent := h.bundlePID(identity)
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
+	if err != nil || len(tasks) == 0 {
+		h.t.Fatalf("the bundle of %s has ended: %v", identity, err)
+	}
+	for _, task := range tasks {
+		children, _ := os.ReadFile(task) // a thread may have ended
+		for child := range strings.FieldsSeq(string(children)) {
+			args, _ := os.ReadFile("/proc/" + child + "/cmdline")
+			if strings.Contains(string(args), "\x00sidecar\x00"+service+"\x00") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // bundlePID finds the process that was started for a bottle's sockets.
