@@ -17,7 +17,8 @@ import (
 //	version  TEXT                    what --version says
 //	without  "VERB --flag …"         of which it has no such verb, or flag
 //	state    STATE                   of every machine that runs
-//	network, ports, mounts, labels   what status and ls report in place of the truth
+//	network, ports, mounts, labels, image   what status and ls report in place of the truth
+//	absent, wrong  "KEY …"           what they do not report, or as something else than it is
 //	slow     "VERB DURATION"         before that verb ("all": any) does anything
 //	VERB     "garbage" "huge" "empty" "hang"   what it prints in place of its answer; exit status 0
 //	VERB     "silent" "killed"       fails with status 1, or 137, and no text

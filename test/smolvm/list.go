@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // shown is the object of ls and status, keys in alphabetical order.
@@ -35,6 +36,15 @@ func (s *store) shown(m *machine) map[string]any {
 	}
 	if s.fault("labels") == "none" {
 		one["labels"] = map[string]string{}
+	}
+	if image := s.fault("image"); image != "" {
+		one["image"] = image
+	}
+	for _, key := range strings.Fields(s.fault("absent")) {
+		delete(one, key)
+	}
+	for _, key := range strings.Fields(s.fault("wrong")) {
+		one[key] = []any{nil, "\x1b[2J"}
 	}
 	return one
 }

@@ -51,15 +51,16 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	if err != nil && (p.Resume || !errors.Is(err, fs.ErrNotExist)) {
 		return nil, err
 	}
-	undo := func() error { return d.discard(ctx, p.Identity, p.Dir) }
+	made := false
+	undo := func() error { return d.discard(ctx, p.Identity, p.Dir, made) }
 	if p.Resume {
 		if err := d.closeBefore(ctx, p, before); err != nil {
 			return nil, err
 		}
 		undo = func() error { return d.retreat(ctx, p, before) }
-	} else if _, there, err := d.find(ctx, p.Identity); err != nil {
+	} else if m, _, err := d.find(ctx, p.Identity); err != nil {
 		return nil, err
-	} else if there {
+	} else if m.Name != "" { // whoever's it is
 		return nil, fmt.Errorf("there is a machine %s already", machineName(p.Identity))
 	}
 	var log control.Log
@@ -75,7 +76,7 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 			err = errors.Join(err, undo())
 		}
 	}()
-	return d.bringUp(ctx, p, record, log, say)
+	return d.bringUp(ctx, p, record, log, &made, say)
 }
 
 func (d *Driver) metadata(p Plan, log control.Log, before state.Metadata) state.Metadata {
@@ -117,8 +118,8 @@ func (d *Driver) supplies(ctx context.Context, p Plan, record state.Metadata, sa
 }
 
 // bringUp makes the machine and the bundle side by side, and starts the machine once both are as
-// they must be.
-func (d *Driver) bringUp(ctx context.Context, p Plan, record state.Metadata, log control.Log, say bottle.Progress) (_ *Bottle, err error) {
+// they must be. made tells whether there is a machine by then.
+func (d *Driver) bringUp(ctx context.Context, p Plan, record state.Metadata, log control.Log, made *bool, say bottle.Progress) (_ *Bottle, err error) {
 	needs, err := d.supplies(ctx, p, record, say)
 	if err != nil {
 		return nil, err
@@ -133,7 +134,11 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, record state.Metadata, log
 	}
 	b := &Bottle{driver: d, identity: p.Identity, machine: machineName(p.Identity), dir: p.Dir, remove: p.Remove, secrets: p.Secrets, tty: p.TTY}
 	group, grouped := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.create(grouped, p, needs.archive, &record) })
+	group.Go(func() error {
+		err := d.create(grouped, p, needs.archive, &record)
+		*made = err == nil && !p.Resume
+		return err
+	})
 	group.Go(func() (err error) {
 		b.bundle, err = d.startBundle(grouped, p, config)
 		return err

@@ -113,21 +113,35 @@ func (d *Driver) takeDown(ctx context.Context, identity, name, dir string, remov
 	return err
 }
 
-// stop stops a machine and looks whether it is. One that is gone is stopped.
-func (d *Driver) stop(ctx context.Context, name string) error {
-	err := d.whole(ctx, stopLimit, []string{"machine", "stop", "--name", name})
-	if gone(err) {
-		return nil
-	}
-	return err
-}
+// attempts is how often an end is tried: smolvm keeps what it could not remove.
+const attempts = 2
 
-// deletions is how often a removal is tried: smolvm keeps what it could not remove.
-const deletions = 2
+// stop stops a machine, and makes sure that it is. One that is gone is stopped.
+func (d *Driver) stop(ctx context.Context, name string) (err error) {
+	for range attempts {
+		err = d.whole(ctx, stopLimit, []string{"machine", "stop", "--name", name})
+		if gone(err) {
+			return nil
+		}
+		m, asked := d.status(ctx, name)
+		switch {
+		case gone(asked):
+			return nil
+		case asked != nil:
+			return errors.Join(err, asked)
+		case !m.up():
+			return nil
+		}
+	}
+	if err == nil {
+		err = errors.New("smolvm says that it is, and still shows it as running")
+	}
+	return fmt.Errorf("machine %s could not be stopped: %w", name, err)
+}
 
 // delete removes a machine, and makes sure that it is gone.
 func (d *Driver) delete(ctx context.Context, name string) (err error) {
-	for range deletions {
+	for range attempts {
 		err = d.whole(ctx, stopLimit, []string{"machine", "delete", "--name", name, "--force"})
 		if gone(err) {
 			return nil
@@ -164,14 +178,15 @@ func (d *Driver) recordEnd(identity string, code *int, how string) error {
 	return err
 }
 
-// discard takes down all of a bottle, and forgets it.
-func (d *Driver) discard(ctx context.Context, identity, dir string) error {
+// discard takes down all of a bottle, and forgets it. A machine that was made a moment ago, where there
+// was none, is known to be ours also when smolvm says nothing of it that can be understood.
+func (d *Driver) discard(ctx context.Context, identity, dir string, made bool) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
 	defer cancel()
 	var err error
-	if _, ours, findErr := d.find(ctx, identity); findErr != nil {
+	if _, ours, findErr := d.find(ctx, identity); findErr != nil && !made {
 		err = findErr
-	} else if ours {
+	} else if ours || made {
 		err = d.delete(ctx, machineName(identity))
 	}
 	if err = errors.Join(err, endBundle(ctx, dir)); err != nil {

@@ -223,7 +223,7 @@ func TestAMachineOfTheSameNameOutlivesAFailedStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.smolvm("machine", "create", "--name", "bb-a-aaaaaa", "--image", filepath.Join(h.home, "image.tar"))
-	if _, err := plan.Launch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "already exists") {
+	if _, err := plan.Launch(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "there is a machine bb-a-aaaaaa already") {
 		t.Errorf("got %v", err)
 	}
 	if h.names() != "bb-a-aaaaaa" {
