@@ -180,6 +180,7 @@ func (o *operator) Decide(id string, d requests.Decision) (requests.Shown, error
 	if r.Grant != nil {
 		if r.Kind == requests.Secret {
 			o.supplied[id] = control.Secret{Name: r.Routes[0].Auth.Secret, Value: d.Secret}
+			o.lookFor(o.supplied[id])
 		}
 		o.remember(id, d.Credential)
 		if err := o.enforce(r); err != nil {

@@ -111,3 +111,45 @@ func TestBesideAMachineTheGateIsThereFromTheStart(t *testing.T) {
 		t.Errorf("got %v on a host, %v in a container", has(true), has(false))
 	}
 }
+
+// ATTACK F5: the operator gives the bottle a credential while it works, or replaces one. An upstream echoes
+// it, and the agent pushes it. The gate looks for it as for those that it began with, which it goes on to
+// look for.
+func TestAttackF5_TheGateLooksForWhatIsNew(t *testing.T) {
+	c := config(t)
+	c.Supervise, c.Git = true, &control.GitConfig{Bottle: "dev-abcdef", Known: slices.Clone(c.Egress.Secrets)}
+	r := launch(t, self(t), c)
+	r.awaitReady(t)
+	r.approve(t, r.askGit(t, "https://git.example/acme/one"), requests.Scope{For: policy.Span(time.Hour)})
+	told := func() string {
+		all := r.stderr.String()
+		return all[strings.LastIndex(all, "the gate "):]
+	}
+	first := c.Egress.Secrets[0]
+	if now := told(); !strings.Contains(now, first.Value) {
+		t.Fatalf("it does not know what it begins with: %s", now)
+	}
+	if err := r.operate().SetSecrets(t.Context(), []control.NewValue{{Name: first.Name, Value: "replaced-REALrealREAL-0123"}}); err != nil {
+		t.Fatal(err)
+	}
+	if now := told(); !strings.Contains(now, "replaced-REALrealREAL-0123") || !strings.Contains(now, first.Value) {
+		t.Errorf("after a credential was replaced it looks for %s", now)
+	}
+	var asked requests.Request
+	if text, failed := call(t, r.agent(t), "request_secret", object{"name": "DEPLOY_TOKEN", "host": "deploy.example", "scheme": "bearer", "why": "x"}, &asked); failed {
+		t.Fatal(text)
+	}
+	shown := r.request(t, asked.ID)
+	if _, err := r.operate().Decide(t.Context(), shown.ID, requests.Decision{Digest: shown.Digest, Approve: true, Secret: "supplied-REALrealREAL-0123"}); err != nil {
+		t.Fatal(err)
+	}
+	if now := told(); !strings.Contains(now, "supplied-REALrealREAL-0123") || !strings.Contains(now, "replaced-REALrealREAL-0123") {
+		t.Errorf("after one was supplied it looks for %s", now)
+	}
+	if _, err := r.operate().Revoke(t.Context(), shown.ID); err != nil {
+		t.Fatal(err)
+	}
+	if now := told(); !strings.Contains(now, "supplied-REALrealREAL-0123") {
+		t.Errorf("after its grant has ended it looks for %s", now)
+	}
+}

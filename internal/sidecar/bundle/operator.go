@@ -166,6 +166,7 @@ func (o *operator) SetSecrets(values []control.NewValue) error {
 		}
 		next.Secrets[i].Value = v.Value
 	}
+	o.lookFor(next.Secrets...)
 	return o.change(next, "the operator replaced the values of "+plain.Count(len(values), "secret"))
 }
 

@@ -117,6 +117,23 @@ func (o *operator) countForGate() {
 	}
 }
 
+// lookFor has the gate look for credentials in what is pushed, before egress sends the first one. It
+// goes on to look for those that were before: they may be good elsewhere.
+func (o *operator) lookFor(all ...control.Secret) {
+	before := len(o.git.Known)
+	for _, s := range all {
+		if !slices.ContainsFunc(o.git.Known, func(known control.Secret) bool { return known.Value == s.Value }) {
+			o.git.Known = append(slices.Clip(o.git.Known), s)
+		}
+	}
+	if len(o.git.Known) == before || o.gate == nil {
+		return
+	}
+	if data, err := o.gateDocument(); err == nil {
+		o.gate.must(data)
+	}
+}
+
 // rewrite writes what leads the bottle's git to granted repositories under their usual
 // URLs. Should it fail, they are found under the gate's own, which the agent is told.
 func (o *operator) rewrite() {
