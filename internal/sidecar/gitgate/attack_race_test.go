@@ -219,7 +219,7 @@ func TestAttackF12_ApprovedTooLate(t *testing.T) {
 	l.mustHold(p, command(noID, head, "refs/heads/agent/x"))
 	other := strings.TrimSpace(l.git(l.upstream, "commit-tree", "-p", main, "-m", "other", main+"^{tree}"))
 	l.git(l.upstream, "update-ref", "refs/heads/agent/x", other)
-	if r := l.desk.decide(t, true); !strings.Contains(r.Decided.Result, "moved meanwhile") || l.theirs("refs/heads/agent/x") != other {
+	if r := l.desk.decide(t, true); !strings.Contains(r.Decided.Result, "has moved upstream meanwhile") || l.theirs("refs/heads/agent/x") != other {
 		t.Errorf("it became %q; upstream has %s", r.Decided.Result, l.theirs("refs/heads/agent/x"))
 	}
 	if l.has(l.upstream, head) {

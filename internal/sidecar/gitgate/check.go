@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type checker struct {
 	author  person       // whose commits they must be; zero for anybody's
 	large   sync.Mutex   // held while a large file is in memory
 	known   *clean       // files that need not be searched again
+	by      control.GitConfig
 }
 
 func newChecker(c control.GitConfig) (*checker, error) {
@@ -43,7 +45,12 @@ func newChecker(c control.GitConfig) (*checker, error) {
 		return nil, err
 	}
 	inside, err := dlp.New(dlp.Options{Known: known, Actions: actions, Budget: insideBudget, CacheSize: -1})
-	return &checker{scanner: scanner, inside: inside, author: person{c.Name, c.Email}, known: newClean(maxClean)}, err
+	return &checker{scanner: scanner, inside: inside, author: person{c.Name, c.Email}, known: newClean(maxClean), by: c}, err
+}
+
+// knows reports whether it checks by what another configuration says.
+func (c *checker) knows(other control.GitConfig) bool {
+	return slices.Equal(c.by.Known, other.Known) && maps.Equal(c.by.Scan, other.Scan) && c.by.Name == other.Name && c.by.Email == other.Email
 }
 
 // finding is a secret in what is pushed. It never holds the secret.

@@ -31,7 +31,7 @@ func TestAPushThatComesAgainIsJudgedTheSame(t *testing.T) {
 			t.Errorf("first %+v, then %+v", all[0], e)
 		}
 	}
-	if got := len(l.server.checker.known.files); got != 20 {
+	if got := len(l.server.checks.Load().known.files); got != 20 {
 		t.Errorf("%d files are remembered, want 20", got)
 	}
 	if err := os.Remove(filepath.Join(work, "leak")); err != nil {
@@ -54,8 +54,8 @@ func TestAttackF5_ASecretInPartsOfWhichOneIsKnown(t *testing.T) {
 	l.refused(work, "REFUSED", "push", "-q", "origin", "HEAD:refs/heads/elsewhere") // not looked at
 	l.commit(work, "leak", value+"\n")
 	l.refused(work, "credential DEPLOY_TOKEN", "push", "-q", "origin", "agent/parts")
-	if len(l.server.checker.known.files) != 1 {
-		t.Fatalf("%d files are remembered, want the first", len(l.server.checker.known.files))
+	if len(l.server.checks.Load().known.files) != 1 {
+		t.Fatalf("%d files are remembered, want the first", len(l.server.checks.Load().known.files))
 	}
 	if err := os.Remove(filepath.Join(work, "leak")); err != nil {
 		t.Fatal(err)

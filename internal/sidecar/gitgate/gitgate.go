@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
@@ -51,7 +52,6 @@ type Server struct {
 	all     []*mirror
 	known   []string // values that no message may repeat
 	leads   *leads
-	checker *checker
 	hooks   *hooks
 	slots   chan struct{}
 	parked  chan *held
@@ -60,7 +60,8 @@ type Server struct {
 	untidy  chan struct{}
 	visits  visits
 
-	patience time.Duration // with a client that neither sends nor reads
+	checks   atomic.Pointer[checker] // by what is known now
+	patience time.Duration           // with a client that neither sends nor reads
 }
 
 // How much runs at once, and for how long the gate waits for its client.
@@ -77,10 +78,8 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, checker: checker, slots: make(chan struct{}, maxOperations), parked: make(chan *held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
-	for _, v := range config.Known {
-		s.hide(v.Value)
-	}
+	s := &Server{Options: o, config: config, slots: make(chan struct{}, maxOperations), parked: make(chan *held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
+	s.checkWith(checker)
 	if s.hooks, err = newHooks(o); err != nil {
 		return nil, err
 	}
@@ -221,7 +220,7 @@ func refuse(w http.ResponseWriter, status int, text string) {
 }
 
 func (s *Server) undeclared(w http.ResponseWriter, place string) {
-	place = cut(s.checker.clean(place), 200)
+	place = cut(s.checks.Load().clean(place), 200)
 	_ = s.Events.Write(audit.Event{
 		Time: time.Now(), Bottle: s.config.Bottle, Service: string(control.GitGate), Kind: audit.Fetch, Decision: audit.Deny,
 		Repository: place, Reason: "the repository is not declared",
@@ -316,6 +315,14 @@ func (s *Server) record(e audit.Event) {
 	_ = s.Events.Write(e) // the parent notices a service that cannot
 }
 
+// checkWith has pushes checked by c from now on. The caller has the lock, or the server for itself.
+func (s *Server) checkWith(c *checker) {
+	for _, v := range c.by.Known {
+		s.hide(v.Value)
+	}
+	s.checks.Store(c)
+}
+
 // hide makes mask take a value out.
 func (s *Server) hide(value string) {
 	if len(value) >= dlp.MinKnown && !slices.Contains(s.known, value) {
@@ -330,7 +337,7 @@ func (s *Server) mask(text string) string {
 	for _, value := range s.known {
 		text = strings.ReplaceAll(text, value, "[masked]")
 	}
-	return s.checker.clean(text)
+	return s.checks.Load().clean(text)
 }
 
 // writeFile writes a file of the gate's own.

@@ -68,7 +68,11 @@ func (m *mirror) checkUpdate(u policy.RefUpdate) error {
 	return err
 }
 
-var errNotAllowed = errors.New("it is not allowed any more")
+var (
+	errUndeclared = errors.New("the repository is not declared any more")
+	errNotAllowed = errors.New("it is not allowed any more")
+	errMixed      = errors.New("its refs are allowed by different grants: push them one at a time")
+)
 
 // use takes the grant that a push needs, "" if it needs none, once more: give takes that
 // back, for a push that came to nothing. What was allowed when the push was checked may have
@@ -76,14 +80,29 @@ var errNotAllowed = errors.New("it is not allowed any more")
 func (m *mirror) use(updates []policy.RefUpdate) (grant string, give func(), err error) {
 	m.rights.mu.Lock()
 	defer m.rights.mu.Unlock()
-	select {
-	case <-m.rights.gone:
-		return "", nil, errNotAllowed
-	default:
+	g, err := m.needs(updates)
+	if err != nil || g.Grant == "" {
+		return "", func() {}, err
+	}
+	m.rights.used[g.Grant]++
+	return g.Grant, func() { m.rights.back(g.Grant) }, nil
+}
+
+// right is the grant that a push needs, as use takes it.
+func (m *mirror) right(updates []policy.RefUpdate) (requests.PushGrant, error) {
+	m.rights.mu.Lock()
+	defer m.rights.mu.Unlock()
+	return m.needs(updates)
+}
+
+// needs finds the grant that a push needs, the zero one if it needs none. The rights are locked.
+func (m *mirror) needs(updates []policy.RefUpdate) (none requests.PushGrant, err error) {
+	if m.rights.over() {
+		return none, errUndeclared
 	}
 	needy := slices.DeleteFunc(slices.Clone(updates), func(u policy.RefUpdate) bool { return m.Push.CheckUpdate(u, m.refs) == nil })
 	if len(needy) == 0 {
-		return "", func() {}, nil
+		return none, nil
 	}
 	covered := 0
 	for _, g := range m.rights.live() {
@@ -92,13 +111,22 @@ func (m *mirror) use(updates []policy.RefUpdate) (grant string, give func(), err
 			covered += len(needy) - len(closed)
 			continue
 		}
-		m.rights.used[g.Grant]++
-		return g.Grant, func() { m.rights.back(g.Grant) }, nil
+		return g, nil
 	}
 	if covered > 0 {
-		return "", nil, errors.New("its refs are allowed by different grants: push them one at a time")
+		return none, errMixed
 	}
-	return "", nil, errNotAllowed
+	return none, errNotAllowed
+}
+
+// over reports whether the bottle does not have the repository any more.
+func (r *rights) over() bool {
+	select {
+	case <-r.gone:
+		return true
+	default:
+		return false
+	}
 }
 
 func (r *rights) back(grant string) {
@@ -120,11 +148,18 @@ func (m *mirror) within(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, cancel
 }
 
-// Apply puts other repositories and other rights in force. What a repository that is gone
+// Apply puts other repositories, other rights and other secrets to look for in force. What a repository that is gone
 // still sends or gets is ended; a push that was checked and not yet forwarded is refused.
 func (s *Server) Apply(config control.GitConfig) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	check := s.checks.Load()
+	if !check.knows(config) {
+		var err error
+		if check, err = newChecker(config); err != nil {
+			return err
+		}
+	}
 	var all []*mirror
 	var fresh []*mirror
 	for _, r := range config.Repositories {
@@ -150,6 +185,7 @@ func (s *Server) Apply(config control.GitConfig) error {
 	for i, m := range all {
 		m.rights.set(config.Repositories[i].More)
 	}
+	s.checkWith(check)
 	s.put(all)
 	close(s.leads.replaced)
 	s.leads = newLeads(config.Rewrites)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,13 +18,16 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // held is a push that waits for the operator, as it is kept: beside its objects, so that
 // it outlives the gate.
 type held struct {
-	ID   string           `json:"id"` // of the request
-	Push control.HeldPush `json:"push"`
+	ID      string           `json:"id"` // of the request
+	Push    control.HeldPush `json:"push"`
+	Right   *policy.Push     `json:"right,omitempty"`   // of the grant that allowed its refs when it was shown; nil if none had to
+	Sending bool             `json:"sending,omitempty"` // it may be upstream
 
 	dir string
 }
@@ -40,7 +42,13 @@ func (p *push) hold(ctx context.Context, g git, v *verdict, say func(string)) bo
 	for _, why := range v.held[:min(len(v.held), maxReported)] {
 		say("it waits for the operator: " + why)
 	}
-	r, err := p.park(ctx, g, v)
+	right, err := p.mirror.right(v.updates)
+	if err != nil {
+		say("REFUSED: " + err.Error())
+		p.record(v, audit.Deny, err.Error())
+		return false
+	}
+	r, err := p.park(ctx, g, v, right)
 	if refusal := (*requests.Refusal)(nil); errors.As(err, &refusal) {
 		say("REFUSED: " + refusal.Reason)
 		p.record(v, audit.Deny, refusal.Reason)
@@ -58,12 +66,15 @@ func (p *push) hold(ctx context.Context, g git, v *verdict, say func(string)) bo
 }
 
 // park keeps the push's objects and asks for a decision.
-func (p *push) park(ctx context.Context, g git, v *verdict) (requests.Request, error) {
+func (p *push) park(ctx context.Context, g git, v *verdict, right requests.PushGrant) (requests.Request, error) {
 	whole, err := p.describe(ctx, g, v)
 	if err != nil {
 		return requests.Request{}, err
 	}
 	h := &held{Push: whole, dir: p.server.heldDir(whole)}
+	if right.Grant != "" {
+		h.Right = &right.Push
+	}
 	if old, err := readHeld(h.dir); err == nil { // the same push again
 		return p.server.Holder.Decision(ctx, old.ID, 0)
 	}
@@ -101,12 +112,13 @@ func readHeld(dir string) (*held, error) {
 	return h, json.Unmarshal(data, h)
 }
 
+// write writes it down, whole or not at all: the operator may have approved it already.
 func (h *held) write() error {
 	data, err := json.Marshal(h)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(h.dir, heldFile), data, 0o600)
+	return state.WriteFile(filepath.Join(h.dir, heldFile), data)
 }
 
 // keepObjects makes the quarantined objects outlive their quarantine.
@@ -221,7 +233,10 @@ func (s *Server) attend(ctx context.Context) {
 // takeUp shows a push again that waited when the last gate ended.
 func (s *Server) takeUp(ctx context.Context, dir string) *held {
 	h, err := readHeld(dir)
-	if err != nil { // it ended while it parked it: the client was told so
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) { // else it ended while it parked it: the client was told so
+			s.Log.Error("a held push is lost: what was written down of it cannot be read", "err", err)
+		}
 		_ = os.RemoveAll(dir)
 		return nil
 	}
@@ -236,6 +251,9 @@ func (s *Server) takeUp(ctx context.Context, dir string) *held {
 		return h
 	}
 	h.ID = r.ID
+	if err := h.write(); err != nil {
+		s.Log.Info("under which id a held push is shown could not be written down", "request", h.ID, "err", err)
+	}
 	return h
 }
 
@@ -259,51 +277,4 @@ func (s *Server) await(ctx context.Context, h *held) {
 			return
 		}
 	}
-}
-
-// release forwards an approved push: the object ids that were shown, and no others.
-func (s *Server) release(ctx context.Context, h *held) {
-	all := s.repositories()
-	i := slices.IndexFunc(all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
-	result := "the repository is not declared any more"
-	if i >= 0 {
-		result = s.send(ctx, all[i], h)
-	}
-	if ctx.Err() != nil && result != control.Forwarded {
-		return // the next gate does it
-	}
-	if err := s.Holder.Done(context.WithoutCancel(ctx), h.ID, result); err != nil {
-		s.Log.Info("what became of a held push could not be told", "request", h.ID, "err", err)
-	}
-	_ = os.RemoveAll(h.dir)
-}
-
-func (s *Server) send(ctx context.Context, m *mirror, h *held) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	started := time.Now()
-	objects := []string{"GIT_OBJECT_DIRECTORY=" + filepath.Join(h.dir, "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(m.dir, "objects")}
-	limited, cancel := context.WithTimeout(ctx, maxOperation)
-	defer cancel()
-	m.line.close() // it may have died unnoticed, and what was approved is sent once
-	grant, give, err := m.use(h.Push.Updates)
-	if err != nil { // the operator has allowed this very push since
-		grant, give = "", func() {}
-	}
-	said, err := m.send(limited, objects, h.Push.Updates)
-	decision, result := audit.Allow, control.Forwarded
-	if err != nil {
-		give()
-		grant = ""
-		decision, result = audit.Deny, cut(s.mask(strings.Join(append(said, err.Error()), "; ")), 400)
-	}
-	e := audit.Event{
-		Time: started, Kind: audit.Push, Decision: decision, Repository: m.Name, Request: h.ID, Commits: h.Push.Count, Grant: grant,
-		Reason: fmt.Sprintf("approved as %s: %s", h.ID, result), Millis: millis(started),
-	}
-	for _, u := range h.Push.Updates {
-		e.Updates = append(e.Updates, audit.Update{Ref: u.Ref, Old: u.Old, New: u.New, Forced: u.Forced})
-	}
-	s.record(e)
-	return result
 }

@@ -91,6 +91,12 @@ func (m *mirror) refresh(ctx context.Context, asked time.Time) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxOperation)
 	defer cancel()
+	return m.update(ctx)
+}
+
+// update brings the mirror up to date with what the upstream has from now on. The mirror is
+// locked.
+func (m *mirror) update(ctx context.Context) error {
 	began := time.Now()
 	if err := m.make(ctx); err != nil {
 		return err

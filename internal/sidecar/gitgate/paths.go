@@ -44,9 +44,9 @@ func (p *push) judgePaths(v *verdict) {
 	for _, path := range order {
 		switch worst[path] {
 		case policy.HoldPath:
-			v.held = append(v.held, "it changes "+cut(p.server.checker.clean(path), 120))
+			v.held = append(v.held, "it changes "+cut(p.check.clean(path), 120))
 		case policy.RefusePath:
-			v.refuse("%s may not be changed from here", cut(p.server.checker.clean(path), 120))
+			v.refuse("%s may not be changed from here", cut(p.check.clean(path), 120))
 		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 type push struct {
 	server  *Server
 	mirror  *mirror
+	check   *checker
 	ctx     context.Context
 	started time.Time
 	checked float64 // milliseconds that the check took
@@ -30,6 +31,7 @@ type push struct {
 	mu       sync.Mutex
 	deciding chan struct{}      // closed when the decision is made; nil until git asks
 	over     bool               // nobody waits for a decision any more
+	approved *held              // what the operator has approved of it; nil for a push that did not wait
 	renamed  []policy.RefUpdate // what git makes the mirror's refs, and what they are upstream
 	shown    *pushed            // to the operator; nil if the upstream does not have it
 }
@@ -42,7 +44,7 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
 	}
 	defer release()
 	ctx, cancel := context.WithCancel(r.Context())
-	p := &push{server: s, mirror: m, ctx: ctx, started: time.Now()}
+	p := &push{server: s, mirror: m, check: s.checks.Load(), ctx: ctx, started: time.Now()}
 	env, end := s.hooks.begin(p)
 	m.receiving.begin(p)
 	defer m.receiving.end(p, m.dir)
@@ -132,7 +134,10 @@ func (p *push) decide(q question, say func(string)) bool {
 		return false
 	}
 	began := time.Now()
-	v := p.judge(ctx, g, q.Updates, say)
+	v := p.judgeNow(ctx, g, q.Updates)
+	if n := v.commits(); len(v.refused) == 0 && n > 0 {
+		say(fmt.Sprintf("checked %s, %s: no secrets", plain.Count(n, "commit"), plain.Count(v.seen.objects, "object")))
+	}
 	if len(v.refused) == 0 {
 		if err := p.sign(ctx, g, v, say); err != nil {
 			p.server.Log.Info("a push could not be signed", "repository", p.mirror.Name, "err", err)
@@ -185,6 +190,7 @@ type verdict struct {
 	advice  []string
 	held    []string           // why it waits for the operator
 	renamed []policy.RefUpdate // from what was pushed to the signed copy
+	there   bool               // the upstream has it already
 	grant   string             // that it was forwarded by; "" if it needs none
 }
 
@@ -215,8 +221,27 @@ func (v *verdict) report() []string {
 // maxReported bounds how many reasons are told.
 const maxReported = 20
 
+// commits is how many it brings, as far as that was looked at.
+func (v *verdict) commits() int {
+	if v.seen == nil {
+		return 0
+	}
+	return len(v.seen.commits)
+}
+
+// judgeNow judges a push by what the gate knows in the end: a secret that is to be looked for may
+// come meanwhile.
+func (p *push) judgeNow(ctx context.Context, g git, lines string) *verdict {
+	for {
+		p.check = p.server.checks.Load()
+		if v := p.judge(ctx, g, lines); p.check == p.server.checks.Load() || ctx.Err() != nil {
+			return v
+		}
+	}
+}
+
 // judge checks a push: first its refs, which costs nothing, then what it brings.
-func (p *push) judge(ctx context.Context, g git, lines string, say func(string)) *verdict {
+func (p *push) judge(ctx context.Context, g git, lines string) *verdict {
 	v := &verdict{}
 	if err := p.readUpdates(ctx, g, v, lines); err != nil {
 		v.refuse("%v", err)
@@ -233,7 +258,7 @@ func (p *push) judge(ctx context.Context, g git, lines string, say func(string))
 		}
 	}
 	var err error
-	if v.seen, err = p.server.checker.inspect(ctx, g, tips, refs, p.sensitive); err == nil {
+	if v.seen, err = p.check.inspect(ctx, g, tips, refs, p.sensitive); err == nil {
 		err = p.protected(ctx, g, v)
 	}
 	if err != nil {
@@ -246,9 +271,6 @@ func (p *push) judge(ctx context.Context, g git, lines string, say func(string))
 	p.judgePaths(v)
 	if p.mirror.Push.Hold {
 		v.held = append(v.held, "every push of "+p.mirror.Name+" does")
-	}
-	if n := len(v.seen.commits); len(v.refused) == 0 && n > 0 {
-		say(fmt.Sprintf("checked %s, %s: no secrets", plain.Count(n, "commit"), plain.Count(v.seen.objects, "object")))
 	}
 	return v
 }
@@ -277,7 +299,7 @@ func (p *push) readUpdates(ctx context.Context, g git, v *verdict, lines string)
 			return fmt.Errorf("it changes more than %d refs at once", maxRefs)
 		}
 		u := policy.RefUpdate{Ref: fields[2], Old: orNone(fields[0]), New: orNone(fields[1])}
-		name := p.server.checker.clean(u.Ref)
+		name := p.check.clean(u.Ref)
 		if u.Old != p.mirror.refs.IDs[u.Ref] {
 			v.refuse("%s has moved upstream meanwhile: fetch, and push again", name)
 			continue
@@ -286,7 +308,7 @@ func (p *push) readUpdates(ctx context.Context, g git, v *verdict, lines string)
 			v.refuse("%s: %v", name, err)
 			continue
 		}
-		if err := p.mirror.checkUpdate(u); err != nil {
+		if err := p.mirror.checkUpdate(u); err != nil && !p.approved.covers(u, p.mirror.refs) {
 			v.refuse("%s: %v", name, err)
 		}
 		v.updates = append(v.updates, u)
@@ -400,14 +422,13 @@ func (p *push) judgePeople(v *verdict) {
 	if p.mirror.Push.Others || len(v.seen.strange) == 0 {
 		return
 	}
-	want := p.server.checker.author
+	want := p.check.author
 	for i, c := range v.seen.strange {
 		if i == 5 {
 			v.refuse("%d more commits carry another name", len(v.seen.strange)-i)
 			break
 		}
-		check := p.server.checker
-		v.refuse("commit %s is by %s and %s, not by %s", check.short(c), cut(check.clean(c.author.String()), 80), cut(check.clean(c.committer.String()), 80), want)
+		v.refuse("commit %s is by %s and %s, not by %s", p.check.short(c), cut(p.check.clean(c.author.String()), 80), cut(p.check.clean(c.committer.String()), 80), want)
 	}
 	v.advise("Commits from this bottle carry its agent's name. To set it: git rebase -r UPSTREAM --exec 'git commit --amend --no-edit --reset-author'")
 }
@@ -417,8 +438,11 @@ func (p *push) record(v *verdict, decision, reason string) {
 	e := audit.Event{
 		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent, Grant: v.grant,
 	}
+	if p.approved != nil {
+		e.Request, e.Commits = p.approved.ID, p.approved.Push.Count
+	}
 	for _, u := range v.updates {
-		update := audit.Update{Ref: p.server.checker.clean(u.Ref), Old: u.Old, New: u.New, Forced: u.Forced}
+		update := audit.Update{Ref: p.check.clean(u.Ref), Old: u.Old, New: u.New, Forced: u.Forced}
 		if i := slices.IndexFunc(v.renamed, func(r policy.RefUpdate) bool { return r.Ref == u.Ref }); i >= 0 {
 			update.Pushed = v.renamed[i].Old
 		}

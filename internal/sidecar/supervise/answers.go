@@ -47,7 +47,7 @@ func pushText(r requests.Request) string {
 	case control.Forwarded:
 		return r.ID + " is approved, and upstream has it: git fetch shows it."
 	}
-	return fmt.Sprintf("%s was approved, but upstream did not take it: %s", r.ID, r.Decided.Result)
+	return fmt.Sprintf("%s was approved, but nothing was pushed: %s", r.ID, r.Decided.Result)
 }
 
 func because(reason string) string {

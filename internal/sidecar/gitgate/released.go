@@ -1,0 +1,198 @@
+package gitgate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+)
+
+// release carries an approved push out: the object ids that were shown, and no others. It is
+// judged again, as if it were pushed now: a secret may be known that was not when it was parked,
+// and what the bottle may do may have changed. The approval stands for the waiting, and for a
+// grant that allowed the push when it was shown and has ended since; for nothing else.
+func (s *Server) release(ctx context.Context, h *held) {
+	result := s.carryOut(ctx, h)
+	if ctx.Err() != nil && result != control.Forwarded {
+		return // the next gate does it
+	}
+	if err := s.Holder.Done(context.WithoutCancel(ctx), h.ID, result); err != nil {
+		s.Log.Info("what became of a held push could not be told", "request", h.ID, "err", err)
+	}
+	_ = os.RemoveAll(h.dir)
+}
+
+// carryOut says what became of it, for the operator and the agent.
+func (s *Server) carryOut(ctx context.Context, h *held) string {
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return err.Error()
+	}
+	defer release()
+	for {
+		all := s.repositories()
+		i := slices.IndexFunc(all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
+		if i < 0 {
+			return errUndeclared.Error()
+		}
+		if result, err := s.send(ctx, all[i], h); !errors.Is(err, errUndeclared) { // else another may be in its place
+			return result
+		}
+	}
+}
+
+// send sends an approved push, unless the upstream has it already: whoever sent it may have been
+// killed before it told. Its error is errUndeclared, where the mirror is not the bottle's any more.
+func (s *Server) send(ctx context.Context, m *mirror, h *held) (result string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := &push{server: s, mirror: m, check: s.checks.Load(), ctx: ctx, started: time.Now(), approved: h}
+	g := m.local
+	g.extra = []string{"GIT_OBJECT_DIRECTORY=" + filepath.Join(h.dir, "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(m.dir, "objects")}
+	v := p.judgeApproved(g)
+	if m.rights.over() && !v.there {
+		return "", errUndeclared
+	}
+	if len(v.refused) == 0 {
+		p.deliver(g, v)
+	}
+	switch {
+	case len(v.refused) == 0 && v.there:
+		p.record(v, audit.Allow, "approved as "+h.ID+": the upstream has it already")
+	case len(v.refused) == 0:
+		p.record(v, audit.Allow, "approved as "+h.ID+": forwarded")
+	default:
+		if ctx.Err() == nil { // else the next gate tries
+			p.record(v, audit.Deny, "approved as "+h.ID+": "+reasons(v.refused))
+		}
+		return reasons(v.refused), nil
+	}
+	return control.Forwarded, nil
+}
+
+// judgeApproved judges an approved push by what the upstream has, and by what is known and
+// allowed now.
+func (p *push) judgeApproved(g git) *verdict {
+	ctx, end := p.mirror.within(p.ctx)
+	defer end()
+	v := &verdict{updates: p.approved.Push.Updates}
+	if err := p.refreshed(ctx); err != nil {
+		v.refuse("the upstream %s", p.server.mask(explain(err, "does not answer")))
+		return v
+	}
+	if p.approved.look(ctx, g, p.mirror.refs, v); v.there || len(v.refused) > 0 {
+		return v
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	began := time.Now()
+	v = p.judgeNow(ctx, g, p.approved.lines())
+	p.checked = millis(began)
+	return v
+}
+
+func (p *push) refreshed(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, maxOperation)
+	defer cancel()
+	return p.mirror.update(ctx)
+}
+
+// look finds out whether the upstream has the push, as far as its refs say.
+func (h *held) look(ctx context.Context, g git, now policy.Refs, v *verdict) {
+	missing := 0
+	for _, u := range h.Push.Updates {
+		switch is := now.IDs[u.Ref]; {
+		case is == u.New:
+		case is == u.Old || !h.Sending:
+			missing++
+		case u.New != "" && is != "" && !u.Forced && g.contains(ctx, is, u.New): // and was built upon
+		default:
+			v.refuse("it was on its way when the gate was killed, and %s has moved since: whether it was upstream before is not known", u.Ref)
+		}
+	}
+	v.there = missing == 0 && len(v.refused) == 0
+}
+
+// contains reports whether a commit is part of another's history.
+func (g git) contains(ctx context.Context, tip, commit string) bool {
+	_, err := g.run(ctx, nil, "merge-base", "--is-ancestor", commit, tip)
+	return err == nil
+}
+
+// deliver sends what was judged, if the upstream does not have it. The next gate can find out
+// what became of that.
+func (p *push) deliver(g git, v *verdict) {
+	h := p.approved
+	grant, give, err := p.mirror.use(h.Push.Updates)
+	if v.grant = grant; v.there {
+		return // if it needed a grant that has ended since, that was good when it was sent
+	}
+	if err != nil && !h.standsFor(p.mirror) {
+		v.refuse("%v", err)
+		return
+	}
+	h.Sending = true
+	if err := h.write(); err != nil {
+		p.server.Log.Error("that a push is sent could not be written down", "request", h.ID, "err", err)
+		v.refuse("the gate cannot write down that it sends it")
+	} else {
+		p.transmit(g, v)
+	}
+	if len(v.refused) > 0 {
+		give()
+		v.grant = ""
+	}
+}
+
+func (p *push) transmit(g git, v *verdict) {
+	ctx, cancel := context.WithTimeout(p.ctx, maxOperation)
+	defer cancel()
+	began := time.Now()
+	said, err := p.mirror.send(ctx, g.extra, v.updates)
+	p.sent = millis(began)
+	if err != nil {
+		v.refuse("%s", p.server.mask(strings.Join(append(said, "the upstream "+explain(err, "did not take it")), "; ")))
+	}
+}
+
+// lines are what git's hook would be asked about it.
+func (h *held) lines() string {
+	var b strings.Builder
+	for _, u := range h.Push.Updates {
+		_, _ = fmt.Fprintf(&b, "%s %s %s\n", orZeros(u.Old), orZeros(u.New), u.Ref)
+	}
+	return b.String()
+}
+
+// orZeros is git's id for nothing, for none.
+func orZeros(id string) string { return cmp.Or(id, strings.Repeat("0", 40)) }
+
+// covers reports whether the approval stands for a grant that has ended.
+func (h *held) covers(u policy.RefUpdate, have policy.Refs) bool {
+	return h != nil && h.Right != nil && h.Right.CheckUpdate(u, have) == nil
+}
+
+// standsFor reports whether the approval is all that the push needs besides what is declared.
+func (h *held) standsFor(m *mirror) bool {
+	return !slices.ContainsFunc(h.Push.Updates, func(u policy.RefUpdate) bool { return m.Push.CheckUpdate(u, m.refs) != nil && !h.covers(u, m.refs) })
+}
+
+// maxResult bounds how many reasons a result tells.
+const maxResult = 5
+
+func reasons(refused []string) string {
+	text := cut(strings.Join(refused[:min(len(refused), maxResult)], "; "), 800)
+	if n := len(refused) - maxResult; n > 0 {
+		text += fmt.Sprintf("; and %d more", n)
+	}
+	return text
+}
