@@ -65,7 +65,7 @@ func (b Builder) Built(ctx context.Context, kept Kept) ([]Built, error) {
 	}
 	built := []Built{}
 	for _, found := range images.Items {
-		for _, ref := range namesOf(found) {
+		for _, ref := range NamesOf(found) {
 			nameless := ref == found.ID
 			if nameless || strings.HasPrefix(ref, "bot-bottle/") {
 				by := kept.by(ref, found, ours[LabelOwner])
@@ -77,9 +77,9 @@ func (b Builder) Built(ctx context.Context, kept Kept) ([]Built, error) {
 	return built, nil
 }
 
-// namesOf are an image's names; its ID for one that has none, which older engines say in a way of
+// NamesOf are an image's names; its ID for one that has none, which older engines say in a way of
 // their own.
-func namesOf(found image.Summary) []string {
+func NamesOf(found image.Summary) []string {
 	names := slices.DeleteFunc(slices.Clone(found.RepoTags), func(name string) bool { return name == "<none>:<none>" })
 	if len(names) == 0 {
 		return []string{found.ID}

@@ -4,8 +4,12 @@ import (
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
+	imagetypes "github.com/moby/moby/api/types/image"
 	"github.com/moby/moby/api/types/volume"
 
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -63,5 +67,18 @@ func TestAnotherVersionsProgramGoesAtOnce(t *testing.T) {
 	}
 	if _, got := using(container.StateExited).volume(volume.Volume{Name: "bot-bottle-bin-new", Labels: old.Labels}, nil, false); got {
 		t.Error("the program of this version is left over")
+	}
+}
+
+// An image whose name a later build has taken goes by its id: older engines say <none>:<none> of it,
+// which is no name.
+func TestAnImageWithoutANameIsRemovedByItsID(t *testing.T) {
+	d := &Driver{Images: image.Builder{}, State: state.Open(t.TempDir())}
+	for name, tags := range map[string][]string{"sha256:a": {"<none>:<none>"}, "sha256:b": nil, "bot-bottle/custom:c": {"bot-bottle/custom:c"}} {
+		c := census{images: []imagetypes.Summary{{ID: name[:8], RepoTags: tags}}}
+		all, err := d.unusedImages(t.Context(), c, bottle.CleanupOptions{Manifest: &manifest.Manifest{}})
+		if err != nil || len(all) != 1 || all[0].ID != name || all[0].Name != name {
+			t.Errorf("%s: got %+v, %v", name, all, err)
+		}
 	}
 }

@@ -46,11 +46,7 @@ func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOpt
 		if slices.ContainsFunc(append([]string{i.ID}, i.RepoTags...), func(name string) bool { return used[name] }) {
 			continue
 		}
-		since, size := time.Unix(i.Created, 0).UTC(), i.Size
-		name := i.ID
-		if len(i.RepoTags) > 0 {
-			name = i.RepoTags[0]
-		}
+		since, size, name := time.Unix(i.Created, 0).UTC(), i.Size, image.NamesOf(i)[0]
 		all = append(all, bottle.Task{ID: name, Leftover: bottle.Leftover{Kind: bottle.LeftImage, Name: name, Why: "no bottle of the manifest uses it", Bytes: &size, Since: &since}})
 	}
 	return all, nil
