@@ -65,7 +65,11 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	if err != nil {
 		return nil, err
 	}
-	record := d.metadata(p, log, before.Runs+1)
+	runs := before.Runs + 1
+	if p.Resume {
+		runs = max(runs, 2) // it ran before, also where format 1 did not count: a first run may leave nothing behind
+	}
+	record := d.metadata(p, log, runs)
 	if err := d.State.Write(record); err != nil {
 		return nil, err
 	}
