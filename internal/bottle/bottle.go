@@ -28,6 +28,23 @@ var ErrRunning = errors.New("the bottle is running")
 // ErrGone is Prepare's answer to a resume of what is not there any more.
 var ErrGone = errors.New("its home and workspace are gone")
 
+// GoneError is ErrGone of a bottle of which something is there still.
+type GoneError struct {
+	Identity   string
+	Gone, Left string // in words, such as home
+	At         string // where in the bottle that is which is left
+}
+
+func (e *GoneError) Error() string { return e.Identity + ": its " + e.Gone + " is gone" }
+
+// Is makes it an ErrGone.
+func (e *GoneError) Is(target error) bool { return target == ErrGone }
+
+// Hint says what to do.
+func (e *GoneError) Hint() string {
+	return fmt.Sprintf("its %s is there still: bot-bottle cp %s:%s DIR fetches it", e.Left, e.Identity, e.At)
+}
+
 // ErrElsewhere is the answer for a bottle that another engine has.
 var ErrElsewhere = errors.New("it is on another engine than the one at hand")
 

@@ -45,4 +45,4 @@ type Leftover struct {
 }
 
 // ErrCameToLife is why a cleanup left something alone after all.
-var ErrCameToLife = errors.New("left alone: it is in use by now")
+var ErrCameToLife = errors.New("left alone: it is in use by now, or gone")

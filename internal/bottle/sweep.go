@@ -129,16 +129,16 @@ func reportAll(tasks []Task, err error, report Report) {
 	}
 }
 
-// DoEach does each of a bottle's tasks that still holds. Its record goes last, and stays when
-// something else of it did: it leads there.
+// DoEach does each of a bottle's tasks that still holds. What others use comes after them, and its
+// record, which leads there, last; both stay when something else of the bottle did.
 func (t Tasks) DoEach(tasks []Task, do func(Task) error, report Report) {
 	stuck := false
 	for _, task := range tasks {
 		switch {
 		case !t.Holds(task):
 			report(task, ErrCameToLife)
-		case task.Kind == LeftState && stuck:
-			report(task, errors.New("its record stays, since something else of it does"))
+		case stuck && (task.Kind == LeftVolume || task.Kind == LeftState):
+			report(task, errors.New("it stays, since something else of its bottle does"))
 		default:
 			err := do(task)
 			stuck = stuck || err != nil

@@ -23,14 +23,14 @@ func TestSweep(t *testing.T) {
 	replaced.ID = "another"
 	plan := Tasks{All: []Task{
 		task(LeftVolume, "sockets", "a-aaaaaa", ""), kept, task(LeftState, "a-aaaaaa", "a-aaaaaa", ""),
-		task(LeftVolume, "stuck", "b-bbbbbb", ""), task(LeftState, "b-bbbbbb", "b-bbbbbb", CloseIt),
+		task(LeftContainer, "stuck", "b-bbbbbb", ""), task(LeftContainer, "bundle", "b-bbbbbb", ""), task(LeftVolume, "used", "b-bbbbbb", ""), task(LeftState, "b-bbbbbb", "b-bbbbbb", CloseIt),
 		task(LeftContainer, "agent", "c-cccccc", ""), task(LeftState, "c-cccccc", "c-cccccc", CloseIt), task(LeftMachine, "gone", "c-cccccc", StopIt),
 		task(LeftVolume, "busy", "d-dddddd", ""), task(LeftImage, "image", "", ""),
 		task(LeftVolume, "denied", "e-eeeeee", ""), task(LeftVolume, "unseen", "f-ffffff", ""),
 	}, Options: CleanupOptions{OlderThan: time.Hour}}
 	now := Tasks{All: slices.Clone(plan.All)}
-	now.All[5], now.All[6].Do = replaced, ""
-	now.All = slices.Delete(now.All, 7, 8)
+	now.All[7], now.All[8].Do = replaced, ""
+	now.All = slices.Delete(now.All, 9, 10)
 	stuck, denied, unseen := errors.New("stuck"), errors.New("permission denied"), errors.New("no engine")
 	var did []string
 	do := func(task Task) error {
@@ -74,9 +74,9 @@ func TestSweep(t *testing.T) {
 	if err := sweep.Run(t.Context(), plan, func(l Leftover, err error) { told[l.Identity+"/"+l.Name] = fmt.Sprint(err) }); err != nil {
 		t.Fatal(err)
 	}
-	life := ErrCameToLife.Error()
+	life, stays := ErrCameToLife.Error(), "it stays, since something else of its bottle does"
 	for what, want := range map[string]string{
-		"a-aaaaaa/sockets": "<nil>", "a-aaaaaa/a-aaaaaa": "<nil>", "b-bbbbbb/stuck": "stuck", "b-bbbbbb/b-bbbbbb": "its record stays, since something else of it does",
+		"a-aaaaaa/sockets": "<nil>", "a-aaaaaa/a-aaaaaa": "<nil>", "b-bbbbbb/stuck": "stuck", "b-bbbbbb/bundle": "<nil>", "b-bbbbbb/used": stays, "b-bbbbbb/b-bbbbbb": stays,
 		"c-cccccc/agent": life, "c-cccccc/c-cccccc": life, "c-cccccc/gone": life, "d-dddddd/busy": life, "/image": "<nil>",
 		"e-eeeeee/denied": "permission denied", "f-ffffff/unseen": "cannot look again: no engine",
 	} {
@@ -89,7 +89,7 @@ func TestSweep(t *testing.T) {
 		t.Errorf("told of more: %v, %d locks are held", told, locked)
 	}
 	slices.Sort(did)
-	if want := []string{"a-aaaaaa", "image", "sockets", "stuck"}; !slices.Equal(did, want) {
+	if want := []string{"a-aaaaaa", "bundle", "image", "sockets", "stuck"}; !slices.Equal(did, want) {
 		t.Errorf("did %v, want %v", did, want)
 	}
 }

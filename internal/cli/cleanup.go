@@ -194,6 +194,7 @@ func (s *space) String() string {
 // carryOut removes what is left over, and reports what it could not.
 func (a *App) carryOut(ctx context.Context, sweeps []sweep) (freed *space, err error) {
 	var failed []error
+	var stay kept
 	freed = &space{}
 	for _, s := range sweeps {
 		failed = append(failed, s.plan.Run(ctx, func(l bottle.Leftover, err error) {
@@ -204,15 +205,47 @@ func (a *App) carryOut(ctx context.Context, sweeps []sweep) (freed *space, err e
 				return
 			}
 			item.Error = err.Error()
-			err = fmt.Errorf("%s %s: %w", l.Kind, l.Name, err)
-			if errors.Is(err, bottle.ErrCameToLife) {
-				a.note(err)
-				return
-			}
-			failed = append(failed, fmt.Errorf("cannot remove %w", err))
+			stay.add(l, err)
 		}))
 	}
+	for _, why := range stay {
+		if errors.Is(why.err, bottle.ErrCameToLife) {
+			a.note(why.told())
+		} else {
+			failed = append(failed, fmt.Errorf("cannot remove %w", why.told()))
+		}
+	}
 	return freed, errors.Join(failed...)
+}
+
+// kept is what was not removed, by why it was not.
+type kept []*sameWhy
+
+type sameWhy struct {
+	err    error
+	things []string
+}
+
+func (k *kept) add(l bottle.Leftover, err error) {
+	thing := string(l.Kind) + " " + l.Name
+	for _, why := range *k {
+		if why.err.Error() == err.Error() {
+			why.things = append(why.things, thing)
+			return
+		}
+	}
+	*k = append(*k, &sameWhy{err, []string{thing}})
+}
+
+// mostNamed is how many things of one reason are named: --json has them all.
+const mostNamed = 4
+
+func (w *sameWhy) told() error {
+	named := strings.Join(w.things[:min(mostNamed, len(w.things))], ", ")
+	if more := len(w.things) - mostNamed; more > 0 {
+		named += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Errorf("%s: %w", named, w.err)
 }
 
 func (s sweep) of(l bottle.Leftover) *swept {

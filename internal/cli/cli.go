@@ -8,10 +8,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,6 +21,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 )
@@ -159,7 +162,7 @@ func report(w io.Writer, err error, app *App) int {
 		_, _ = fmt.Fprintln(w, "bot-bottle: nothing was started")
 		return exitFailure
 	}
-	printError(w, err)
+	printError(w, err, cmp.Or(bottle.HintOf(err), app.homeHint(err)))
 	var launch *bottle.LaunchError
 	switch {
 	case app != nil && app.usage:
@@ -176,7 +179,7 @@ func report(w io.Writer, err error, app *App) int {
 }
 
 // printError prints one line per problem, and what to do about it.
-func printError(w io.Writer, err error) {
+func printError(w io.Writer, err error, hint string) {
 	if errors.Is(err, context.Canceled) {
 		_, _ = fmt.Fprintln(w, "bot-bottle: interrupted")
 		return
@@ -184,9 +187,29 @@ func printError(w io.Writer, err error) {
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 		_, _ = fmt.Fprintln(w, "bot-bottle: "+printable(line))
 	}
-	if what := bottle.HintOf(err); what != "" {
-		_, _ = fmt.Fprintln(w, "  "+printable(what))
+	if hint != "" {
+		_, _ = fmt.Fprintln(w, "  "+printable(hint))
 	}
+}
+
+// homeHint is what to do about a $BOT_BOTTLE_HOME that cannot be written to, "" if err is about
+// something else.
+func (a *App) homeHint(err error) string {
+	var at *fs.PathError
+	if a == nil || !errors.As(err, &at) || !within(a.home, at.Path) {
+		return ""
+	}
+	switch {
+	case errors.Is(at, unix.ENOSPC), errors.Is(at, unix.EDQUOT):
+		return "the disk that holds $BOT_BOTTLE_HOME (~/.bot-bottle) is full: make room there"
+	case errors.Is(at, unix.EROFS), errors.Is(at, fs.ErrPermission):
+		return "$BOT_BOTTLE_HOME (" + a.home + ") cannot be written to: no bottle is started, changed or removed until it can"
+	}
+	return ""
+}
+
+func within(dir, path string) bool {
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator))
 }
 
 // usageError is a request that makes no sense, found after the arguments were read.

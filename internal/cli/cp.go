@@ -116,7 +116,10 @@ func (a *App) files(ctx context.Context, identity string) (bottle.Files, error) 
 		}
 		return nil, &usageError{what: "cannot copy: " + err.Error(), hint: "bot-bottle list all shows what is left of it"}
 	}
-	return files, err
+	if err != nil {
+		return nil, fmt.Errorf("cannot copy: %w", err)
+	}
+	return files, nil
 }
 
 // copying is a copy under way.

@@ -121,7 +121,7 @@ func (a *App) spare(backend string) bool {
 }
 
 // note is an error that does not stop what was asked for.
-func (a *App) note(err error) { printError(a.Stderr, err) }
+func (a *App) note(err error) { printError(a.Stderr, err, bottle.HintOf(err)) }
 
 func (a *App) activeTable(ctx context.Context) (table, error) {
 	all, unasked, err := a.everyActive(ctx)

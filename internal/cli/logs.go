@@ -133,7 +133,7 @@ func (a *App) onRecord(identity string) (state.Metadata, error) {
 		return m, a.noBottle(identity)
 	}
 	if err != nil {
-		printError(a.Stderr, err)
+		a.note(err)
 		return state.Metadata{Identity: identity}, nil
 	}
 	return m, nil
@@ -164,7 +164,7 @@ func (a *App) openLog(ctx context.Context, m state.Metadata, follow bool) (io.Re
 			return nil, m, ctx.Err()
 		case err != nil:
 			_, _ = fmt.Fprintln(a.Stderr, "bot-bottle: shown is what this host has recorded: the bottle may have done more")
-			printError(a.Stderr, err)
+			a.note(err)
 		}
 	}
 	kept, err := a.store().AuditLog(m.Identity)

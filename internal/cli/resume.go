@@ -64,14 +64,29 @@ func (a *App) runResume(ctx context.Context, identity string, args []string, f s
 	spec.Identity, spec.Resume = identity, true
 	err = a.launch(ctx, backend, spec, f)
 	switch {
+	case a.removedMeanwhile(identity, err):
+		return a.noBottle(identity)
 	case errors.Is(err, bottle.ErrRunning):
 		return &usageError{what: err.Error(), hint: "bot-bottle attach " + identity + " connects you with it"}
 	case errors.Is(err, bottle.ErrElsewhere):
 		return &usageError{what: "cannot resume " + err.Error(), hint: elsewhereHint(record.Backend)}
 	case errors.Is(err, bottle.ErrGone):
-		return &usageError{what: "cannot resume " + err.Error(), hint: "bot-bottle start " + record.Agent + " begins anew"}
+		hint := "bot-bottle start " + record.Agent + " begins anew"
+		if left := bottle.HintOf(err); left != "" {
+			hint = left + "; " + hint
+		}
+		return &usageError{what: "cannot resume " + err.Error(), hint: hint}
 	}
 	return err
+}
+
+// removedMeanwhile reports whether a verb failed since another one has removed its bottle.
+func (a *App) removedMeanwhile(identity string, err error) bool {
+	if err == nil {
+		return false
+	}
+	_, err = a.store().Read(identity)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // elsewhereHint says how to get where a backend had a bottle.

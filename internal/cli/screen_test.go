@@ -50,7 +50,7 @@ func printed(t *testing.T, words string) map[string]string {
 	out.WriteString(a.block(s) + reachText(s, approval{}))
 	take("requests", nil)
 	take("approve", a.done(s, false, words))
-	printError(&out, hinted{errors.New(words)})
+	a.note(hinted{errors.New(words)})
 	take("an error", nil)
 	take("pull", printPulled(&out, provision.Pulled{Ref: words, New: words, Commits: []provision.Written{{ID: "0", Author: words, Subject: words}}, Stat: []string{words}}))
 	take("list", a.show(table{columns: []column{{"A", whole}, {"B", 1}}, rows: [][]string{{words, words}}}, false))

@@ -78,27 +78,23 @@ func (a *App) stopRest(ctx context.Context, identity string, why error) error {
 	}
 	if _, removable := count(sweeps); removable == 0 {
 		if a.store().Locked(identity) {
-			return fmt.Errorf("cannot stop %s: %w", identity, &busyError{state.ErrLocked})
+			return fmt.Errorf("cannot stop %s: %w", identity, state.ErrLocked)
 		}
 		if m, err := a.store().Read(identity); err == nil && m.EndedAt == nil && a.elsewhere(ctx, m) {
 			return &usageError{what: fmt.Sprintf("cannot stop %s: %v", identity, bottle.ErrElsewhere), hint: elsewhereHint(m.Backend)}
 		}
 		return a.howItEnded(identity, why)
 	}
-	if _, err := a.carryOut(ctx, sweeps); err != nil {
+	freed, err := a.carryOut(ctx, sweeps)
+	if err != nil {
 		return fmt.Errorf("cannot stop %s: %w", identity, err)
+	}
+	if freed.things == 0 { // somebody else takes it down, or resumes it
+		return fmt.Errorf("cannot stop %s: %w", identity, state.ErrLocked)
 	}
 	_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s did not run any more%s; what was left of it is taken down\n", identity, a.endedHow(identity))
 	return nil
 }
-
-// busyError is a bottle that a process starts or takes down just now.
-type busyError struct{ error }
-
-func (e *busyError) Unwrap() error { return e.error }
-
-// Hint says what to do.
-func (e *busyError) Hint() string { return "wait for it to be done, or interrupt it" }
 
 // endedHow is how an agent ended, in words behind others; "" if that is not on record.
 func (a *App) endedHow(identity string) string {

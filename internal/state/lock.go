@@ -13,7 +13,14 @@ import (
 )
 
 // ErrLocked says that another process is at work on the bottle.
-var ErrLocked = errors.New("another bot-bottle is at work on it")
+var ErrLocked error = lockedError{}
+
+type lockedError struct{}
+
+func (lockedError) Error() string { return "another bot-bottle is at work on it" }
+
+// Hint says what to do.
+func (lockedError) Hint() string { return "wait for it to be done, or interrupt it" }
 
 // Lock takes the bottle for this process until release, or fails with ErrLocked.
 // The kernel releases it when the process dies (flock(2)), so whatever is unlocked

@@ -3,10 +3,13 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,69 +106,249 @@ func TestTheDiskIsFull(t *testing.T) {
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello")
 }
 
-// A home that cannot be written to: it is said, and what only looks works.
-func TestTheHomeIsReadOnly(t *testing.T) {
-	dockerOnly(t, "it makes calls of the engine fail")
+// killedAndStopped are three bottles on a home: one that runs, one that was stopped, and one whose
+// agent was killed with nobody there to see it.
+func (h house) killedAndStopped() (running, stopped, killed string) {
+	h.t.Helper()
+	for _, identity := range []*string{&running, &stopped, &killed} {
+		*identity = strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	}
+	h.run(0, "", "stop", stopped)
+	h.killAgent(killed)
+	return running, stopped, killed
+}
+
+// told runs a verb that fails, and looks for what it has to say. Each reason is one line, and what to
+// do another.
+func (h house) told(code int, args []string, words ...string) {
+	h.t.Helper()
+	r := h.run(code, "", args...)
+	for _, word := range words {
+		if !strings.Contains(r.Stderr, word) {
+			h.t.Errorf("%v does not say %q: %s", args, word, r.Stderr)
+		}
+		if strings.Count(r.Stderr, word) > 1 {
+			h.t.Errorf("%v says %q more than once: %s", args, word, r.Stderr)
+		}
+	}
+}
+
+// A full disk where bottles run, have ended and were killed: how an agent ended is not lost to verbs
+// that could not write it down, and with room again each bottle goes on.
+func TestVerbsOnAFullDisk(t *testing.T) {
+	dockerOnly(t, "its containers are looked at")
 	t.Parallel()
 	h := open(t, standin.Options{})
-	h.run(0, "", "list")
+	h.sleeper()
+	h.run(0, "", "list") // the owner
+	h = h.tiny(t, 4096)
+	running, stopped, killed := h.killedAndStopped()
+	room := h.fill()
+	full, room2 := "no space left on device", "make room there"
+	h.told(125, []string{"resume", "-y", "--detach", stopped}, full, room2)
+	h.told(125, []string{"resume", "-y", "--detach", killed}, full, room2)
+	h.told(1, []string{"stop", running}, full, room2)
+	h.told(1, []string{"stop", killed}, room2, "it stays, since something else of its bottle does") // its transcript and its log have a line each
+	for _, verb := range [][]string{{"list"}, {"list", "all"}, {"logs", killed}, {"logs", killed, "--verify"}, {"cleanup", "--dry-run"}} {
+		h.run(0, "", verb...)
+	}
+	if r := h.run(0, "", "list"); strings.Contains(r.Stdout, running) {
+		t.Errorf("a bottle that was stopped runs: %s", r.Stdout)
+	}
+	room()
+	h.run(0, "", "cleanup", "-y")
+	r := h.run(0, "", "list", "all")
+	for identity, want := range map[string]string{running: "ended with status 143", stopped: "ended with status 143", killed: "ended with status 137"} {
+		if !strings.Contains(lineOf(r.Stdout, identity), want) {
+			t.Errorf("%s: want %q, got %s", identity, want, r.Stdout)
+		}
+		h.run(0, "", "logs", identity, "--verify")
+		h.run(0, "", "resume", "-y", "--detach", identity)
+		h.run(0, "", "rm", "--force", identity)
+	}
+}
+
+func lineOf(text, word string) string {
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, word) {
+			return line
+		}
+	}
+	return ""
+}
+
+// A home that cannot be written to: it is said, with what to do; what only looks works, and a bottle
+// that is stopped does not run any more.
+func TestTheHomeIsReadOnly(t *testing.T) {
+	dockerOnly(t, "its containers are looked at")
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	h.run(0, "", "list") // the owner
 	h = h.tiny(t, 4096)
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello")
+	running, stopped, killed := h.killedAndStopped()
 	if out, err := exec.Command("mount", "-o", "remount,ro", h.Home).CombinedOutput(); err != nil {
 		t.Fatalf("mount: %v: %s", err, out)
 	}
-	if r := h.run(125, "", "start", "-y", "--rm", "claude", "--", "-p", "hello"); !strings.Contains(r.Stderr, "read-only file system") {
-		t.Errorf("got %s", r.Stderr)
+	readOnly, hint := "read-only file system", "cannot be written to"
+	for code, all := range map[int][][]string{
+		125: {{"start", "-y", "--rm", "claude", "--", "-p", "hello"}, {"resume", "-y", "--detach", stopped}, {"resume", "-y", "--detach", killed}},
+		1:   {{"rm", "-y", stopped}, {"rm", "--force", stopped}, {"cleanup", "-y"}, {"stop", killed}, {"cp", stopped + ":x", "-"}},
+	} {
+		for _, args := range all {
+			h.told(code, args, readOnly, hint)
+		}
 	}
-	for _, args := range [][]string{{"list"}, {"list", "all"}, {"list", "agents"}, {"list", "backends"}} {
+	for _, args := range [][]string{
+		{"list"}, {"list", "all"}, {"list", "agents"}, {"list", "backends"}, {"logs", running}, {"logs", killed}, {"cleanup", "--dry-run"}, {"exec", running, "--", "true"}, {"egress", running, "allow", "added.example"},
+	} {
 		h.run(0, "", args...)
+	}
+	h.told(1, []string{"stop", running}, readOnly, hint, "its agent is ended, and the rest of it stays")
+	if r := h.run(0, "", "list"); strings.Contains(r.Stdout, running) {
+		t.Errorf("a bottle that was stopped runs: %s", r.Stdout)
 	}
 	if out, err := exec.Command("mount", "-o", "remount,rw", h.Home).CombinedOutput(); err != nil {
 		t.Fatalf("mount: %v: %s", err, out)
 	}
+	h.run(0, "", "cleanup", "-y")
+	r := h.run(0, "", "list", "all")
+	for identity, want := range map[string]string{running: "ended with status 143", stopped: "ended with status 143", killed: "ended with status 137"} {
+		if !strings.Contains(lineOf(r.Stdout, identity), want) {
+			t.Errorf("%s: want %q, got %s", identity, want, r.Stdout)
+		}
+		h.run(0, "", "logs", identity, "--verify")
+		h.run(0, "", "resume", "-y", "--detach", identity)
+		h.run(0, "", "rm", "--force", identity)
+	}
 }
 
-// Two at once on one bottle: one of them has it, the other is told.
+// Two at once on one bottle, each verb beside each: neither knows of the other. Whoever cannot do its
+// work says so in words of the bottle's; whoever says that it has done it, has; work is lost to nobody
+// but rm, and a cleanup leaves nothing half.
 func TestTwoOnOneBottle(t *testing.T) {
-	dockerOnly(t, "it makes calls of the engine fail")
+	dockerOnly(t, "its containers are looked at")
 	t.Parallel()
-	h := open(t, standin.Options{})
-	h.sleeper()
-	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
-	h.run(0, "", "stop", identity)
-	results := make(chan lab.Result, 2)
-	for range 2 {
-		go func() {
-			r, _ := h.Run(t.Context(), nil, "resume", "-y", "--detach", identity)
-			results <- r
-		}()
+	verbs := map[string]func(identity string) []string{
+		"resume":  func(identity string) []string { return []string{"resume", "-y", "--detach", identity} },
+		"stop":    func(identity string) []string { return []string{"stop", identity} },
+		"rm":      func(identity string) []string { return []string{"rm", "-y", identity} },
+		"force":   func(identity string) []string { return []string{"rm", "--force", identity} },
+		"cleanup": func(string) []string { return []string{"cleanup", "-y"} },
+		"old":     func(string) []string { return []string{"cleanup", "-y", "--older-than", "1ms"} },
 	}
-	one, two := <-results, <-results
-	if one.Code != 0 {
-		one, two = two, one
+	names := slices.Sorted(maps.Keys(verbs))
+	for _, before := range []string{"runs", "stopped", "killed"} {
+		t.Run(before, func(t *testing.T) {
+			t.Parallel()
+			h := open(t, standin.Options{})
+			h.sleeper()
+			for i, one := range names {
+				for _, two := range names[i:] {
+					h.beside(before, one, two, verbs[one], verbs[two])
+				}
+			}
+		})
 	}
-	if one.Code != 0 || two.Code == 0 || !strings.Contains(two.Stderr, "another bot-bottle is at work on it") && !strings.Contains(two.Stderr, "is running") {
-		t.Errorf("got %+v and %+v", one, two)
-	}
-	h.run(0, "", "rm", "--force", identity)
 }
 
-// A bottle whose volume somebody removed cannot go on, and says so.
+// beside runs two verbs at once on a bottle that runs, was stopped or was killed.
+func (h house) beside(before, one, two string, verbs ...func(string) []string) {
+	h.t.Helper()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	h.run(0, "", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark")
+	switch before {
+	case "stopped":
+		h.run(0, "", "stop", identity)
+	case "killed":
+		h.killAgent(identity)
+	}
+	results := map[string]lab.Result{}
+	var mu sync.Mutex
+	var both sync.WaitGroup
+	for i, name := range []string{one, two} {
+		both.Go(func() {
+			r, err := h.Run(h.t.Context(), nil, verbs[i](identity)...)
+			mu.Lock()
+			defer mu.Unlock()
+			if other, same := results[name]; err != nil {
+				h.t.Errorf("%s: %v", name, err)
+			} else if !same || other.Code != 0 { // of two of a kind, the one that did it
+				results[name] = r
+			}
+			if r.Code != 0 && !slices.ContainsFunc([]string{
+				"is at work on it", "is running", "are gone", "there is no bottle", "has ended, with status", "no such bottle is running", "ends just now",
+			}, func(why string) bool { return strings.Contains(r.Stderr, why) }) || strings.Contains(r.Stderr, "no such file") {
+				h.t.Errorf("%s, %s beside %s: %s says %d %s", before, one, two, name, r.Code, r.Stderr)
+			}
+		})
+	}
+	both.Wait()
+	did := func(name string) bool { r, ran := results[name]; return ran && r.Code == 0 }
+	fail := func(format string, args ...any) {
+		h.t.Helper()
+		h.t.Errorf("%s, %s beside %s: %s; %+v", before, one, two, fmt.Sprintf(format, args...), results)
+	}
+	now := lineOf(h.run(0, "", "list", "all").Stdout, identity)
+	gone := did("rm") || did("force")
+	runs := strings.Contains(now, "running")
+	switch {
+	case gone && now != "":
+		fail("rm has removed it, and it is %s", now)
+	case !gone && now == "" && (!did("old") || before == "runs" && !did("stop")):
+		fail("nobody has removed it, and it is gone")
+	case did("stop") && !did("resume") && runs:
+		fail("stop has stopped it, and it runs")
+	case did("resume") && !did("stop") && !did("force") && !runs:
+		fail("resume has resumed it, and it is %q", now)
+	}
+	h.run(0, "", "cleanup", "-y")
+	if now != "" {
+		if !runs {
+			h.run(0, "", "resume", "-y", "--detach", identity)
+		}
+		if r := h.run(0, "", "exec", identity, "--", "cat", "/workspace/mark"); r.Stdout != "precious\n" {
+			fail("its work is %q", r.Stdout)
+		}
+		h.run(0, "", "logs", identity, "--verify")
+		h.run(0, "", "rm", "--force", identity)
+	}
+	if left, err := h.Left(h.t.Context()); err != nil || strings.Contains(fmt.Sprint(left), identity) {
+		fail("left %v, %v", left, err)
+	}
+}
+
+// A bottle of which somebody removed a volume cannot go on, and says what is gone and how to fetch what
+// is left. Nothing makes the volume anew, so that it never goes on with an empty one.
 func TestAMissingVolume(t *testing.T) {
-	dockerOnly(t, "it makes calls of the engine fail")
+	dockerOnly(t, "it removes volumes of the engine")
 	t.Parallel()
 	h := open(t, standin.Options{})
 	h.sleeper()
-	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
-	h.run(0, "", "stop", identity)
-	if _, err := h.Engine.VolumeRemove(t.Context(), "bot-bottle-"+identity+"-home", client.VolumeRemoveOptions{}); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct{ gone, left, at string }{{"home", "workspace", "/workspace"}, {"workspace", "home", "/home/node"}} {
+		identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+		h.run(0, "", "exec", identity, "--", "sh", "-c", "echo precious > "+c.at+"/mark")
+		h.run(0, "", "stop", identity)
+		remove := func(r string) {
+			if _, err := h.Engine.VolumeRemove(t.Context(), "bot-bottle-"+identity+"-"+r, client.VolumeRemoveOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remove(c.gone)
+		for range 2 { // nor after what is left was fetched
+			h.told(2, []string{"resume", "-y", "--detach", identity}, "cannot resume "+identity+": its "+c.gone+" is gone", "begins anew", "its "+c.left+" is there still: bot-bottle cp "+identity+":"+c.at+" DIR")
+			if r := h.run(0, "", "cp", identity+":"+c.at+"/mark", "-"); r.Stdout != "precious\n" {
+				t.Errorf("got %+v", r)
+			}
+		}
+		h.run(0, "", "cleanup", "-y")
+		remove(c.left)
+		h.told(2, []string{"resume", "-y", "--detach", identity}, "its home and workspace are gone", "begins anew")
+		h.told(2, []string{"cp", identity + ":x", "-"}, "its home and workspace are gone")
+		h.run(0, "", "logs", identity, "--verify")
+		h.run(0, "", "rm", "-y", identity)
 	}
-	if r := h.run(2, "", "resume", "-y", identity); !strings.Contains(r.Stderr, "its home and workspace are gone") || !strings.Contains(r.Stderr, "begins anew") {
-		t.Errorf("got %s", r.Stderr)
-	}
-	h.run(0, "", "logs", identity, "--verify")
-	h.run(0, "", "rm", "-y", identity)
 }
 
 // The disk fills up while a bottle runs: what cannot be recorded does not happen, the bottle
@@ -223,5 +406,48 @@ func (h house) fill() (room func()) {
 		if err := os.Remove(path); err != nil {
 			h.t.Fatal(err)
 		}
+	}
+}
+
+// The clock of this host was ahead, or behind, when a bottle was started, and is right again: the bottle
+// is listed, stopped, resumed and reported of; its log is in the order in which things happened, whatever
+// they are dated; and what is not known to be old is not removed for it.
+func TestTheClockJumps(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.sleeper()
+	for name, started := range map[string]string{"ahead": "2099-01-02T03:04:05Z", "behind": "1999-01-02T03:04:05Z"} {
+		identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+		h.run(0, "", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark; curl -sk -m 9 -o /dev/null https://elsewhere.example/; true")
+		h.rewrite(identity, func(record map[string]any) { record["started_at"] = started })
+		h.run(0, "", "cleanup", "-y", "--older-than", "1ms")
+		if r := h.run(0, "", "list"); !strings.Contains(lineOf(r.Stdout, identity), "running") {
+			t.Errorf("%s: got %s", name, r.Stdout)
+		}
+		h.run(0, "", "stop", identity)
+		h.rewrite(identity, func(record map[string]any) {
+			started, _ := record["started_at"].(string)
+			if ended, _ := record["ended_at"].(string); ended < started {
+				t.Errorf("%s: it ended at %s, and began at %s", name, ended, started)
+			}
+		})
+		if name == "ahead" {
+			h.run(0, "", "cleanup", "-y", "--older-than", "1ms") // it has not ended yet, as far as anybody can tell
+		}
+		if r := h.run(0, "", "list", "all"); !strings.Contains(lineOf(r.Stdout, identity), "ended with status") {
+			t.Errorf("%s: got %s", name, r.Stdout)
+		}
+		h.run(0, "", "resume", "-y", "--detach", identity)
+		if r := h.run(0, "", "exec", identity, "--", "cat", "/workspace/mark"); r.Stdout != "precious\n" {
+			t.Errorf("%s: its work is %q", name, r.Stdout)
+		}
+		h.run(0, "", "stop", identity)
+		h.run(0, "", "logs", identity, "--verify")
+		log := h.run(0, "", "logs", identity, "--json").Stdout
+		if begun, asked, ended := strings.Index(log, `"event":"begin"`), strings.Index(log, "elsewhere.example"), strings.LastIndex(log, `"event":"agent-end"`); begun < 0 || asked < begun || ended < asked {
+			t.Errorf("%s: the log is out of order: %s", name, log)
+		}
+		h.run(0, "", "report", identity, "-o", filepath.Join(h.Home, "report.html"))
+		h.run(0, "", "rm", "-y", identity)
 	}
 }

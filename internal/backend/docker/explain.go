@@ -35,8 +35,6 @@ func explain(err error) error {
 		return &hinted{err, "the engine stopped answering: start it again, then run bot-bottle cleanup"}
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return &hinted{err, "the disk that holds $BOT_BOTTLE_HOME (~/.bot-bottle) is full: make room there"}
-	case errors.Is(err, unix.EROFS):
-		return &hinted{err, "$BOT_BOTTLE_HOME (~/.bot-bottle) cannot be written to: a bottle that is not on record is not started"}
 	case strings.Contains(text, "no space left on device"):
 		return &hinted{err, "the engine's disk is full: docker system df shows what uses it, and bot-bottle cleanup removes what is left of ours"}
 	case strings.Contains(text, "unknown or invalid runtime name"):

@@ -37,19 +37,27 @@ func (d *Driver) Files(ctx context.Context, identity string) (bottle.Files, erro
 	if err != nil && !errors.Is(err, bottle.ErrNotRunning) {
 		return nil, err
 	}
-	if _, err := d.workspace(ctx, identity); err != nil {
+	if _, err := d.left(ctx, identity); err != nil { // of none there is no lock to make a directory for
 		return nil, err
 	}
 	release, err := d.State.Lock(identity)
 	if err != nil {
 		return nil, err
 	}
-	id, err := d.createKeeper(ctx, identity)
+	left, err := d.left(ctx, identity) // and nobody removes it now
+	id := ""
+	if err == nil {
+		id, err = d.createKeeper(ctx, identity, left)
+	}
 	if err != nil {
 		release()
 		return nil, explain(err)
 	}
-	return &files{driver: d, id: id, below: []string{provider.Home, provider.Workspace}, close: func() error {
+	var below []string
+	for _, r := range left {
+		below = append(below, placeOf(r))
+	}
+	return &files{driver: d, id: id, below: below, close: func() error {
 		defer release()
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
 		defer cancel()
@@ -57,8 +65,17 @@ func (d *Driver) Files(ctx context.Context, identity string) (bottle.Files, erro
 	}}, nil
 }
 
-// createKeeper makes a container that has a bottle's home and workspace, and is never started.
-func (d *Driver) createKeeper(ctx context.Context, identity string) (string, error) {
+// placeOf is where a bottle has its home or its workspace.
+func placeOf(r role) string {
+	if r == roleHome {
+		return provider.Home
+	}
+	return provider.Workspace
+}
+
+// createKeeper makes a container that has what is left of a bottle's home and workspace, and is never
+// started. What is not there any more must not be made anew: a resume would take it for what it was.
+func (d *Driver) createKeeper(ctx context.Context, identity string, left []role) (string, error) {
 	image, err := d.Images.Ensure(ctx, "sidecar", func(string) {})
 	if err != nil {
 		return "", err
@@ -67,17 +84,18 @@ func (d *Driver) createKeeper(ctx context.Context, identity string) (string, err
 	if err != nil {
 		return "", err
 	}
-	keep := func(r role, target string) mount.Mount {
-		return mount.Mount{Type: mount.TypeVolume, Source: resource(identity, r), Target: target, VolumeOptions: &mount.VolumeOptions{
+	var mounts []mount.Mount
+	for _, r := range left {
+		mounts = append(mounts, mount.Mount{Type: mount.TypeVolume, Source: resource(identity, r), Target: placeOf(r), VolumeOptions: &mount.VolumeOptions{
 			NoCopy: true, Labels: map[string]string{labelOwner: owner, labelIdentity: identity, labelRole: string(r)}, // of one that somebody removes just now
-		}}
+		}})
 	}
 	return d.create(ctx, client.ContainerCreateOptions{
 		Config: &container.Config{
 			Image: image.ID, Entrypoint: []string{control.Binary}, NetworkDisabled: true,
 			Labels: map[string]string{labelOwner: owner, labelIdentity: identity, labelRole: string(roleHelper)},
 		},
-		HostConfig: &container.HostConfig{NetworkMode: "none", Mounts: []mount.Mount{keep(roleHome, provider.Home), keep(roleWorkspace, provider.Workspace)}},
+		HostConfig: &container.HostConfig{NetworkMode: "none", Mounts: mounts},
 	})
 }
 

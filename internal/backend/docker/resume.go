@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -25,54 +26,83 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 	if open, err := d.Open(ctx, p.Identity); err == nil {
 		return errors.Join(fmt.Errorf("%s: %w", p.Identity, bottle.ErrRunning), open.Detach())
 	}
-	for _, r := range []role{roleHome, roleWorkspace} {
-		if _, err := d.Client.VolumeInspect(ctx, resource(p.Identity, r), client.VolumeInspectOptions{}); errdefs.IsNotFound(err) {
-			return fmt.Errorf("%s: %w", p.Identity, bottle.ErrGone)
-		} else if err != nil {
-			return err
-		}
+	switch left, err := d.left(ctx, p.Identity); {
+	case err != nil:
+		return err
+	case len(left) == 1 && left[0] == roleHome:
+		return &bottle.GoneError{Identity: p.Identity, Gone: "workspace", Left: "home", At: provider.Home}
+	case len(left) == 1:
+		return &bottle.GoneError{Identity: p.Identity, Gone: "home", Left: "workspace", At: provider.Workspace}
 	}
 	p.ResumeFrom(record)
 	return nil
 }
 
+// left tells which of home and workspace a bottle has, which are ours. With neither the error is
+// ErrGone.
+func (d *Driver) left(ctx context.Context, identity string) ([]role, error) {
+	if !bottle.ValidIdentity(identity) {
+		return nil, fmt.Errorf("%q: %w", identity, bottle.ErrGone)
+	}
+	owner, err := d.State.Owner()
+	if err != nil {
+		return nil, err
+	}
+	var left []role
+	for _, r := range []role{roleHome, roleWorkspace} {
+		found, err := d.Client.VolumeInspect(ctx, resource(identity, r), client.VolumeInspectOptions{})
+		if err != nil && !errdefs.IsNotFound(err) {
+			return nil, err
+		}
+		if err == nil && found.Volume.Labels[labelOwner] == owner {
+			left = append(left, r)
+		}
+	}
+	if len(left) == 0 {
+		return nil, fmt.Errorf("%s: %w", identity, bottle.ErrGone)
+	}
+	return left, nil
+}
+
 // sweepBefore removes what a crash has left of a bottle's last run, but for its home and
-// workspace, and keeps what its bundle has to tell. It returns how the agent ended, nil if
-// the engine has none that ran.
-func (d *Driver) sweepBefore(ctx context.Context, identity, how string) (*state.Ending, error) {
-	var ending *state.Ending
+// workspace, and keeps what its containers have to tell: where that cannot be kept, they stay, and
+// do not run. It tells the log how the agent ended, if the engine has one that ran, and otherwise
+// what is in unseen, if anything is.
+func (d *Driver) sweepBefore(ctx context.Context, identity, how string, unseen *state.Ending) error {
+	ending, agent := unseen, resource(identity, roleAgent)
 	if found, err := d.ownAgent(ctx, identity); err == nil {
 		e := endIn(*found.State, d.Now(), how)
 		ending = &e
+		if err := d.stop(ctx, agent, 0); err != nil {
+			return err
+		}
 	}
-	return ending, errors.Join(
-		d.keepTranscript(ctx, identity, nil), d.removeContainer(ctx, resource(identity, roleAgent)), d.harvest(ctx, identity),
-		d.endPipelock(ctx, identity), d.removeVolumes(ctx, identity, []role{roleSockets}),
-	)
+	err := errors.Join(d.keepTranscript(ctx, identity, nil), d.harvest(ctx, identity))
+	if err == nil && ending != nil {
+		_, err = d.State.CloseAudit(identity, *ending)
+	}
+	if err != nil {
+		return errors.Join(err, d.endPipelock(ctx, identity))
+	}
+	return errors.Join(d.removeContainer(ctx, agent), d.endPipelock(ctx, identity), d.removeVolumes(ctx, identity, []role{roleSockets}))
 }
 
 // closeBefore sweeps, and tells the log how the last run ended if nobody has.
 func (d *Driver) closeBefore(ctx context.Context, before state.Metadata) error {
-	ending, err := d.sweepBefore(ctx, before.Identity, unheld)
-	if err != nil || before.EndedAt != nil {
-		return err
+	if before.EndedAt != nil {
+		return d.sweepBefore(ctx, before.Identity, unheld, nil)
 	}
-	if ending == nil {
-		ending = &state.Ending{At: d.Now(), Code: before.ExitCode, How: unseen}
-	}
-	_, err = d.State.CloseAudit(before.Identity, *ending)
-	return err
+	return d.sweepBefore(ctx, before.Identity, unheld, &state.Ending{At: d.Now(), Code: before.ExitCode, How: unseen})
 }
 
 // retreat takes down what a failed resume made. What was there before stays, and so does
-// the record of it.
+// the record of it, unless something of the failed one is left: that is on record then, for cleanup.
 func (d *Driver) retreat(ctx context.Context, before state.Metadata) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
 	defer cancel()
-	ending, err := d.sweepBefore(ctx, before.Identity, failed)
-	if err == nil && ending != nil {
-		_, err = d.State.CloseAudit(before.Identity, *ending)
+	if err := d.sweepBefore(ctx, before.Identity, failed, nil); err != nil {
+		return err
 	}
 	before.Audit = d.State.AuditHead(before.Identity)
-	return errors.Join(err, d.State.Write(before))
+	return d.State.Write(before)
 }

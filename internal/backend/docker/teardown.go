@@ -35,7 +35,7 @@ func (b *Bottle) close() error {
 			return b.askHolder(ctx)
 		}
 		if err != nil {
-			return err
+			return b.onlyStop(ctx, err)
 		}
 		b.release = release
 		if b.takenDown(ctx) {
@@ -43,6 +43,15 @@ func (b *Bottle) close() error {
 		}
 	}
 	return b.tearDown(ctx)
+}
+
+// onlyStop ends the agent of a bottle whose lock cannot be had, since the disk is full or cannot be
+// written to. The rest is for a cleanup.
+func (b *Bottle) onlyStop(ctx context.Context, why error) error {
+	if err := b.driver.stop(ctx, b.agent.id, agentGrace); err != nil {
+		return explain(errors.Join(err, why))
+	}
+	return explain(fmt.Errorf("its agent is ended, and the rest of it stays: %w", why))
 }
 
 // takenDown reports whether another process, such as one that looked at the same terminal, has
@@ -91,7 +100,7 @@ func (b *Bottle) unlessTakenDown(ctx context.Context) error {
 func (b *Bottle) overrule(ctx context.Context) error {
 	return errors.Join(
 		fmt.Errorf("the process that holds %s does not react; its containers were removed without it", b.identity),
-		b.driver.endAgent(ctx, b), b.driver.harvest(ctx, b.identity), b.driver.endPipelock(ctx, b.identity),
+		b.endAgent(ctx), b.driver.harvest(ctx, b.identity), b.driver.endPipelock(ctx, b.identity),
 		b.driver.removeVolumes(ctx, b.identity, []role{roleSockets}),
 	)
 }
@@ -99,16 +108,26 @@ func (b *Bottle) overrule(ctx context.Context) error {
 func (b *Bottle) tearDown(ctx context.Context) error {
 	ending := b.stopAgent(ctx)
 	var group errgroup.Group
-	group.Go(func() error { return b.driver.endAgent(ctx, b) })
-	group.Go(func() error { return b.endBundle(ctx) })
+	if b.bundle == nil { // whoever only looked at it has nothing of its log yet: if that cannot be kept, how the agent ended stays with the engine as well
+		group.Go(func() error {
+			if err := b.endBundle(ctx); err != nil {
+				return err
+			}
+			return b.endAgent(ctx)
+		})
+	} else {
+		group.Go(func() error { return b.endBundle(ctx) })
+		group.Go(func() error { return b.endAgent(ctx) })
+	}
 	group.Go(func() error { return b.driver.removeContainer(ctx, resource(b.identity, rolePipelock)) })
-	err := group.Wait()
+	if err := group.Wait(); err != nil { // it may still run, or the engine still have what its bundle said: then the record stays open, for cleanup
+		return explain(err)
+	}
 	roles := []role{roleSockets, rolePipelock}
 	if b.remove {
 		roles = append(roles, roleHome, roleWorkspace, roleGit)
 	}
-	err = errors.Join(err, b.driver.removeVolumes(ctx, b.identity, roles))
-	if err != nil { // it may still run, or the engine still have what its bundle said: then the record stays open, for cleanup
+	if err := b.driver.removeVolumes(ctx, b.identity, roles); err != nil {
 		return explain(err)
 	}
 	return explain(b.driver.recordEnd(b.identity, ending))

@@ -76,11 +76,13 @@ func (d *Driver) keepTranscript(ctx context.Context, identity string, secrets ma
 	return nil
 }
 
-// endAgent removes an agent's container, once its transcript is kept.
-func (d *Driver) endAgent(ctx context.Context, b *Bottle) error {
-	var kept error
+// endAgent removes an agent's container, once its transcript is kept: what cannot be kept, the engine
+// still has, and nothing of it runs.
+func (b *Bottle) endAgent(ctx context.Context) error {
 	if b.agent.tty {
-		kept = d.keepTranscript(ctx, b.identity, b.secrets)
+		if err := b.driver.keepTranscript(ctx, b.identity, b.secrets); err != nil {
+			return errors.Join(err, b.driver.stop(ctx, b.agent.id, 0))
+		}
 	}
-	return errors.Join(kept, d.removeContainer(ctx, b.agent.id))
+	return b.driver.removeContainer(ctx, b.agent.id)
 }
