@@ -145,7 +145,7 @@ func (d *Driver) spool(ctx context.Context, save func() (io.ReadCloser, error)) 
 		return nil, err
 	}
 	if _, err := io.Copy(file, in); err != nil {
-		return nil, errors.Join(err, file.Close(), os.Remove(file.Name()))
+		return nil, errors.Join(because(ctx, err), file.Close(), os.Remove(file.Name()))
 	}
 	return file, nil
 }
@@ -197,9 +197,17 @@ func hashFile(ctx context.Context, name string) (string, error) {
 	defer context.AfterFunc(ctx, func() { _ = f.Close() })()
 	hash := sha256.New()
 	if _, err := io.Copy(hash, f); err != nil {
-		return "", err
+		return "", because(ctx, err)
 	}
 	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// because is why a copy failed whose file is closed when ctx ends.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // verify makes sure that an archive is as it was made.
