@@ -34,6 +34,9 @@ const wait = "exec sleep 1000"
 
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
+	if err := h.Backend.Available(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]func(*testing.T, Harness){
 		"PrepareCreatesNothing":      prepareCreatesNothing,
 		"PrepareValidates":           prepareValidates,
@@ -59,6 +62,9 @@ func Run(t *testing.T, h Harness) {
 		"StoppedResumedRemoved":      stoppedResumedRemoved,
 		"TheEndThatNobodySaw":        theEndThatNobodySaw,
 		"EndedFromElsewhere":         endedFromElsewhere,
+		"FilesKeepItStopped":         filesKeepItStopped,
+		"ARepositoryComesAlong":      aRepositoryComesAlong,
+		"AFailedResumeHarmsNothing":  aFailedResumeHarmsNothing,
 		"CleanupLeavesTheLiving":     cleanupLeavesTheLiving,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
@@ -99,8 +105,8 @@ func (h Harness) launchSpec(t *testing.T, spec bottle.Spec) bottle.Bottle {
 			t.Error(err)
 		}
 	})
-	if b.Name() != plan.Identity() {
-		t.Errorf("got name %s, want %s", b.Name(), plan.Identity())
+	if b.Name() != plan.Identity() || !slices.Contains(b.AgentArgv(nil, true), b.Name()) {
+		t.Errorf("got name %s and %q, want %s", b.Name(), b.AgentArgv(nil, true), plan.Identity())
 	}
 	return b
 }
@@ -130,8 +136,14 @@ func prepareCreatesNothing(t *testing.T, h Harness) {
 	if err := plan.WriteSummary(&summary); err != nil || !strings.Contains(summary.String(), plan.Identity()) {
 		t.Errorf("got summary %q, %v", summary.String(), err)
 	}
+	if err := plan.MakeImages(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
 	if h.runs(t, plan.Identity()) {
 		t.Error("a prepared bottle runs")
+	}
+	if n := h.clean(t, plan.Identity(), nil); n != 0 {
+		t.Errorf("%d things are left of it", n)
 	}
 	if _, err := h.Backend.Open(t.Context(), plan.Identity()); !errors.Is(err, bottle.ErrNotRunning) {
 		t.Errorf("Open: got %v, want ErrNotRunning", err)
@@ -182,9 +194,12 @@ func execAndCopyIn(t *testing.T, h Harness) {
 	if err := b.CopyIn(t.Context(), dir, "/workspace/copied"); err != nil {
 		t.Fatal(err)
 	}
-	result, err = b.Exec(t.Context(), `cd /workspace/copied && cat file && readlink link`, bottle.Node)
-	if err != nil || string(result.Stdout) != "content/etc/shadow\n" {
+	result, err = b.Exec(t.Context(), `cd /workspace/copied && cat file && readlink link && stat -c %U . file link`, bottle.Node)
+	if err != nil || string(result.Stdout) != "content/etc/shadow\nnode\nnode\nnode\n" {
 		t.Errorf("got %+v, %v", result, err)
+	}
+	if b.CopyIn(t.Context(), filepath.Join(dir, "missing"), "/workspace/missing") == nil || b.CopyIn(t.Context(), dir, "/no/such/place") == nil {
+		t.Error("what cannot be copied was")
 	}
 	var many sync.WaitGroup
 	for range 4 {
@@ -256,6 +271,9 @@ func closeIsIdempotent(t *testing.T, h Harness) {
 	if _, err := h.Backend.Open(t.Context(), b.Name()); !errors.Is(err, bottle.ErrNotRunning) {
 		t.Errorf("Open: got %v, want ErrNotRunning", err)
 	}
+	if _, err := h.Backend.Prepare(t.Context(), h.resumed(t, b.Name(), wait)); !errors.Is(err, bottle.ErrGone) {
+		t.Errorf("resumed, though it was to be removed: got %v, want ErrGone", err)
+	}
 	if err := h.Backend.Build(t.Context(), b.Name(), image.Layer{Dockerfile: "RUN true"}, nil); !errors.Is(err, bottle.ErrNotRunning) {
 		t.Errorf("Build: got %v, want ErrNotRunning", err)
 	}
@@ -300,18 +318,39 @@ func oneBottleForAnIdentity(t *testing.T, h Harness) {
 	}
 }
 
+// A launch that is interrupted, wherever that is, leaves nothing.
 func cancelledLaunchLeavesNone(t *testing.T, h Harness) {
-	plan, err := h.Backend.Prepare(t.Context(), h.Spec(t, wait))
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := plan.Launch(ctx, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want context.Canceled", err)
-	}
-	if h.runs(t, plan.Identity()) {
-		t.Error("it runs")
+	for _, late := range []time.Duration{0, 20 * time.Millisecond, 60 * time.Millisecond, 150 * time.Millisecond} {
+		plan, err := h.Backend.Prepare(t.Context(), h.kept(t, wait))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(late, cancel)
+		if late == 0 {
+			cancel()
+		}
+		b, err := plan.Launch(ctx, nil)
+		timer.Stop()
+		cancel()
+		if err == nil { // it was faster
+			if err := errors.Join(b.Close(), h.Backend.Remove(t.Context(), b.Name())); err != nil || late == 0 {
+				t.Errorf("after %s: %v", late, err)
+			}
+			continue
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("after %s: got %v, want context.Canceled", late, err)
+		}
+		if h.runs(t, plan.Identity()) {
+			t.Errorf("after %s: it runs", late)
+		}
+		if n := h.clean(t, plan.Identity(), nil); n != 0 {
+			t.Errorf("after %s: %d things are left", late, n)
+		}
+		if _, err := h.Backend.Files(t.Context(), plan.Identity()); !errors.Is(err, bottle.ErrGone) {
+			t.Errorf("after %s: Files: got %v, want ErrGone", late, err)
+		}
 	}
 }
 
@@ -479,8 +518,14 @@ func aTerminalOutlivesItsViewer(t *testing.T, h Harness) {
 	if err := errors.Join(err, watched.Close()); err != nil || s.LastLine != "ready" || s.Width != 90 || s.Height != 25 {
 		t.Errorf("got %+v, %v", s, err)
 	}
+	left := &awaited{word: "ready"}
+	streams, keys := seat(left, bottle.Size{Width: 90, Height: 25})
+	left.then = func() { go func() { _, _ = keys.Write([]byte{0x10, 0x11}) }() }
+	if _, err := found.Agent(t.Context(), streams); !errors.Is(err, bottle.ErrDetached) {
+		t.Errorf("by keys: got %v, want ErrDetached", err)
+	}
 	second := &awaited{word: "ready"}
-	streams, keys := seat(second, bottle.Size{Width: 70, Height: 20})
+	streams, keys = seat(second, bottle.Size{Width: 70, Height: 20})
 	second.then = func() { go func() { _, _ = keys.Write([]byte("words\n")) }() }
 	go func() {
 		for !second.has("got words") || !second.has("20 70") {
@@ -517,6 +562,14 @@ func aTerminalFromItsFirstByte(t *testing.T, h Harness) {
 		t.Errorf("got %d, %v, %q", code, err, out.all.String())
 	}
 	headless := h.launch(t, wait)
+	if _, err := h.Backend.Transcript(t.Context(), headless.Name()); !errors.Is(err, bottle.ErrNoTerminal) {
+		t.Errorf("Transcript: got %v, want ErrNoTerminal", err)
+	}
+	for _, identity := range []string{"nobody-aaaaaa", "../../x"} {
+		if _, err := h.Backend.Transcript(t.Context(), identity); !errors.Is(err, bottle.ErrNotRunning) {
+			t.Errorf("Transcript of %s: got %v, want ErrNotRunning", identity, err)
+		}
+	}
 	if _, err := headless.Watch(t.Context()); !errors.Is(err, bottle.ErrNoTerminal) {
 		t.Errorf("got %v, want ErrNoTerminal", err)
 	}

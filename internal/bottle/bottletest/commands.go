@@ -93,6 +93,12 @@ func aCommandHasATerminal(t *testing.T, h Harness) {
 	if code, err := b.Run(ctx, []string{"sh", "-c", script}, bottle.Node, streams); err != nil || code != 4 {
 		t.Errorf("got %d, %v, %q", code, err, out.all.String())
 	}
+	left := &awaited{word: "begun"}
+	streams, keys = seat(left, bottle.Size{Width: 70, Height: 20})
+	left.then = func() { go func() { _, _ = keys.Write([]byte{0x10, 0x11}) }() }
+	if _, err := b.Run(ctx, []string{"sh", "-c", "echo begun; exec sleep 1000"}, bottle.Node, streams); !errors.Is(err, bottle.ErrDetached) {
+		t.Errorf("left by keys: got %v, want ErrDetached", err)
+	}
 }
 
 // What is told of a running bottle is what there is, and its bundle answers the host.

@@ -2,7 +2,9 @@ package bottletest
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -47,6 +49,7 @@ func stoppedResumedRemoved(t *testing.T, h Harness) {
 	if r, err := again.Exec(t.Context(), `cat /home/node/kept; git -C /workspace/r log --format=%s; echo more > /workspace/more`, bottle.Node); err != nil || string(r.Stdout) != "home\nfirst\n" {
 		t.Errorf("resumed: got %+v, %v", r, err)
 	}
+	h.uploads(t, b.Name())
 	if _, err := h.Backend.Prepare(t.Context(), h.resumed(t, b.Name(), wait)); !errors.Is(err, bottle.ErrRunning) {
 		t.Errorf("resumed while it runs: got %v, want ErrRunning", err)
 	}
@@ -80,13 +83,114 @@ func (h Harness) readsTheStopped(t *testing.T, identity string) {
 	if err := files.Close(); err != nil {
 		t.Error(err)
 	}
-	var refs, said bytes.Buffer
-	code, err := h.Backend.UploadPack(t.Context(), identity, "r", bottle.IO{Stdin: strings.NewReader("0000"), Stdout: &refs, Stderr: &said})
-	if err != nil || code != 0 || !strings.Contains(refs.String(), "refs/heads/main") {
-		t.Errorf("upload-pack: got %d, %v, %q, %q", code, err, refs.String(), said.String())
-	}
+	h.uploads(t, identity)
 	if h.runs(t, identity) {
 		t.Error("it runs after it was read from")
+	}
+}
+
+// uploads asks for the refs of a repository, and of one that is not there.
+func (h Harness) uploads(t *testing.T, identity string) {
+	t.Helper()
+	for repository, there := range map[string]bool{"r": true, "../../r": true, "none": false} {
+		var refs, said bytes.Buffer
+		code, err := h.Backend.UploadPack(t.Context(), identity, repository, bottle.IO{Stdin: strings.NewReader("0000"), Stdout: &refs, Stderr: &said})
+		if err != nil || (code == 0) != there || strings.Contains(refs.String(), "refs/heads/main") != there {
+			t.Errorf("upload-pack of %s: got %d, %v, %q, %q", repository, code, err, refs.String(), said.String())
+		}
+	}
+}
+
+// While somebody has the files of a bottle that is stopped, nobody can start it.
+func filesKeepItStopped(t *testing.T, h Harness) {
+	b := h.launchSpec(t, h.kept(t, `echo work > /workspace/work`))
+	if code, err := b.Agent(t.Context(), bottle.IO{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}}); err != nil || code != 0 {
+		t.Errorf("got %d, %v", code, err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := h.Backend.Files(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := h.Backend.Prepare(t.Context(), h.resumed(t, b.Name(), wait))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := plan.Launch(t.Context(), nil); err == nil {
+		t.Error("it was started under who has its files")
+		_ = second.Close()
+	}
+	if _, err := files.Stat(t.Context(), "/workspace/work"); err != nil {
+		t.Error(err)
+	}
+	if err := files.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := h.launchSpec(t, h.resumed(t, b.Name(), wait))
+	if err := errors.Join(again.Close(), h.Backend.Remove(t.Context(), b.Name())); err != nil {
+		t.Error(err)
+	}
+}
+
+// A resume that is interrupted leaves the bottle as it was before.
+func aFailedResumeHarmsNothing(t *testing.T, h Harness) {
+	b := h.launchSpec(t, h.kept(t, wait))
+	if r, err := b.Exec(t.Context(), `echo work > /workspace/work; echo home > /home/node/kept`, bottle.Node); err != nil || r.Code != 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, late := range []time.Duration{0, 40 * time.Millisecond, 100 * time.Millisecond} {
+		plan, err := h.Backend.Prepare(t.Context(), h.resumed(t, b.Name(), wait))
+		if err != nil {
+			t.Fatalf("after %s: %v", late, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), late)
+		again, err := plan.Launch(ctx, nil)
+		cancel()
+		if err == nil { // it was faster
+			err = again.Close()
+		} else if errors.Is(err, context.DeadlineExceeded) {
+			err = nil
+		}
+		if err != nil {
+			t.Errorf("after %s: %v", late, err)
+		}
+		if h.runs(t, b.Name()) {
+			t.Errorf("after %s: it runs", late)
+		}
+	}
+	last := h.launchSpec(t, h.resumed(t, b.Name(), wait))
+	if r, err := last.Exec(t.Context(), `cat /workspace/work /home/node/kept`, bottle.Node); err != nil || string(r.Stdout) != "work\nhome\n" {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if err := errors.Join(last.Close(), h.Backend.Remove(t.Context(), b.Name())); err != nil {
+		t.Error(err)
+	}
+}
+
+// The repository at hand comes along: its history and what is staged, not what is not.
+func aRepositoryComesAlong(t *testing.T, h Harness) {
+	spec := h.Spec(t, `git log --format=%s; git status --porcelain; cat staged; ls; id -un; stat -c %U staged`)
+	spec.Cwd, spec.CopyCwd = t.TempDir(), true
+	for _, script := range []string{
+		"git init -q -b main . && echo first > file && git add file && git -c user.name=n -c user.email=e commit -q -m first",
+		"echo staged > staged && git add staged && echo not > not",
+	} {
+		c := exec.Command("sh", "-c", script)
+		c.Dir = spec.Cwd
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	b := h.launchSpec(t, spec)
+	var stdout, stderr bytes.Buffer
+	code, err := b.Agent(t.Context(), bottle.IO{Stdout: &stdout, Stderr: &stderr})
+	if want := "first\nA  staged\nstaged\nfile\nstaged\nnode\nnode\n"; err != nil || code != 0 || stdout.String() != want {
+		t.Errorf("got %d, %v, %q, %q, want %q", code, err, stdout.String(), stderr.String(), want)
 	}
 }
 
