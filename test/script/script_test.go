@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,13 +70,14 @@ func TestScripts(t *testing.T) {
 				}
 				deskOf(ts).run(ts, 0, args)
 			},
-			"exits":      exits,
-			"begin":      begin,
-			"ends":       ends,
-			"input":      func(ts *testscript.TestScript, _ bool, args []string) { deskOf(ts).input = ts.MkAbs(args[0]) },
-			"remember":   remember,
-			"like":       like,
-			"eventually": eventually,
+			"exits":       exits,
+			"begin":       begin,
+			"ends":        ends,
+			"input":       func(ts *testscript.TestScript, _ bool, args []string) { deskOf(ts).input = ts.MkAbs(args[0]) },
+			"remember":    remember,
+			"like":        like,
+			"eventually":  eventually,
+			"kill-bundle": killBundle,
 		},
 		RequireUniqueNames: true,
 	})
@@ -257,5 +259,24 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 			o.show(ts)
 			ts.Fatalf("it never did")
 		}
+	}
+}
+
+// killBundle ID ends the parent of a bottle's services, as nobody asked for.
+func killBundle(ts *testscript.TestScript, _ bool, args []string) {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	ts.Check(err)
+	killed := 0
+	for _, file := range files {
+		argv, _ := os.ReadFile(file) // it may have ended
+		if words := string(argv); strings.Contains(words, "\x00sidecar\x00host\x00") && strings.Contains(words, "/"+args[0]+"/audit.jsonl\x00") {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			ts.Check(err)
+			ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+			killed++
+		}
+	}
+	if killed != 1 {
+		ts.Fatalf("%s has %d bundles", args[0], killed)
 	}
 }

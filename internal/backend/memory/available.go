@@ -26,6 +26,9 @@ type Driver struct {
 
 	mu sync.Mutex
 	up map[string]*machine // by identity
+
+	tried  sync.Once
+	usable error
 }
 
 var _ bottle.Driver[Plan, bottle.Tasks] = (*Driver)(nil)
@@ -47,8 +50,13 @@ func (d *Driver) Name() string { return Name }
 // Place is the directory: who made it has the bottles.
 func (d *Driver) Place(context.Context) (string, error) { return d.Dir, nil }
 
-// Available makes the namespaces of a bottle once, and nothing in them.
+// Available makes the namespaces of a bottle, once, and nothing in them.
 func (d *Driver) Available(ctx context.Context) error {
+	d.tried.Do(func() { d.usable = d.try(ctx) })
+	return d.usable
+}
+
+func (d *Driver) try(ctx context.Context) error {
 	if _, err := exec.LookPath("nsenter"); err != nil {
 		return fmt.Errorf("there is no nsenter (util-linux): %w", err)
 	}
