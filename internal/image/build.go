@@ -17,6 +17,8 @@ type job struct {
 	untrusted bool              // an agent wrote what is run
 	offline   bool              // its steps have no network
 
+	dockerfile string // of the operator's: a hash of its path; "" for another's
+
 	credentials map[string]registry.AuthConfig // for the registry of the image that it builds on
 }
 
@@ -32,6 +34,9 @@ func (b Builder) build(ctx context.Context, ref string, say func(string), prepar
 	}
 	say("building image " + ref + " (once)")
 	options := b.options(ref, j)
+	if j.dockerfile != "" {
+		labels[LabelDockerfile] = j.dockerfile
+	}
 	options.Version, options.Labels = build.BuilderV1, labels
 	result, err := b.Client.ImageBuild(ctx, j.context, options)
 	if err != nil {

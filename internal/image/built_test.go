@@ -1,10 +1,12 @@
 package image
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/moby/api/types/image"
 )
@@ -133,4 +135,48 @@ func TestWhoKeepsAnImage(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
+}
+
+// Who asks without the bottle's secrets finds the image all the same in which a file was left out for
+// one: the latest of the Dockerfile's, not one of another's, and the one with every file where there is that.
+func TestCustomRefWithoutSecrets(t *testing.T) {
+	b := builder(t, nil)
+	me := unique()
+	b.Owner = func() (string, error) { return me, nil }
+	dir := tree(t, map[string]string{"Dockerfile": "USER root\nRUN echo " + me + " >/mine\n", "token": "a-secret-value"})
+	c := Custom{Base: "custom", Dockerfile: filepath.Join(dir, "Dockerfile"), Secret: func(data []byte) bool { return strings.Contains(string(data), "a-secret") }}
+	asking := c
+	asking.Secret = nil
+	want := func(when, want string) {
+		t.Helper()
+		if got, err := b.CustomRef(t.Context(), asking); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", when, got, err, want)
+		}
+	}
+	var last Image
+	for _, line := range []string{"", "RUN true\n"} {
+		if err := os.WriteFile(c.Dockerfile, []byte("USER root\nRUN echo "+me+" >/mine\n"+line), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		made, err := b.EnsureCustom(t.Context(), c, func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		remove(t, b.Client, made.Ref)
+		want("with a file left out", made.Ref)
+		last = made
+		time.Sleep(1100 * time.Millisecond) // the engine tells ages in seconds
+	}
+	own := b.Owner
+	b.Owner = func() (string, error) { return "another", nil }
+	if got, err := b.CustomRef(t.Context(), asking); err != nil || got == last.Ref {
+		t.Errorf("another's: got %s, %v", got, err)
+	}
+	b.Owner = own
+	whole, err := b.EnsureCustom(t.Context(), asking, func(string) {})
+	if err != nil || whole.Ref == last.Ref {
+		t.Fatal(whole, err)
+	}
+	remove(t, b.Client, whole.Ref)
+	want("with every file", whole.Ref)
 }

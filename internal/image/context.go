@@ -44,17 +44,30 @@ func (c *buildContext) bytes() ([]byte, error) {
 	return c.data.Bytes(), nil
 }
 
+// leftOut are the names of files that a build does not see.
+type leftOut struct {
+	private []string // that are called like credentials
+	secret  []string // that hold a secret of the bottle's
+}
+
+// hiddenName stands for a file whose name holds a secret.
+const hiddenName = "(a file whose name is one)"
+
 // addTree adds the regular files of a directory but its Dockerfile, and returns the
 // names of those that it left out because they are, or look like, credentials. Links are
 // left out as well: they could lead anywhere on the host.
-func (c *buildContext) addTree(dir fs.FS) (left []string, err error) {
+func (c *buildContext) addTree(dir fs.FS) (left leftOut, err error) {
 	var total int64
 	err = fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if name != "." && private(d) {
-			left = append(left, name)
+			left.private = append(left.private, name)
+			return skip(d)
+		}
+		if c.secret != nil && c.secret([]byte(name)) {
+			left.secret = append(left.secret, hiddenName)
 			return skip(d)
 		}
 		if d.IsDir() && d.Name() == ".git" {
@@ -75,7 +88,7 @@ func (c *buildContext) addTree(dir fs.FS) (left []string, err error) {
 			return err
 		}
 		if c.secret != nil && c.secret(data) {
-			left = append(left, name)
+			left.secret = append(left.secret, name)
 			return nil
 		}
 		return c.addMode(name, data, int64(info.Mode().Perm()))

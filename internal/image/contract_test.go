@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/moby/moby/client"
 )
 
 // An image that is not ours alone must fit a bottle, and every reason why it does not is said
@@ -26,7 +28,9 @@ func TestContract(t *testing.T) {
 		"other shell": {"FROM ${BOT_BOTTLE_BASE}\nSHELL [\"/bin/false\"]\n", "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := tree(t, map[string]string{"Dockerfile": c.dockerfile})
+			mark := unique()
+			from, rest, _ := strings.Cut(c.dockerfile, "\n")
+			dir := tree(t, map[string]string{"Dockerfile": from + "\nLABEL test.mark=" + mark + "\n" + rest})
 			got, err := b.EnsureCustom(t.Context(), Custom{Base: "custom", Dockerfile: filepath.Join(dir, "Dockerfile"), Program: c.program}, func(string) {})
 			if len(c.want) == 0 {
 				if err != nil {
@@ -44,6 +48,10 @@ func TestContract(t *testing.T) {
 					t.Errorf("want %q in %v", want, err)
 				}
 			}
+			labelled, err2 := b.Client.ImageList(t.Context(), client.ImageListOptions{All: true, Filters: client.Filters{}.Add("label", "test.mark="+mark)})
+			if err2 != nil || len(labelled.Items) > 0 {
+				t.Errorf("left behind: %v, %v", labelled.Items, err2)
+			}
 			if strings.Contains(err.Error(), contractMark) || !strings.Contains(failed.Hint(), "docs/providers.md") {
 				t.Errorf("got %v, %s", err, failed.Hint())
 			}
@@ -56,11 +64,11 @@ func TestContract(t *testing.T) {
 func TestAttackC10_ABuildSeesNoSecret(t *testing.T) {
 	secret := "value-of-a-secret"
 	c := Custom{Secret: func(data []byte) bool { return strings.Contains(string(data), secret) }}
-	dir := tree(t, map[string]string{"Dockerfile": "RUN true\n", "token.txt": secret + "\n", "deep/config.json": `{"key": "` + secret + `"}`, "plain": "x"})
+	dir := tree(t, map[string]string{"Dockerfile": "RUN true\n", "token.txt": secret + "\n", "deep/config.json": `{"key": "` + secret + `"}`, "plain": "x", "a-" + secret: "y"})
 	c.Dockerfile = filepath.Join(dir, "Dockerfile")
 	built, err := customContext(c, "base:1")
 	sent, left := built.sent, built.left
-	if err != nil || strings.Contains(string(sent), secret) || strings.Join(left, " ") != "deep/config.json token.txt" || !strings.Contains(string(sent), "plain") {
+	if err != nil || strings.Contains(string(sent), secret) || strings.Join(left.secret, " ") != "(a file whose name is one) deep/config.json token.txt" || len(left.private) > 0 || !strings.Contains(string(sent), "plain") {
 		t.Errorf("left %v behind, %v", left, err)
 	}
 	dir = tree(t, map[string]string{"Dockerfile": "ENV KEY=" + secret + "\n"})

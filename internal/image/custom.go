@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/moby/moby/api/types/registry"
+	"github.com/moby/moby/client"
 )
 
 const customName = "bot-bottle/custom"
@@ -51,10 +53,13 @@ func (b Builder) EnsureCustom(ctx context.Context, c Custom, say func(string)) (
 	// What was hashed is what is sent: the directory may change meanwhile.
 	ref := customRef(on, in.sent)
 	return b.ensure(ctx, ref, say, func() (job, error) {
-		if len(in.left) > 0 {
-			say("left out of the build, since they may hold credentials: " + summary(in.left))
+		if len(in.left.secret) > 0 {
+			say("left out of the build, since they hold a secret of the bottle's: " + summary(in.left.secret))
 		}
-		return job{context: bytes.NewReader(in.sent), arguments: map[string]string{baseArgument: on.Ref}, offline: c.Offline, untrusted: in.agents}, nil
+		if len(in.left.private) > 0 {
+			say("left out of the build, since they may hold credentials: " + summary(in.left.private))
+		}
+		return job{context: bytes.NewReader(in.sent), arguments: map[string]string{baseArgument: on.Ref}, offline: c.Offline, untrusted: in.agents, dockerfile: c.of()}, nil
 	})
 }
 
@@ -85,8 +90,12 @@ func foreignRef(file []byte) string { return customName + ":" + hash(file) }
 
 func customRef(on Image, sent []byte) string { return customName + ":" + hash([]byte(on.ID), sent) }
 
+// of is what an image says of the Dockerfile that it was built from.
+func (c Custom) of() string { return hash([]byte(c.Dockerfile), []byte(c.Base)) }
+
 // CustomRef names the image that EnsureCustom would build now, "" while the base is
-// missing. It builds nothing.
+// missing. It builds nothing. Without the bottle's secrets it cannot know what stays behind: where
+// there is no such image, it is the latest of this Dockerfile's.
 func (b Builder) CustomRef(ctx context.Context, c Custom) (string, error) {
 	if c.Image != "" {
 		return foreignRef(foreignFile(c)), nil
@@ -103,14 +112,42 @@ func (b Builder) CustomRef(ctx context.Context, c Custom) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return customRef(on, in.sent), nil
+	ref = customRef(on, in.sent)
+	if found, err := b.find(ctx, ref); err != nil || found.ID != "" || c.Secret != nil {
+		return ref, err
+	}
+	latest, err := b.latest(ctx, c.of())
+	return cmp.Or(latest, ref), err
+}
+
+// latest names the latest image of a Dockerfile that this $BOT_BOTTLE_HOME has had built, "" for none.
+func (b Builder) latest(ctx context.Context, of string) (ref string, err error) {
+	labels, err := b.labels()
+	if err != nil {
+		return "", err
+	}
+	filters := client.Filters{}.Add("label", LabelDockerfile+"="+of)
+	for name, value := range labels {
+		filters.Add("label", name+"="+value)
+	}
+	found, err := b.Client.ImageList(ctx, client.ImageListOptions{Filters: filters})
+	if err != nil {
+		return "", fmt.Errorf("cannot list the engine's images: %w", err)
+	}
+	var created int64
+	for _, i := range found.Items {
+		if len(i.RepoTags) > 0 && strings.HasPrefix(i.RepoTags[0], customName+":") && i.Created >= created {
+			ref, created = i.RepoTags[0], i.Created
+		}
+	}
+	return ref, nil
 }
 
 // ownContext is what a build of an operator's Dockerfile sees.
 type ownContext struct {
-	sent   []byte   // a tar archive
-	left   []string // the names of the files that stayed behind
-	agents bool     // some of its steps are an agent's (Layer.AddTo)
+	sent   []byte // a tar archive
+	left   leftOut
+	agents bool // some of its steps are an agent's (Layer.AddTo)
 }
 
 func customContext(custom Custom, base string) (found ownContext, err error) {

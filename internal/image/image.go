@@ -27,6 +27,8 @@ const (
 	LabelRole  = "bot-bottle.role"
 	Role       = "image" // the value of LabelRole
 	LabelOwner = "bot-bottle.owner"
+
+	LabelDockerfile = "bot-bottle.dockerfile" // of one of the operator's: a hash of its path
 )
 
 //go:embed npm-fetch

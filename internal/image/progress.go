@@ -29,7 +29,7 @@ type progress struct {
 }
 
 // watch reads a build's output to its end. It returns the images of the stages that
-// were built on the way to the last one.
+// were built on the way to the last one, and that one if it does not fit a bottle.
 func watch(body io.Reader, ref string, say func(string)) (stages []string, err error) {
 	p := &progress{say: say}
 	decoder := json.NewDecoder(body)
@@ -41,6 +41,9 @@ func watch(body io.Reader, ref string, say func(string)) (stages []string, err e
 			return p.stages, fmt.Errorf("cannot build image %s: %w", ref, err)
 		}
 		if message.Error != "" {
+			if strings.Contains(p.step, contractMark) && p.last != "" {
+				p.stages = append(p.stages, p.last) // it is whole, and nobody may run it
+			}
 			return p.stages, &BuildError{Ref: ref, Step: p.step, Reason: reason(p.step, message.Error), Output: p.recent}
 		}
 		for line := range strings.SplitSeq(colour.ReplaceAllString(message.Stream, ""), "\n") {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/image"
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -68,7 +70,7 @@ func (p Plan) MakeImage(ctx context.Context, images Images, say bottle.Progress)
 // Custom is the image that is not ours alone.
 func (p Plan) Custom() image.Custom {
 	return image.Custom{
-		Base: p.Template, Dockerfile: p.Dockerfile, Image: p.Foreign, Program: p.Program, Offline: p.Offline, Secret: p.HoldsSecret,
+		Base: p.Template, Dockerfile: p.Dockerfile, Image: p.Foreign, Program: p.Program, Offline: p.Offline, Secret: p.secretFinder(),
 	}
 }
 
@@ -83,14 +85,29 @@ func CustomOf(b manifest.Bottle, cli provider.Provider, cwd string) (image.Custo
 	return c, c.Dockerfile != "" || c.Image != ""
 }
 
-// HoldsSecret reports whether data holds one of the bottle's secrets.
-func (p Plan) HoldsSecret(data []byte) bool {
+// secretFinder finds the bottle's secrets in what a build may see: as they are and, unless they are
+// so short that this would be by chance, encoded (dlp.Forms), also over several lines, as base64 prints.
+func (p Plan) secretFinder() func(data []byte) bool {
+	var forms [][]byte
 	for _, value := range p.Secrets {
-		if bytes.Contains(data, []byte(value.Reveal())) {
-			return true
+		if text := value.Reveal(); len(text) >= dlp.MinKnown {
+			forms = append(forms, dlp.Forms(text)...)
+		} else if text != "" {
+			forms = append(forms, []byte(text))
 		}
 	}
-	return false
+	in := func(data []byte) bool {
+		return slices.ContainsFunc(forms, func(form []byte) bool { return bytes.Contains(data, form) })
+	}
+	return func(data []byte) bool { return in(data) || in(onOneLine(data)) }
+}
+
+// onOneLine is data without line ends, and nil if it has none.
+func onOneLine(data []byte) []byte {
+	if bytes.IndexByte(data, '\n') < 0 {
+		return nil
+	}
+	return bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r"), nil), []byte("\n"), nil)
 }
 
 // Layered puts on an image what was approved for a bottle, in the order in which it was asked

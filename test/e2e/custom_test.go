@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/base64"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -24,6 +25,7 @@ func TestCustomAgent(t *testing.T) {
 		"own/Dockerfile": "USER root\nCOPY . /context/\nRUN install -m 755 /context/answer /usr/local/bin/answer && chmod -R a+rX /context\n",
 		"own/answer":     "#!/bin/sh\n# " + lab.NewKey() + "\necho \"$@\"; cat \"$BOT_BOTTLE_PROMPT_FILE\"; ls /context\ncurl -sS -H \"x-api-key: $ANTHROPIC_API_KEY\" https://api.anthropic.com/api/hello\n",
 		"own/notes.txt":  "the key is " + h.Key + "\n",
+		"own/notes.b64":  base64.StdEncoding.EncodeToString([]byte("the key is " + h.Key)),
 		"bottles/own.md": "---\nextends: dev\nagent_provider:\n  template: custom\n  dockerfile: " + own + "/Dockerfile\n  build: {network: none}\n---\n",
 		"agents/own.md":  "---\nbottle: own\nargs: [answer, --loud]\n---\nYou are your own.\n",
 	} {
@@ -36,7 +38,7 @@ func TestCustomAgent(t *testing.T) {
 		ref := regexp.MustCompile(`bot-bottle/custom:[0-9a-f]+`).FindString(built.Stderr)
 		_, _ = h.Engine.ImageRemove(context.WithoutCancel(t.Context()), ref, client.ImageRemoveOptions{PruneChildren: true})
 	})
-	for _, want := range []string{"check that it fits a bottle", "left out of the build, since they may hold credentials: notes.txt", "own has its images"} {
+	for _, want := range []string{"check that it fits a bottle", "left out of the build, since they hold a secret of the bottle's: notes.b64, notes.txt", "own has its images"} {
 		if !strings.Contains(built.Stderr, want) {
 			t.Errorf("want %q in %s", want, built.Stderr)
 		}
@@ -54,7 +56,7 @@ func TestCustomAgent(t *testing.T) {
 	if list := h.run(0, "", "image", "list"); !strings.Contains(list.Stdout, "bot-bottle/custom:") {
 		t.Errorf("got %s", list.Stdout)
 	}
-	if r := h.run(2, "", "image", "prune"); !strings.Contains(r.Stderr, "standard input is not a terminal") {
-		t.Errorf("it did not ask: %s", r.Stderr)
+	if r := h.run(0, "", "image", "prune", "-y"); !strings.Contains(r.Stderr, "every image is used") {
+		t.Errorf("it takes what the manifest names: %s", r.Stderr)
 	}
 }

@@ -49,7 +49,7 @@ func TestImagePrune(t *testing.T) {
 		h.dockerfile(t, name, "RUN true # "+lab.NewKey())
 	}
 	h.pipelockOf(t, program, "another")
-	h.run(0, "", "build", "guarded")
+	h.run(0, "", "build", "guarded", "gone")
 	after := h.images(t)
 	unused := unusedOf(after)
 	var pipelocks, customs int
