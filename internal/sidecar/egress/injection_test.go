@@ -464,6 +464,10 @@ func TestAnAnswerIsLookedAtOnce(t *testing.T) {
 	if len(i.queue) != 1 || string((<-i.queue).data) != "some" {
 		t.Error("it is not looked at, or not once")
 	}
+	long := open(strings.Repeat("a word ", maxKept))
+	if _, err := io.Copy(io.Discard, long); err != nil || long.Close() != nil || len(i.queue) != 1 || len((<-i.queue).data) != maxKept {
+		t.Errorf("a long one is not looked at, or not once: %v", err)
+	}
 	if w := open(""); w.Close() != nil || len(i.queue) != 0 {
 		t.Error("nothing is looked at")
 	}
