@@ -93,7 +93,7 @@ func (c *scan) ruleAt(v *view, start int, entry gram) {
 		if v.joints != nil {
 			from, to, ok = c.matchJoined(v, r, start)
 		}
-		if c.work(max(0, to-start)); ok {
+		if c.work(max(0, to-start)); ok && !c.ownPlaceholder(v.data[from:to]) {
 			c.report(v, r.id, "", from, to, "")
 		}
 		return
@@ -122,6 +122,14 @@ func (c *scan) ruleAt(v *view, start int, entry gram) {
 		return
 	}
 	c.report(v, r.id, "", high-to, high-from, [4]string{1: "reversed", 3: "reversed rot13"}[entry.form])
+}
+
+// ownPlaceholder reports whether what has a token's shape has it from a placeholder that belongs on the
+// route: that is worth nothing, and shaped like what it stands for.
+func (c *scan) ownPlaceholder(token []byte) bool {
+	return slices.ContainsFunc(c.known, func(k known) bool {
+		return k.placeholder && slices.Contains(c.in.Own, k.name) && bytes.Contains(k.plain, token)
+	})
 }
 
 // maxToken is how far from its literal a turned token is looked for.

@@ -545,3 +545,34 @@ func randomToken(n int, seed uint64) string {
 
 // keyID is what an access key of AWS goes by.
 func keyID() string { return "AKIA" + base32.StdEncoding.EncodeToString(randomBytes(10)) }
+
+// A placeholder has the shape of what it stands for. Where it belongs it is no token either, as it is or
+// encoded; anywhere else it is found, and so is a real token beside it.
+func TestAPlaceholderOnItsRouteIsNoToken(t *testing.T) {
+	const placeholder, real = "AIzaSyB3dE5fG7haB3dE5fG7hLq3dE5fG7haB3x", "AIzaSyQ9wE5rT7yuI3oP5aS7dFg9hJ1kL3zX5cV"
+	s, err := New(Options{Known: []Value{{Name: "KEY", Secret: []byte(placeholder), Placeholder: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		own  []string
+		want []string
+	}{
+		"where it belongs":          {"the key is " + placeholder, []string{"KEY"}, nil},
+		"in base64":                 {base64.StdEncoding.EncodeToString([]byte("the key is " + placeholder + " and more")), []string{"KEY"}, nil},
+		"elsewhere":                 {"the key is " + placeholder, nil, []string{"google-api-key", RulePlaceholder}},
+		"beside a token":            {placeholder + " or " + real, []string{"KEY"}, []string{"google-api-key"}},
+		"where another one belongs": {"the key is " + placeholder, []string{"OTHER"}, []string{"google-api-key", RulePlaceholder}},
+	} {
+		found, err := s.Scan(t.Context(), Input{Host: "llm.corp.example", Kind: Body, Own: c.own, Data: []byte(c.text)})
+		var rules []string
+		for _, f := range found {
+			rules = append(rules, f.Rule)
+		}
+		slices.Sort(rules)
+		if err != nil || !slices.Equal(rules, c.want) {
+			t.Errorf("%s: got %q, %v, want %q", name, rules, err, c.want)
+		}
+	}
+}

@@ -23,10 +23,9 @@ func claude() Provider {
 			{claudeOAuth, anthropicRoute(policy.Auth{Scheme: policy.Bearer, Secret: claudeOAuth})},
 			{anthropicKey, anthropicKeyRoute()},
 		},
-		Placeholder: claudePlaceholder,
-		Skills:      Home + "/.claude/skills",
-		Busy:        "esc to interrupt",
-		Setup:       claudeSetup,
+		Skills: Home + "/.claude/skills",
+		Busy:   "esc to interrupt",
+		Setup:  claudeSetup,
 	}
 }
 
@@ -38,16 +37,6 @@ func anthropicRoute(auth policy.Auth) policy.Route {
 
 func anthropicKeyRoute() policy.Route {
 	return anthropicRoute(policy.Auth{Scheme: policy.Header, Header: "x-api-key", Secret: anthropicKey})
-}
-
-func claudePlaceholder(name string) string {
-	switch name {
-	case anthropicKey:
-		return "sk-ant-api03-" + random(93) + "AA"
-	case claudeOAuth:
-		return "sk-ant-oat01-" + random(93) + "AA"
-	}
-	return placeholder(name)
 }
 
 func claudeSetup(in Input) Setup {

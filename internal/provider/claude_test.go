@@ -13,7 +13,7 @@ func TestClaude(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := p.Placeholder("ANTHROPIC_API_KEY")
+	key := Placeholder("ANTHROPIC_API_KEY")
 	setup := p.Setup(Input{Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, Prompt: "You are X.", RemoteControl: true, Args: []string{"--model", "opus"}})
 	want := []string{"claude", "--dangerously-skip-permissions", "--append-system-prompt-file", "/etc/bot-bottle/prompt.md", "--remote-control", "--model", "opus"}
 	if !slices.Equal(setup.Argv, want) || setup.Env["DISABLE_AUTOUPDATER"] != "1" {

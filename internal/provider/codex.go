@@ -26,7 +26,6 @@ func codex() Provider {
 		Program:     "codex",
 		Credentials: []Credential{{codexLogin, chatGPTRoute()}, key(openAIKey), key(codexKey)},
 		Login:       codexLogin,
-		Placeholder: codexPlaceholder,
 		Skills:      Home + "/.codex/skills",
 		Busy:        "esc to interrupt",
 		Setup:       codexSetup,
@@ -49,16 +48,6 @@ func chatGPTRoute() policy.Route {
 		Host: "chatgpt.com", Auth: &policy.Auth{Scheme: policy.Bearer, Secret: codexLogin},
 		Paths: []string{"/backend-api/codex/responses", "/backend-api/codex/responses/**", "/backend-api/codex/models", "/backend-api/wham/accounts/check"},
 	}
-}
-
-func codexPlaceholder(name string) string {
-	switch name {
-	case codexLogin:
-		return unsigned(map[string]any{"exp": farEnd, "jti": random(32)}, random(43))
-	case codexKey:
-		name = openAIKey
-	}
-	return placeholder(name)
 }
 
 // farEnd is when the placeholder of a login ends: Codex must not try to renew it, which the

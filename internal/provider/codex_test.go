@@ -17,7 +17,7 @@ func TestALoginsPlaceholderDoesNotEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := p.Placeholder(codexLogin)
+	token := Placeholder(codexLogin)
 	of := login.Account{ID: "an-account", Plan: "plus"}
 	setup := p.Setup(Input{Credential: codexLogin, Placeholders: map[string]string{codexLogin: token}, Account: of})
 	var file struct {

@@ -14,7 +14,7 @@ import (
 func TestConformance(t *testing.T) {
 	for _, p := range all() {
 		t.Run(p.Template, func(t *testing.T) {
-			if p.Template == "" || p.Image == "" || p.Placeholder == nil || p.Setup == nil {
+			if p.Template == "" || p.Image == "" || p.Setup == nil {
 				t.Fatalf("it is not complete: %+v", p)
 			}
 			if found, err := For(p.Template); err != nil || found.Template != p.Template {
@@ -40,7 +40,7 @@ func credentials(t *testing.T, p Provider) {
 		if c.Route.Auth == nil || c.Route.Auth.Secret != c.Name || strings.Contains(c.Route.Host, "*") {
 			t.Errorf("%s does not carry itself to one host: %v", c.Name, c.Route)
 		}
-		if one, two := p.Placeholder(c.Name), p.Placeholder(c.Name); one == two || len(one) < 26 {
+		if one, two := Placeholder(c.Name), Placeholder(c.Name); one == two || len(one) < 26 {
 			t.Errorf("%s: got %s and %s", c.Name, one, two)
 		}
 	}
@@ -55,7 +55,7 @@ func inputs(p Provider) (all []Input) {
 		}
 		if i&16 > 0 && len(p.Credentials) > 0 {
 			in.Credential = p.Credentials[0].Name
-			in.Placeholders[in.Credential] = p.Placeholder(in.Credential)
+			in.Placeholders[in.Credential] = Placeholder(in.Credential)
 		}
 		all = append(all, in)
 	}

@@ -3,10 +3,9 @@ package provider
 // custom is any command line: the manifest's args are all of it.
 func custom() Provider {
 	return Provider{
-		Template:    "custom",
-		Image:       "custom",
-		Placeholder: placeholder,
-		Setup:       customSetup,
+		Template: "custom",
+		Image:    "custom",
+		Setup:    customSetup,
 	}
 }
 

@@ -15,7 +15,6 @@ func gemini() Provider {
 		Image:       "gemini",
 		Program:     "gemini",
 		Credentials: []Credential{{geminiKey, geminiRoute(geminiKey)}},
-		Placeholder: placeholder,
 		Skills:      Home + "/.gemini/skills",
 		Busy:        "esc to cancel",
 		Setup:       geminiSetup,

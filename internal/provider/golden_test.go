@@ -80,14 +80,13 @@ func TestAShortKeyIsNotApproved(t *testing.T) {
 // Attack C7: one placeholder passes for another. The canary tells them apart by searching for
 // each, so none may hold another, nor be guessed from it; and none is empty.
 func TestAttackC7_PlaceholdersAreToldApart(t *testing.T) {
-	p, _ := For("claude")
 	names := []string{
-		"ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "NPM_TOKEN", "OPENAI_API_KEY", "OTHER", "", "A", "anthropic_api_key",
+		"GEMINI_API_KEY", "OPENROUTER_API_KEY", "GROQ_API_KEY", "XAI_API_KEY", "HF_TOKEN", "CODEX_API_KEY", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "NPM_TOKEN", "OPENAI_API_KEY", "OTHER", "", "A", "anthropic_api_key",
 	}
 	var all []string
 	for range 50 {
 		for _, name := range names {
-			all = append(all, p.Placeholder(name))
+			all = append(all, Placeholder(name))
 		}
 	}
 	printable := regexp.MustCompile(`^[A-Za-z0-9_-]{26,}$`) // goes into headers, URLs, JSON and shells as it is

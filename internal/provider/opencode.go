@@ -17,10 +17,9 @@ func opencode() Provider {
 			{openAIKey, openAIRoute(openAIKey)},
 			{geminiKey, geminiRoute(geminiKey)},
 		},
-		Placeholder: claudePlaceholder,
-		Skills:      Home + "/.config/opencode/skills",
-		Busy:        "esc interrupt",
-		Setup:       opencodeSetup,
+		Skills: Home + "/.config/opencode/skills",
+		Busy:   "esc interrupt",
+		Setup:  opencodeSetup,
 	}
 }
 

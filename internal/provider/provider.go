@@ -44,10 +44,6 @@ type Provider struct {
 	// "" for none.
 	Login string
 
-	// Placeholder makes a worthless value shaped like the credential name: random,
-	// unique, accepted by the CLI's own checks.
-	Placeholder func(name string) string
-
 	// Skills is the directory in which it looks for skills, one directory with a SKILL.md
 	// each; "" if it knows none, and the prompt tells of them.
 	Skills string

@@ -82,7 +82,7 @@ func (p *Plan) resolveRoutes(r bottle.Resolved, cli provider.Provider) error {
 	}
 	p.Placeholders = make(map[string]string, len(p.Secrets))
 	for name := range p.Secrets {
-		p.Placeholders[name] = cli.Placeholder(name)
+		p.Placeholders[name] = provider.Placeholder(name)
 	}
 	return nil
 }
