@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -118,8 +119,11 @@ func (r *Repository) readHosts() error {
 		file = filepath.Join(home, ".ssh", "known_hosts")
 	}
 	lines, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the host key of %s is not known, since there is no file %s: name known_hosts or host_key", r.Address.Host, file)
+	}
 	if err != nil {
-		return fmt.Errorf("the host key of %s is not known: name known_hosts or host_key (%v)", r.Address.Host, err)
+		return fmt.Errorf("the host key of %s is not known, since known_hosts cannot be read: %w", r.Address.Host, err)
 	}
 	check, err := knownhosts.New(file)
 	if err != nil {

@@ -28,7 +28,7 @@ was typed on last. Leave with ctrl-p ctrl-q: the agent goes on, as it does when 
 closed or the connection breaks.`,
 		Example: `  bot-bottle attach implementer-k7x2m4
   bot-bottle attach --read-only implementer-k7x2m4`,
-		Args:              cobra.ExactArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRunning,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runAttach(c.Context(), args[0], f) },
 	}

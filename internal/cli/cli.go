@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -146,6 +147,12 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.doctor(), a.prove(), a.version(),
 	)
 	root.SetFlagErrorFunc(unknownFlag)
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // cobra's own, which takes any word for a call for help
+			c.Args, c.RunE = aVerb, func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 	return root
 }
 
@@ -178,6 +185,9 @@ func report(w io.Writer, err error, app *App) int {
 	return exitFailure
 }
 
+// systemCall is what Go puts before the name of a file that something failed on.
+var systemCall = regexp.MustCompile(`\b(?:open|openat|stat|lstat|read|write|mkdir|mkdirat|unlinkat|remove|chmod|fork/exec) ((?:/|\.\.?/)[^:]*: (?:no such file|permission denied|is a directory|not a directory|read-only|no space|file exists|input/output|directory not empty|operation not permitted|file name too long|exec format))`)
+
 // printError prints one line per problem, and what to do about it.
 func printError(w io.Writer, err error, hint string) {
 	if errors.Is(err, context.Canceled) {
@@ -185,7 +195,7 @@ func printError(w io.Writer, err error, hint string) {
 		return
 	}
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
-		_, _ = fmt.Fprintln(w, "bot-bottle: "+printable(line))
+		_, _ = fmt.Fprintln(w, "bot-bottle: "+printable(systemCall.ReplaceAllString(line, "$1")))
 	}
 	if hint != "" {
 		_, _ = fmt.Fprintln(w, "  "+printable(hint))

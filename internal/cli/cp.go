@@ -45,7 +45,7 @@ bits that give rights. What is left out is said.`,
 		Example: `  bot-bottle cp implementer-k7x2m4:report.pdf .
   bot-bottle cp ./fixtures implementer-k7x2m4:/workspace/widget/
   bot-bottle cp implementer-k7x2m4:/home/node/notes.md - | less`,
-		Args:              cobra.ExactArgs(2),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeCopy,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runCopy(c.Context(), args[0], args[1], f) },
 	}

@@ -46,7 +46,7 @@ the bottles to come; the change is shown first.`,
   bot-bottle approve k7x2m4-1 --secret-from env:DEPLOY_TOKEN   # where a credential is asked for; else it is read unseen
   bot-bottle approve k7x2m4-4 --key-from ~/.ssh/tools_ed25519  # a new repository, with a key of its own
   bot-bottle approve k7x2m4-1 --edit           # change what is granted, in $EDITOR, and look at it again`,
-		Args:              cobra.ExactArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRequests,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runApprove(c.Context(), args[0], flags) },
 	}
@@ -228,7 +228,7 @@ func (a *App) reject() *cobra.Command {
 		Short:             "Refuse what an agent asks for",
 		Long:              "Reject refuses a request. The agent is told the reason, and is not taken seriously with the same for half an hour.",
 		Example:           `  bot-bottle reject k7x2m4-1 --reason "use the mirror at git.example"`,
-		Args:              cobra.ExactArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRequests,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onDesk(c.Context(), args[0], func(desk control.Client, s requests.Shown) error {
@@ -253,7 +253,7 @@ func (a *App) answer() *cobra.Command {
 		Short:             "Answer an agent's question",
 		Long:              "Answer gives the agent an answer to its question. A number stands for one of the choices that it offered.",
 		Example:           `  bot-bottle answer k7x2m4-2 "Keep the old API, and deprecate it."`,
-		Args:              cobra.MinimumNArgs(2),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRequests,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onDesk(c.Context(), args[0], func(desk control.Client, s requests.Shown) error {
@@ -280,7 +280,7 @@ func (a *App) revoke() *cobra.Command {
 		Short:             "Take back what was granted",
 		Long:              "Revoke ends what was granted to a request, at once: what is open because of it is closed.",
 		Example:           "  bot-bottle revoke k7x2m4-1",
-		Args:              cobra.ExactArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRequests,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onDesk(c.Context(), args[0], func(desk control.Client, s requests.Shown) error {

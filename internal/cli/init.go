@@ -41,7 +41,7 @@ from the environment, and no repository.`,
   bot-bottle init --yes
   bot-bottle init reviewer --bottle review --program codex --credential pass:work/openai --mode allowlist
   bot-bottle init --yes --credential CLAUDE_CODE_OAUTH_TOKEN=keychain:claude --repository git@github.com:acme/widget.git`,
-		Args: cobra.MaximumNArgs(1),
+		Args: asUsed,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.runInit(c.Context(), cmp.Or(strings.Join(args, ""), "implementer"), f)
 		},

@@ -51,7 +51,7 @@ output is no terminal it prints that as text, or with --json the asciicast (vers
   bot-bottle logs implementer-k7x2m4 --service egress --json | jq 'select(.decision == "deny")'
   bot-bottle logs implementer-k7x2m4 --verify
   bot-bottle logs implementer-k7x2m4 --transcript --speed 8`,
-		Args:              cobra.ExactArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeLogged,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runLogs(c.Context(), args[0], o) },
 	}

@@ -295,7 +295,7 @@ func TestLogsThatMakeNoSense(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "accepts 1 arg"},
+		{nil, "logs needs IDENTITY"},
 		{[]string{"dev-aaaaaa"}, "there is no bottle dev-aaaaaa"},
 		{[]string{"../../etc"}, "there is no bottle ../../etc"},
 		{[]string{"\x1b]0;x\x07"}, "there is no bottle ·]0;x·"},

@@ -46,7 +46,7 @@ would prove nothing.`,
   bot-bottle prove --only A,C10 --json
   bot-bottle prove --html proof.html
   bot-bottle prove --against docker-internal-network`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeAgents,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.runProve(c.Context(), strings.Join(args, ""), f)

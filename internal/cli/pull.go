@@ -28,7 +28,7 @@ look at it with git log and git diff before you merge it. The bottle may run or 
 		Example: `  bot-bottle pull implementer-k7x2m4
   bot-bottle pull implementer-k7x2m4 --path widget     # a repository below the workspace
   git log -p main..refs/bottles/implementer-k7x2m4/fix && git merge refs/bottles/implementer-k7x2m4/fix`,
-		Args:              cobra.ExactArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRecorded,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runPull(c.Context(), args[0], path, asJSON) },
 	}
@@ -139,7 +139,7 @@ func (a *App) programVariables(name string) string {
 // uploadPack is the other end of pull's fetch: git starts it.
 func (a *App) uploadPack() *cobra.Command {
 	return &cobra.Command{
-		Use: "upload-pack IDENTITY PATH", Hidden: true, Args: cobra.ExactArgs(2),
+		Use: "upload-pack IDENTITY PATH", Hidden: true, Args: asUsed,
 		RunE: func(c *cobra.Command, args []string) error {
 			record, err := a.recordOf(args[0])
 			if err != nil {

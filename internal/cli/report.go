@@ -28,7 +28,7 @@ Cost is an estimate at list prices that come with the program; --prices names a 
 own, in the same form: {"as_of", "source", "currency", "per_million": {MODEL: {"in", "cached", "out"}}}.`,
 		Example: `  bot-bottle report implementer-k7x2m4               # writes implementer-k7x2m4.html
   bot-bottle report implementer-k7x2m4 -o - | less`,
-		Args:              cobra.ExactArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeLogged,
 		RunE:              func(c *cobra.Command, args []string) error { return a.runReport(c.Context(), args[0], out, prices) },
 	}

@@ -23,7 +23,7 @@ func (a *App) rm() *cobra.Command {
 it does not ask, stops bottles that run, and also removes one whose record is damaged or gone.`,
 		Example: `  bot-bottle rm implementer-k7x2m4
   bot-bottle rm --force implementer-k7x2m4 reviewer-q5w3e2`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRecorded,
 		RunE: func(c *cobra.Command, args []string) error {
 			if force {

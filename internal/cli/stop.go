@@ -20,7 +20,7 @@ func (a *App) stop() *cobra.Command {
 Home and workspace stay, unless the bottle was started with --rm: bot-bottle resume goes on.
 Of a bottle whose agent has ended by itself, it takes down what is left.`,
 		Example:           "  bot-bottle stop implementer-k7x2m4",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              asUsed,
 		ValidArgsFunction: a.completeRunning,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.each(c.Context(), unique(args), a.stopOne)

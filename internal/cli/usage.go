@@ -19,6 +19,21 @@ func nothing(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// asUsed takes as many arguments as the command's own line of use has words. One in brackets may be
+// left out, one that ends in "…" may stand there again.
+func asUsed(c *cobra.Command, args []string) error {
+	words := strings.Fields(c.Use)[1:]
+	needed := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return strings.HasPrefix(w, "[") })
+	again := len(words) > 0 && strings.HasSuffix(strings.TrimSuffix(words[len(words)-1], "]"), "…")
+	switch {
+	case len(args) < len(needed):
+		return fmt.Errorf("%s needs %s", verb(c), strings.Join(needed[len(args):], " and "))
+	case len(args) > len(words) && !again:
+		return fmt.Errorf("%s takes %s, and there is %q after it", verb(c), strings.Join(words, " and "), args[len(words)])
+	}
+	return nil
+}
+
 // aVerb is for commands that only hold others.
 func aVerb(c *cobra.Command, args []string) error {
 	if len(args) == 0 {

@@ -43,7 +43,7 @@ func Pull(ctx context.Context, dir, identity string, transport, env []string, te
 	}
 	out, err := git(ctx, dir, "rev-parse", "--path-format=absolute", "--git-common-dir", "--show-object-format")
 	if err != nil {
-		return nil, fmt.Errorf("pull needs a git repository at hand: %w", err)
+		return nil, notFound("pull", dir, err)
 	}
 	common, format, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	scratch, err := os.MkdirTemp("", "bot-bottle-pull-")

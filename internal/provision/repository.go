@@ -35,7 +35,7 @@ func FindRepository(ctx context.Context, dir string, dirty bool) (Source, error)
 	}
 	out, err := git(ctx, dir, "rev-parse", "--path-format=absolute", "--is-bare-repository", "--git-dir", "--git-common-dir", "--show-object-format")
 	if err != nil {
-		return Source{}, fmt.Errorf("--cwd needs a git repository at hand: %w", err)
+		return Source{}, notFound("--cwd", dir, err)
 	}
 	words := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
 	if len(words) != 4 {
@@ -144,6 +144,26 @@ func git(ctx context.Context, dir string, args ...string) ([]byte, error) {
 	defer cancel()
 	argv := slices.Concat([]string{"git", "-C", dir}, harmless(), args)
 	return hostcmd.Command{Env: gitEnv(), Argv: argv, Most: maxGitOutput}.Output(ctx)
+}
+
+// noRepository is a directory that is in none.
+type noRepository struct{ verb, dir string }
+
+// notFound is what git says of a directory, in our words where it is in no repository.
+func notFound(verb, dir string, err error) error {
+	if strings.Contains(err.Error(), "not a git repository") {
+		return noRepository{verb, dir}
+	}
+	return fmt.Errorf("%s needs a git repository at hand: %w", verb, err)
+}
+
+func (e noRepository) Error() string {
+	return fmt.Sprintf("%s needs a git repository at hand, and %s is in none", e.verb, e.dir)
+}
+
+// Hint says what to do.
+func (noRepository) Hint() string {
+	return "change to a directory of one, or make one of this: git init"
 }
 
 // harmless are the settings by which git would run a program.

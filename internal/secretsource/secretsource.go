@@ -54,7 +54,7 @@ func fetch(ctx context.Context, s manifest.SecretSource, lookupEnv func(string) 
 	case s.Env != "":
 		value, ok := lookupEnv(s.Env)
 		if !ok || value == "" {
-			return "", fmt.Errorf("the environment variable %s is not set", s.Env)
+			return "", notSet(s.Env)
 		}
 		return value, nil
 	case len(s.Command) > 0:
@@ -76,6 +76,18 @@ func fetch(ctx context.Context, s manifest.SecretSource, lookupEnv func(string) 
 		return codex.Token(ctx)
 	}
 	return "", errors.New("it has no source")
+}
+
+// notSet is the name of a variable that there is not.
+type notSet string
+
+func (name notSet) Error() string {
+	return fmt.Sprintf("the environment variable %s is not set", string(name))
+}
+
+// Hint says where it may be as well.
+func (notSet) Hint() string {
+	return "export it, or say under secrets: in the bottle's file where else it is (docs/secrets.md)"
 }
 
 // home is where a secret's command runs: never in the directory at hand, which may be a

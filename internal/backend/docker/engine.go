@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -126,8 +127,16 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("no docker engine answers at %s: %v", e.Host, e.Err)
+	said := strings.Replace(clientsWords.ReplaceAllString(e.Err.Error(), ""), "ssh: ssh: ", "ssh: ", 1)
+	if said == "" {
+		return "no docker engine answers at " + e.Host
+	}
+	return fmt.Sprintf("no docker engine answers at %s: %s", e.Host, said)
 }
+
+// clientsWords are what the client puts before the cause, or in its place: the address again, and
+// its own request.
+var clientsWords = regexp.MustCompile(`^(error during connect: |\w+ "[^"]*": |failed to connect to the docker API at [^ ]+: |Cannot connect to the Docker daemon at [^ ]+\. Is the docker daemon running\?)+`)
 
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
