@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 )
 
@@ -54,7 +57,7 @@ func (a *App) runPull(ctx context.Context, identity, path string, asJSON bool) e
 		return err
 	}
 	say := nowAndThen((&operator{app: a}).Progress, time.Now)
-	pulled, err := provision.Pull(ctx, a.cwd, identity, []string{self, "upload-pack", identity, path}, a.transportEnv(), say)
+	pulled, err := provision.Pull(ctx, a.cwd, identity, []string{self, "upload-pack", identity, belowWorkspace(path)}, a.transportEnv(), say)
 	if err != nil {
 		return fmt.Errorf("cannot pull from %s: %w", identity, err)
 	}
@@ -136,6 +139,16 @@ func (a *App) programVariables(name string) string {
 	return a.Getenv(name)
 }
 
+// belowWorkspace is a directory of the bottle's by its path below the workspace, whichever way it is
+// named.
+func belowWorkspace(dir string) string {
+	rest, ok := strings.CutPrefix(dir, provider.Workspace)
+	if ok && (rest == "" || rest[0] == '/') {
+		return "." + rest
+	}
+	return dir
+}
+
 // uploadPack is the other end of pull's fetch: git starts it.
 func (a *App) uploadPack() *cobra.Command {
 	return &cobra.Command{
@@ -155,7 +168,11 @@ func (a *App) uploadPack() *cobra.Command {
 				return errors.New("its workspace is gone")
 			}
 			if err == nil && code != 0 {
-				_, err = fmt.Fprintln(a.Stderr, said.text())
+				text := said.text()
+				if strings.Contains(text, "does not appear to be a git repository") {
+					text = fmt.Sprintf("there is no repository at %s in the bottle: say where it is with --path", path.Join(provider.Workspace, args[1]))
+				}
+				_, err = fmt.Fprintln(a.Stderr, text)
 				return errors.Join(err, status(code))
 			}
 			return err

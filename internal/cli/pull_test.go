@@ -44,6 +44,15 @@ func TestProgressComesNowAndThen(t *testing.T) {
 	}
 }
 
+// A repository is named by its path below the workspace, or by that in the bottle.
+func TestARepositoryIsNamedEitherWay(t *testing.T) {
+	for dir, want := range map[string]string{".": ".", "widget": "widget", "/workspace": ".", "/workspace/": "./", "/workspace/widget": "./widget", "/workspaces": "/workspaces", "/etc": "/etc"} {
+		if got := belowWorkspace(dir); got != want {
+			t.Errorf("%s: got %s, want %s", dir, got, want)
+		}
+	}
+}
+
 // Attack E6: a bottle from which the operator pulls sends without end, or says much that is not
 // for a terminal.
 func TestAttackE6_ABottleThatSendsMuch(t *testing.T) {

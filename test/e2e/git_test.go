@@ -253,7 +253,7 @@ func TestPull(t *testing.T) {
 	if out := at("pull", identity, "--json"); !strings.Contains(out, "the last one") {
 		t.Errorf("got %s", out)
 	}
-	if out := at("pull", identity); !strings.Contains(out, "has nothing new") {
+	if out := at("pull", identity, "--path", "/workspace"); !strings.Contains(out, "has nothing new") {
 		t.Errorf("got %s", out)
 	}
 	if out, err := gitCommand(t.Context(), "-C", here, "log", "--format=%s", "refs/bottles/"+identity+"/fix").Output(); err != nil || !strings.HasPrefix(string(out), "the last one\nsay hi\n") {
@@ -261,7 +261,7 @@ func TestPull(t *testing.T) {
 	}
 	c := h.Command(t.Context(), "pull", identity, "--path", "elsewhere")
 	c.Dir = here
-	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "elsewhere") {
+	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "there is no repository at /workspace/elsewhere in the bottle: say where it is with --path") {
 		t.Errorf("got %s, %v", out, err)
 	}
 }

@@ -39,9 +39,6 @@ const heldFile = "push.json"
 func (p *push) hold(ctx context.Context, g git, v *verdict, say func(string)) bool {
 	slices.Sort(v.held)
 	v.held = slices.Compact(v.held)
-	for _, why := range v.held[:min(len(v.held), maxReported)] {
-		say("it waits for the operator: " + why)
-	}
 	right, err := p.mirror.right(v.updates)
 	if err != nil {
 		say("REFUSED: " + err.Error())
@@ -59,6 +56,9 @@ func (p *push) hold(ctx context.Context, g git, v *verdict, say func(string)) bo
 		say("REFUSED: the gate cannot keep it until the operator has looked at it")
 		p.record(v, audit.Deny, "it could not be held")
 		return false
+	}
+	for _, why := range v.held[:min(len(v.held), maxReported)] {
+		say("it waits for the operator: " + why)
 	}
 	say("NOT PUSHED YET: the operator decides it as " + r.ID + " (check_request " + r.ID + "). Once approved, these very commits go upstream; fetch to see them.")
 	p.record(v, audit.Deny, "it waits for the operator as "+r.ID)

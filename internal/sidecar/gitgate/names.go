@@ -73,5 +73,5 @@ func (c *checker) clean(text string) string {
 
 // short names a commit for people.
 func (c *checker) short(made commit) string {
-	return fmt.Sprintf("%.10s %s", made.id, cut(c.clean(made.subject), 60))
+	return fmt.Sprintf("%.10s “%s”", made.id, cut(c.clean(made.subject), 60))
 }

@@ -160,7 +160,11 @@ func (p *push) transmit(g git, v *verdict) {
 	said, err := p.mirror.send(ctx, g.extra, v.updates)
 	p.sent = millis(began)
 	if err != nil {
-		v.refuse("%s", p.server.mask(strings.Join(append(said, "the upstream "+explain(err, "did not take it")), "; ")))
+		why := "the upstream " + explain(err, "did not take it")
+		if len(said) > 0 {
+			why += "; it said: " + strings.Join(said, "; ")
+		}
+		v.refuse("%s", p.server.mask(why))
 	}
 }
 
