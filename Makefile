@@ -3,7 +3,7 @@ export CGO_ENABLED ?= 0
 
 bin = bin/bot-bottle
 
-.PHONY: all build setup demo test soak lint check bench release clean
+.PHONY: all build setup demo test soak chaos lint check bench release clean
 
 all: build
 
@@ -24,6 +24,11 @@ test: build
 # A minute and more of mixed traffic through egress, which must leave nothing behind.
 soak:
 	go test ./internal/sidecar/egress -run TestSoak -count=1 -v -soak=75s
+
+# Hundreds of seeded schedules in which everything dies, of which make test runs a few.
+chaos: build
+	scripts/setup --test
+	BOT_BOTTLE_REQUIRE=docker go test ./test/e2e -run TestAttackJ5_Chaos -count=1 -timeout 0 -v -chaos=300
 
 bench: build
 	scripts/setup --bench

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,7 +39,9 @@ type chaos struct {
 		kill()
 		start()
 	}
-	small bool // its home is a small file system of its own
+	small bool              // its home is a small file system of its own
+	agent string            // of this schedule's bottle
+	asked map[string]string // of an agent that may ask, what became of its requests, by host; else nil
 	dice  *rand.Rand
 	said  []string // what was done, for whoever has to find out why
 }
@@ -51,10 +55,11 @@ func (c *chaos) fail(format string, args ...any) {
 	c.t.Errorf("%s\n  after: %s", fmt.Sprintf(format, args...), strings.Join(c.said, "; "))
 }
 
-// Invariants 1, 2, 3 and 6 (DESIGN §11): whatever dies, and whenever, afterwards nothing runs
+// Invariants 1, 2, 3, 6 and 7 (DESIGN §11): whatever dies, and whenever, afterwards nothing runs
 // unguarded, list tells the truth, cleanup finds exactly what is left, resume works with what
-// was there, no acknowledged event is missing from the log, and no secret is on disk. Each
-// schedule is one seed: -chaos.seed=N -chaos=1 repeats it.
+// was there, what was decided stays decided, no acknowledged event is missing from the log, and no
+// secret is on disk. Each schedule is one seed: -chaos.seed=N -chaos=1 repeats it; make chaos runs
+// hundreds.
 func TestAttackJ5_Chaos(t *testing.T) {
 	dockerOnly(t, "its schedules kill and pause containers, and make calls of the engine fail")
 	t.Parallel()
@@ -75,6 +80,7 @@ func TestAttackJ5_Chaos(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = proxy.Close() })
 			bystander := h.idle()
+			h.asker()
 			for n := worker; n < *schedules && t.Context().Err() == nil; n += workers {
 				seed := *firstSeed + uint64(n)
 				c := &chaos{house: h.at("DOCKER_HOST=" + proxy.Host), proxy: proxy, bystander: bystander, small: small, dice: rand.New(rand.NewPCG(seed, 1))}
@@ -85,13 +91,23 @@ func TestAttackJ5_Chaos(t *testing.T) {
 	}
 }
 
+// asker is a sleeper that may ask: its bundle has one service more.
+func (h house) asker() {
+	h.t.Helper()
+	if err := errors.Join(h.Write("bottles/asker.md", "---\nextends: sleeper\nsupervise: true\n---\n"), h.Write("agents/asker.md", "---\nbottle: asker\n---\n")); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // schedule runs one bottle into one or two failures and looks at what is left.
 func (c *chaos) schedule() {
+	c.agent = []string{"sleeper", "asker"}[c.dice.IntN(2)]
 	identity := c.bring()
 	acknowledged := 0
 	if identity != "" {
 		c.must("mark", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark")
 		acknowledged = c.requests(identity)
+		c.decide(identity)
 	}
 	for range 1 + c.dice.IntN(2) {
 		c.strike(identity)
@@ -123,10 +139,10 @@ func (c *chaos) schedule() {
 // on.
 func (c *chaos) bring() string {
 	if c.dice.IntN(3) > 0 {
-		r := c.must("start", "start", "-y", "--detach", "sleeper")
+		r := c.must("start", "start", "-y", "--detach", c.agent)
 		return strings.TrimSpace(r.Stdout)
 	}
-	args := []string{"start", "-y", "--detach", "sleeper"}
+	args := []string{"start", "-y", "--detach", c.agent}
 	if c.dice.IntN(2) == 0 {
 		args = append(args, "--rm")
 	}
@@ -182,13 +198,15 @@ func (c *chaos) strike(identity string) {
 		return
 	}
 	agent, bundle := "bot-bottle-"+identity+"-agent", "bot-bottle-"+identity+"-sidecar"
-	switch c.dice.IntN(11) {
+	switch c.dice.IntN(12) {
 	case 0:
 		c.kill(agent)
 	case 1:
 		c.kill(bundle)
 	case 2, 3:
-		c.killService(bundle)
+		c.killProcess(bundle)
+	case 11:
+		c.killProcess(agent)
 	case 4:
 		c.pause(agent)
 	case 5:
@@ -258,11 +276,12 @@ func (c *chaos) kill(container string) {
 	c.say("kill %s: %v", container, err)
 }
 
-// killService kills a process of the bundle, the parent as well.
-func (c *chaos) killService(bundle string) {
-	top, err := c.Engine.ContainerTop(c.t.Context(), bundle, client.ContainerTopOptions{})
+// killProcess kills one of a bundle, a service or the parent, or of an agent's container: the guest,
+// what holds its terminal, or the agent.
+func (c *chaos) killProcess(container string) {
+	top, err := c.Engine.ContainerTop(c.t.Context(), container, client.ContainerTopOptions{})
 	if err != nil || len(top.Processes) == 0 {
-		c.say("no service to kill: %v", err)
+		c.say("no process to kill: %v", err)
 		return
 	}
 	victim := top.Processes[c.dice.IntN(len(top.Processes))]
@@ -305,6 +324,37 @@ func (c *chaos) requests(identity string) (answered int) {
 		c.fail("only %d requests were answered", answered)
 	}
 	return answered
+}
+
+// decide has an agent that may ask do so: one request waits, one is granted for an hour, one is rejected.
+func (c *chaos) decide(identity string) {
+	c.t.Helper()
+	if c.asked = nil; c.agent != "asker" {
+		return
+	}
+	c.asked = map[string]string{}
+	for _, host := range []string{"waits.example", "hour.example", "never.example"} {
+		c.asked[host] = c.house.asked(c.tool(identity, "request_egress", `{"host":"`+host+`","methods":["GET"],"why":"x"}`))
+	}
+	c.must("approve", "approve", c.asked["hour.example"], "-y", "--for", "1h")
+	c.must("reject", "reject", c.asked["never.example"])
+}
+
+// decided looks for what became of the requests in a bottle that was resumed.
+func (c *chaos) decided(identity string) {
+	c.t.Helper()
+	if c.asked == nil {
+		return
+	}
+	var waiting []struct{ ID string }
+	r := c.must("requests", "requests", "--json")
+	if err := json.Unmarshal([]byte(r.Stdout), &waiting); err != nil || len(waiting) != 1 || waiting[0].ID != c.asked["waits.example"] {
+		c.fail("of the requests %v there wait %s, %v", c.asked, r.Stdout, err)
+	}
+	got := c.must("what is granted", "exec", identity, "--", "sh", "-c", "getent hosts hour.example waits.example never.example; true").Stdout
+	if !strings.Contains(got, "hour.example") || strings.Contains(got, "waits") || strings.Contains(got, "never") {
+		c.fail("what is granted: %q", got)
+	}
 }
 
 // unguarded tries to get out of a bottle whose bundle, or a service, may be dead: to a server of
@@ -394,7 +444,7 @@ func (c *chaos) swept() {
 		switch said, ok := known[name[:at]]; {
 		case !ok:
 			c.fail("%s is of no bottle on record", what)
-		case said != "running" && name[at:] != "-home" && name[at:] != "-workspace":
+		case said != "running" && !slices.Contains([]string{"-home", "-workspace", "-git"}, name[at:]): // what a bottle comes back to
 			c.fail("a cleanup left %s of a bottle that is %s", what, said)
 		}
 	}
@@ -416,6 +466,7 @@ func (c *chaos) resumed(identity string, acknowledged int) {
 	if r := c.must("what it had", "exec", identity, "--", "cat", "/workspace/mark"); r.Stdout != "precious\n" {
 		c.fail("the workspace has %q", r.Stdout)
 	}
+	c.decided(identity)
 	c.must("stop", "stop", identity)
 	c.must("verify", "logs", identity, "--verify")
 	r := c.must("logs", "logs", identity, "--json")

@@ -169,6 +169,7 @@ func TestAttackJ5_ChaosOfTheEngine(t *testing.T) {
 	h := open(t, standin.Options{})
 	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
 	h.sleeper()
+	h.asker()
 	own, e := h.moved()
 	proxy, err := faults.Start(t.TempDir(), strings.TrimPrefix(e.host(), "unix://"))
 	if err != nil {

@@ -159,8 +159,18 @@ func everyVerb(h house) {
 	if r := h.run(0, "", "exec", identity, "--", "cat", "/workspace/file"); r.Stdout != "through" {
 		t.Errorf("resume: got %q %s", r.Stdout, r.Stderr)
 	}
+	h.killAgent(identity)
+	if r := h.run(0, "", "cleanup", "-y"); !strings.Contains(r.Stderr, "bot-bottle-"+identity+"-sidecar") || !strings.Contains(r.Stderr, "removed 4 things") {
+		t.Errorf("cleanup: got %s", r.Stderr)
+	}
+	if r := h.run(0, "", "list", "all"); !strings.Contains(lineOf(r.Stdout, identity), "ended with status 137") {
+		t.Errorf("list all: got %s", r.Stdout)
+	}
+	h.run(0, "", "resume", "-y", "--detach", identity) // after a crash
+	if r := h.run(0, "", "exec", identity, "--", "cat", "/workspace/file"); r.Stdout != "through" {
+		t.Errorf("resume: got %q %s", r.Stdout, r.Stderr)
+	}
 	h.run(0, "", "stop", identity)
-	h.run(0, "", "cleanup", "-y")
 	h.run(0, "", "rm", "-y", identity)
 	if r := h.run(0, "", "list", "all"); strings.Contains(r.Stdout, identity) {
 		t.Errorf("rm: got %s", r.Stdout)
