@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -35,9 +36,12 @@ func measureLifecycle(ctx context.Context, l *lab.Lab) (all []figure, err error)
 	if _, err := stub(ctx, l, "idle", "exec sleep infinity"); err != nil {
 		return nil, err
 	}
+	if err := errors.Join(l.Write("bottles/asking.md", "---\nextends: idle\nsupervise: true\n---\n"), l.Write("agents/asking.md", "---\nbottle: asking\n---\n")); err != nil {
+		return nil, err
+	}
 	f := &fleet{lab: l}
 	defer func() { err = errors.Join(err, f.remove(context.WithoutCancel(ctx))) }()
-	for _, measure := range []func(context.Context) ([]figure, error){f.measureResume, f.measureParallel, f.measureList, f.measureIdle, f.measureCleanup} {
+	for _, measure := range []func(context.Context) ([]figure, error){f.measureResume, f.measureParallel, f.measureList, f.measureIdle, f.measureCleanup, f.measureSupervisedList} {
 		got, err := measure(ctx)
 		if err != nil {
 			return all, err
@@ -49,7 +53,8 @@ func measureLifecycle(ctx context.Context, l *lab.Lab) (all []figure, err error)
 
 // fleet are the bottles of a measurement.
 type fleet struct {
-	lab *lab.Lab
+	lab   *lab.Lab
+	agent string // "" is idle
 
 	mu         sync.Mutex
 	identities []string
@@ -72,7 +77,7 @@ func (f *fleet) start(ctx context.Context, n, atOnce int) error {
 	group.SetLimit(atOnce)
 	for range n {
 		group.Go(func() error {
-			r, _, err := f.run(ctx, "start", "-y", "--detach", "idle")
+			r, _, err := f.run(ctx, "start", "-y", "--detach", cmp.Or(f.agent, "idle"))
 			if err == nil {
 				f.mu.Lock()
 				f.identities = append(f.identities, strings.TrimSpace(r.Stdout))
@@ -204,18 +209,38 @@ func (f *fleet) measureList(ctx context.Context) ([]figure, error) {
 	if err := f.start(ctx, manyBottles-len(f.identities), startingAtOnce); err != nil {
 		return nil, err
 	}
+	took, err := f.timeList(ctx)
+	return []figure{atMost("lifecycle.list_50_ms", ms(took), "ms", 150)}, err
+}
+
+// measureSupervisedList is measureList with bottles whose agents may ask: of each it has to be found
+// out whether it has a git-gate by now.
+func (f *fleet) measureSupervisedList(ctx context.Context) (all []figure, err error) {
+	if err := f.remove(ctx); err != nil {
+		return nil, err
+	}
+	asking := &fleet{lab: f.lab, agent: "asking"}
+	defer func() { err = errors.Join(err, asking.remove(context.WithoutCancel(ctx))) }()
+	if err := asking.start(ctx, manyBottles, startingAtOnce); err != nil {
+		return nil, err
+	}
+	took, err := asking.timeList(ctx)
+	return []figure{atMost("lifecycle.list_50_supervised_ms", ms(took), "ms", 150)}, err
+}
+
+func (f *fleet) timeList(ctx context.Context) (time.Duration, error) {
 	var took []time.Duration
 	for range rounds {
 		r, once, err := f.run(ctx, "list", "active")
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		if got := strings.Count(r.Stdout, "\n") - 1; got != manyBottles {
-			return nil, fmt.Errorf("list shows %d bottles", got)
+			return 0, fmt.Errorf("list shows %d bottles", got)
 		}
 		took = append(took, once)
 	}
-	return []figure{atMost("lifecycle.list_50_ms", ms(median(took)), "ms", 150)}, nil
+	return median(took), nil
 }
 
 // idleTime is how long idle bottles are watched.
