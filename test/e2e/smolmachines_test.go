@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +22,29 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/state"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
+
+// The script that users verify the real smolvm with finds nothing wrong with the stand-in, and does find
+// a machine that has a network.
+func TestTheScriptThatVerifiesSmolvm(t *testing.T) {
+	t.Parallel()
+	h := openOn(t, smolvm, standin.Options{})
+	verify := func() (report string, err error) {
+		c := exec.CommandContext(t.Context(), "../../scripts/verify-smolmachines")
+		c.Env = append(h.Env(), "BOT_BOTTLE="+programs.program)
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	report, err := verify()
+	if err != nil || strings.Contains(report, "FAILED") || strings.Count(report, "\nok ") < 40 || !strings.Contains(report, "all steps went well") {
+		t.Errorf("%v\n%s", err, report)
+	}
+	if err := os.WriteFile(filepath.Join(h.Getenv("SMOLVM_DATA_DIR"), "faults.json"), []byte(`{"network": "true"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := verify(); err == nil || !strings.Contains(report, "FAILED  start") || !strings.Contains(report, "has a network") {
+		t.Errorf("with a network: %v\n%s", err, report)
+	}
+}
 
 // Invariant 8: the smolmachines backend passes the suite of all backends, through the stand-in.
 func TestSmolmachinesConforms(t *testing.T) {
