@@ -199,6 +199,10 @@ func TestAttackJ3_NoAgentInAnotherMachine(t *testing.T) {
 			if err == nil {
 				t.Fatal(errors.Join(errors.New("it was launched"), b.Close()))
 			}
+			var told interface{ Hint() string }
+			if hinted := name == "landlock" || strings.HasPrefix(c.faults["start"], "k") || c.faults["start"] == "permission" || c.faults["start"] == "rootfs" || c.faults["start"] == "entitlement"; hinted && !errors.As(err, &told) {
+				t.Errorf("nothing is said about what to do: %v", err)
+			}
 			if !strings.Contains(err.Error(), c.want) || strings.ContainsAny(err.Error(), "\x1b\x07\x00") || strings.Contains(err.Error(), "already") {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
