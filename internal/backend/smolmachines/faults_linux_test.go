@@ -333,8 +333,9 @@ func TestAConsoleThatIsNone(t *testing.T) {
 
 // A smolvm that hangs is given up when the operator does.
 func TestAHangingSmolvmIsGivenUp(t *testing.T) {
-	for verb, called := range map[string]string{"status": `"status"`, "exec": `"guest","bring"`} {
+	for verb, called := range map[string]string{"status": `"status","--name"`, "exec": `"guest","bring"`, "create": `"create","--name"`, "start": `"start","--name"`} {
 		h := open(t)
+		began := time.Now()
 		ctx, cancel := context.WithCancel(t.Context())
 		plan, err := bottle.Use(h.Driver).Prepare(ctx, h.spec())
 		if err != nil {
@@ -353,6 +354,9 @@ func TestAHangingSmolvmIsGivenUp(t *testing.T) {
 			t.Errorf("%s: got %v, want context.Canceled", verb, err)
 		}
 		h.nothingLeft(verb)
+		if took := time.Since(began); took > wholeGrace+30*time.Second {
+			t.Errorf("%s: it took %s", verb, took)
+		}
 	}
 }
 

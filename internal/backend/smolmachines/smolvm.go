@@ -133,12 +133,25 @@ func kill(c *exec.Cmd) {
 	_ = c.Process.Kill()
 }
 
-// whole runs a call that is not to be interrupted half way: what it made then nobody would know.
+// wholeGrace is how long a call that is not to be interrupted goes on once nobody wants it any more.
+const wholeGrace = 10 * time.Second
+
+// whole runs a call that is not to be interrupted half way: what it made then is for who takes it down to
+// find. One that hangs is, since its operator waits.
 func (d *Driver) whole(ctx context.Context, limit time.Duration, args []string, env ...string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	_, err := d.call(context.WithoutCancel(ctx), limit, args, env...)
+	going, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(wholeGrace):
+			cancel(context.Cause(ctx))
+		case <-going.Done():
+		}
+	})()
+	_, err := d.call(going, limit, args, env...)
 	return err
 }
 
