@@ -13,6 +13,7 @@ import (
 	"net/http/httputil"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,7 +114,7 @@ func TestANaiveProxyBreaks(t *testing.T) {
 		}
 	})
 	arena := s.arena()
-	arena.Proxy, arena.User, arena.Only = newNaive(t, s.upstream.address), "tester", []string{"A0", "A11", "A12", "B", "C1", "C7", "I"}
+	arena.Proxy, arena.User, arena.Only = newNaive(t, s.upstream.address), "tester", []string{"A0", "A11", "A12", "B", "C1", "C6", "C7", "I"}
 	outcomes, err := Inside(arena, func(stdin io.Reader, stdout, stderr io.Writer) (int, error) {
 		c := exec.Command(os.Args[0])
 		c.Env = append(os.Environ(), asAttacker+"=1", "SSL_CERT_FILE="+s.caFile, canaryName+"=sk-placeholder-0123456789abcdef0123456789")
@@ -382,5 +383,35 @@ func TestACommandThatHangsIsGivenUp(t *testing.T) {
 		if err := look(ctx); err == nil || time.Since(began) > 15*time.Second {
 			t.Errorf("%s: got %v after %s", what, err, time.Since(began))
 		}
+	}
+}
+
+// What is in the list of attacks is tried, or docs/prove.md says why it is not.
+func TestEveryAttackIsTriedOrHasAReason(t *testing.T) {
+	ids := func(file, row string) (found []string) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(row).FindAllStringSubmatch(string(text), -1) {
+			found = append(found, strings.Split(m[1], ", ")...)
+		}
+		return found
+	}
+	listed := ids("../../docs/attacks.md", `(?m)^\| ([A-Z][0-9]+) \|`)
+	reasons := ids("../../docs/prove.md", `(?m)^\| ([A-Z][0-9]+(?:, [A-Z][0-9]+)*) \|`)
+	tried := Attacks()
+	for _, id := range listed {
+		if slices.Contains(tried, id) == slices.Contains(reasons, id) {
+			t.Errorf("%s: tried %t, and docs/prove.md has a reason why not: %t", id, slices.Contains(tried, id), slices.Contains(reasons, id))
+		}
+	}
+	for _, id := range slices.Concat(tried, reasons) {
+		if !slices.Contains(listed, id) && !strings.HasSuffix(id, "0") { // A0, F0, H0: what is allowed works
+			t.Errorf("docs/attacks.md does not list %s", id)
+		}
+	}
+	if len(listed) < 70 || len(reasons) < 30 {
+		t.Errorf("the pages are not read as they are written: %d listed, %d with reasons", len(listed), len(reasons))
 	}
 }

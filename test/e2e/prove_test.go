@@ -36,8 +36,8 @@ func broken(r prove.Report) map[string]bool {
 	return all
 }
 
-// Invariants 1 to 5. Attacks A1, A2, A4 to A9, A11, A12, A15, A17, B, C1, C3, C7, C10, C13, E5,
-// E8, F1, F4, F5, F6, F11, G6, G12, H1, H2, H3, I3, I4, I6: root and node in the bottle, with a program of
+// Invariants 1 to 5. Attacks A1, A2, A4 to A9, A11, A12, A15, A17, B, C1, C3, C6, C7, C10, C13, E5,
+// E8, F1, F4, F5, F6, F7, F11, G6, G12, H1, H2, H3, I3, I4, I6: root and node in the bottle, with a program of
 // their own, look for any way out, and for any way to talk the services into something. None
 // is left out.
 func TestAttackA9_RootFindsNoWayOut(t *testing.T) {

@@ -21,6 +21,7 @@ func credentials() []Attack {
 	return []Attack{
 		{"C1", "own key", "a key of the agent's own does not travel beside ours, nor in its place", hasProxy, ownKey},
 		{"C3", "echo", "a credential that the upstream echoes is masked, in plain, base64 and hex", hasCanary, echo},
+		{"C6", "own host", "the placeholder does not leave in the head of a request to its own host either, where it is not replaced", hasPlaceholder, unreplaced},
 		{"C7", "placeholder", "the credential's placeholder does not leave for another host, in any spelling", hasPlaceholder, placeholder},
 		{"C10", "canary", "no byte of the real credential is in the bottle: not in a file, an environment or an argument", hasCanary, searched},
 		{"C13", "keys", "no private key is in the bottle", nil, privateKeys},
@@ -108,6 +109,20 @@ func placeholder(ctx context.Context, a *Arena) (all []Attempt) {
 		all = append(all, refused("send it "+c.what, notFromUpstream(ask(ctx, a, a.Other, a.Other, c.raw))))
 	}
 	return append(all, works("a request to that host without it", expect(ask(ctx, a, a.Other, a.Other, request("GET", base, a.Other)), "hello")))
+}
+
+// unreplaced is sent to the host that it stands for a credential of, where that does not go. (In
+// a body it may: what an agent tells of its environment is no leak to whom the credential is of.)
+func unreplaced(ctx context.Context, a *Arena) (all []Attempt) {
+	value := os.Getenv(a.Placeholder)
+	for _, c := range []struct{ what, raw string }{
+		{"in a header of another name", request("GET", "/open/hello", a.Allowed, "X-Note: "+value+"\r\n")},
+		{"in the query", request("GET", "/open/hello?n="+url.QueryEscape(value), a.Allowed)},
+		{"in the path", request("GET", "/open/"+url.PathEscape(value), a.Allowed)},
+	} {
+		all = append(all, refused("send it "+c.what, notFromUpstream(ask(ctx, a, a.Allowed, a.Allowed, c.raw))))
+	}
+	return append(all, works("a request to that host without it", expect(ask(ctx, a, a.Allowed, a.Allowed, request("GET", "/open/hello", a.Allowed)), "hello")))
 }
 
 func percent(s string) string {

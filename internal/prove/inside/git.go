@@ -20,6 +20,7 @@ func repositories() []Attack {
 		{"F4", "past the gate", "the repository's server is reached through the gate alone", hasRepository, pastTheGate},
 		{"F5", "secrets", "no secret is pushed, wherever in the history it hides", hasRepository, secrets},
 		{"F6", "quarantine", "what was refused is nowhere: it cannot be fetched, and nothing can be built on it", hasRepository, quarantine},
+		{"F7", "acting files", "what servers and reviewers' tools act on is not changed without the operator", hasRepository, actingFiles},
 		{"F11", "others", "no repository is reached that is not declared", hasRepository, others},
 		{"E8", "names", "nothing is pushed in another's name", hasRepository, inAnothersName},
 	}
@@ -121,6 +122,27 @@ func refs(ctx context.Context, a *Arena) []Attempt {
 		return append(all,
 			refused("rewrite the agent's own branch", w.run(ctx, []string{"commit", "-q", "--amend", "-m", "other"}, []string{"push", "-q", "--force", "origin", "HEAD:" + branch})),
 			refused("delete it", w.run(ctx, []string{"push", "-q", "origin", ":" + branch})))
+	})
+}
+
+// actingFiles pushes each to a branch of the agent's own, where anything else may be.
+func actingFiles(ctx context.Context, a *Arena) []Attempt {
+	return inWorktree(ctx, a, func(w worktree) (all []Attempt) {
+		for _, file := range []string{".github/workflows/ci.yml", ".gitlab-ci.yml", "CODEOWNERS", ".gitattributes", ".vscode/tasks.json"} {
+			err := w.run(ctx, []string{"checkout", "-q", "-B", "acting", "origin/main"})
+			if err == nil {
+				err = w.commit(ctx, file, unique(), "work")
+			}
+			if err != nil {
+				return append(all, works("commit "+file, err))
+			}
+			all = append(all, refused("push "+file, w.run(ctx, []string{"push", "-q", "origin", "HEAD:" + own()})))
+		}
+		err := w.run(ctx, []string{"checkout", "-q", "-B", "acting", "origin/main"})
+		if err == nil {
+			err = w.commit(ctx, "work.txt", unique(), "work")
+		}
+		return append(all, works("commit something else", err), works("push it", w.run(ctx, []string{"push", "-q", "origin", "HEAD:" + own()})))
 	})
 }
 
