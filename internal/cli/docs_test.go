@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -407,5 +408,44 @@ func TestDocsChangelogHasEveryChange(t *testing.T) {
 	}
 	if strings.Contains(string(out), "](../") {
 		t.Errorf("a link leads from changelog/unreleased")
+	}
+}
+
+// A message that the page of troubles begins a row with is one that the program says: each part of
+// it, between what differs from time to time, is in the sources.
+func TestDocsTroubleshootingQuotesTheProgram(t *testing.T) {
+	var all strings.Builder
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		all.Write(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := regexp.MustCompile(`"\s*\+\s*"`).ReplaceAllString(all.String(), "")
+	page, err := os.ReadFile("../../docs/troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	puts := []string{"credential none", "is already agent"} // put together from parts
+	quoted := 0
+	for _, row := range regexp.MustCompile(`(?m)^\| (.*?) \| `).FindAllStringSubmatch(string(page), -1) {
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			for _, part := range regexp.MustCompile(`"?…"?|: |[(),]|\b(IDENTITY|AGENT|bot-bottle)\b`).Split(m[1], -1) {
+				if part = strings.Trim(part, ` .:"`); len(part) < 6 || slices.Contains(puts, part) {
+					continue
+				}
+				if quoted++; !strings.Contains(source, part) {
+					t.Errorf("nothing says %q, of which docs/troubleshooting.md tells", part)
+				}
+			}
+		}
+	}
+	if quoted < 50 {
+		t.Errorf("only %d messages were read", quoted)
 	}
 }
