@@ -93,6 +93,9 @@ func (a *App) runCopy(ctx context.Context, src, dst string, f copyFlags) (err er
 	if usage := (*usageError)(nil); err == nil || errors.As(err, &usage) || ctx.Err() != nil {
 		return err
 	}
+	if at := (*fs.PathError)(nil); errors.As(err, &at) && at.Path == from.path { // which is named already
+		err = at.Err
+	}
 	return fmt.Errorf("cannot copy %s to %s: %w", src, dst, err)
 }
 

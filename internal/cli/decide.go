@@ -261,6 +261,9 @@ func (a *App) answer() *cobra.Command {
 					return &usageError{what: s.ID + " is no question", hint: "bot-bottle approve " + s.ID + ", or reject it"}
 				}
 				text := strings.Join(args[1:], " ")
+				if strings.TrimSpace(text) == "" { // which would be a no
+					return &usageError{what: "an empty answer is none", hint: "bot-bottle answer " + s.ID + " TEXT, or bot-bottle reject " + s.ID}
+				}
 				if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= len(s.Choices) {
 					text = s.Choices[n-1]
 				}

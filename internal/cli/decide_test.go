@@ -156,6 +156,20 @@ func TestAttackG4_WhatIsOverIsNotApproved(t *testing.T) {
 	}
 }
 
+// An empty answer would be a no: it is neither sent, nor taken for an answer.
+func TestAnEmptyAnswerIsNone(t *testing.T) {
+	for _, text := range []string{"", "  "} {
+		a, d, id, stderr := desk(t, requests.Ask{Kind: requests.Question, Question: "Which?"})
+		c := a.answer()
+		c.SilenceUsage, c.SilenceErrors = true, true
+		c.SetArgs([]string{id, text})
+		err := c.ExecuteContext(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "an empty answer is none") || len(d.decided) != 0 || stderr.Len() != 0 {
+			t.Errorf("got %v, %d decisions, %q", err, len(d.decided), stderr)
+		}
+	}
+}
+
 // --always is for what a manifest is changed by; nothing else is granted on the way.
 func TestAlwaysIsRefusedWhereThereIsNoManifestForIt(t *testing.T) {
 	for name, ask := range map[string]requests.Ask{"a repository": askHTTPS, "a credential": askSecret} {
