@@ -73,10 +73,24 @@ func (a *App) runAttach(ctx context.Context, identity string, f attachFlags) (er
 		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: left %s running\n", identity)
 		return nil
 	}
+	if err == nil {
+		a.tellEnded(identity)
+	}
 	if err == nil && code != 0 {
 		return status(code)
 	}
 	return err
+}
+
+// tellEnded says to whoever was at an agent's terminal that it has ended, and how to go on with
+// it: the last words there are the agent's program's, which knows of no bottle.
+func (a *App) tellEnded(identity string) {
+	m, err := a.store().Read(identity)
+	if err == nil && !m.Remove {
+		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s has ended; to go on with it: bot-bottle resume %[1]s\n", identity)
+		return
+	}
+	_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s has ended\n", identity)
 }
 
 // howItEnded says of a bottle that does not run how it ended, if that is known.

@@ -138,7 +138,7 @@ func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 		return nil
 	}
 	if err == nil && !f.detach && !spec.Remove && a.onTerminal() {
-		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s has ended; to go on with it: bot-bottle resume %s\n", person.identity, person.identity)
+		a.tellEnded(person.identity)
 	}
 	if err == nil && code != 0 {
 		return status(code)
