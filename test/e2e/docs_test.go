@@ -354,7 +354,7 @@ func (s *stage) operate(on *screen, keys []string) (printed string, code int) {
 	ended := make(chan int, 1)
 	go func() { ended <- on.end() }()
 	answered := 0
-	for deadline := time.After(2 * time.Minute); ; {
+	for deadline := time.After(5 * time.Minute); ; {
 		select {
 		case code = <-ended:
 			_ = on.slave.Close()
