@@ -277,7 +277,7 @@ func (c *chaos) kill(container string) {
 }
 
 // killProcess kills one of a bundle, a service or the parent, or of an agent's container: the guest,
-// what holds its terminal, or the agent.
+// what holds its terminal, or the agent. Whose first process it is, ends: what comes next finds it so.
 func (c *chaos) killProcess(container string) {
 	top, err := c.Engine.ContainerTop(c.t.Context(), container, client.ContainerTopOptions{})
 	if err != nil || len(top.Processes) == 0 {
@@ -290,6 +290,15 @@ func (c *chaos) killProcess(container string) {
 		err = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	c.say("kill %s: %v", victim[len(victim)-1], err)
+	found, inspected := c.Engine.ContainerInspect(c.t.Context(), container, client.ContainerInspectOptions{})
+	if err != nil || inspected != nil || found.Container.State == nil || found.Container.State.Pid != pid {
+		return
+	}
+	ended := c.Engine.ContainerWait(c.t.Context(), container, client.ContainerWaitOptions{Condition: "not-running"})
+	select {
+	case <-ended.Result:
+	case <-ended.Error: // it has gone already
+	}
 }
 
 // pause suspends a container, and lets it go on after a while in which list is asked.
