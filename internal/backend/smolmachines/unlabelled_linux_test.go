@@ -179,6 +179,12 @@ func TestAMachineOfSomebodyElseIsLeftAlone(t *testing.T) {
 			t.Errorf("the only trace of %s is gone: %v", identity, err)
 		}
 	}
+	for _, letter := range "abcdefgh" {
+		identity := "a-" + strings.Repeat(string(letter), 6)
+		if m, ours, err := h.find(t.Context(), identity); err != nil || ours || m.Name == "" {
+			t.Errorf("%s: got %+v, %t, %v", identity, m, ours, err)
+		}
+	}
 	if err := h.Remove(t.Context(), "a-hhhhhh"); err != nil { // ours is gone, that is another's
 		t.Error(err)
 	}
