@@ -129,7 +129,6 @@ func (p *agentsPane) draw(m *model, y, width, height int) []string {
 		head = append(head, right(t.dim, "EST. COST", moneyWidth))
 	}
 	head = append(head, piece{t.dim, "  SCREEN"})
-	lines := []string{head.draw(width)}
 	below := 0
 	if height >= 16 {
 		below = min(height/2, max(7, height-len(items)-3))
@@ -140,7 +139,8 @@ func (p *agentsPane) draw(m *model, y, width, height int) []string {
 	} else if m.looking.err != nil {
 		empty = "cannot look for bottles: " + said(m.looking.err.Error())
 	}
-	lines = append(lines, p.rows.draw(t, y+1, width, height-1-below, empty)...)
+	drawn := p.rows.draw(t, y+1, width, height-1-below, empty)
+	lines := append([]string{append(head, p.rows.part(t)).draw(width)}, drawn...)
 	if k := m.bottles[p.rows.selected]; below > 0 && k != nil {
 		lines = append(lines, m.about(k, width, below)...)
 	}

@@ -54,6 +54,11 @@ func (m *model) rule(title string) string {
 // head names the panes, and says what needs the operator.
 func (m *model) head() string {
 	t := m.theme
+	summary, text, brief := m.summary()
+	text, m.narrow = text+" ", false
+	if m.tabsWidth()+plain.Width(text)+1 > m.width {
+		m.narrow, text = true, brief
+	}
 	line, x := row{{t.text, " "}}, 1
 	m.tabs = m.tabs[:0]
 	for i, p := range m.panes {
@@ -69,13 +74,16 @@ func (m *model) head() string {
 		line = append(line, piece{style, label}, piece{t.text, " "})
 		x += plain.Width(label) + 1
 	}
-	style, text := m.summary()
-	return append(line, right(style, text+" ", m.width-x)).draw(m.width)
+	return append(line, right(summary, text, m.width-x)).draw(m.width)
 }
 
 func (m *model) tab(p pane, i int) (string, bool) {
 	n, needs := p.count(m)
-	label := fmt.Sprintf(" %d %s ", i+1, p.name())
+	name := p.name()
+	if m.narrow && i != m.at {
+		name = name[:3]
+	}
+	label := fmt.Sprintf(" %d %s ", i+1, name)
 	if n > 0 {
 		label += fmt.Sprintf("%d ", n)
 	}
@@ -87,23 +95,31 @@ func (m *model) tabWidth(i int) int {
 	return plain.Width(label)
 }
 
-// summary is the worst that there is to say about all bottles.
-func (m *model) summary() (style styled, text string) {
+// tabsWidth is how wide all panes' names are.
+func (m *model) tabsWidth() (all int) {
+	for i := range m.panes {
+		all += m.tabWidth(i) + 1
+	}
+	return all
+}
+
+// summary is the worst that there is to say about all bottles, and the same in brief.
+func (m *model) summary() (style styled, text, brief string) {
 	t := m.theme
 	waiting := len(m.requests(isPending))
 	switch {
 	case m.looking.err != nil:
-		return t.bad, "✗ stale " + clock(m.looking.since)
+		return t.bad, "✗ stale " + clock(m.looking.since), "✗ stale"
 	case waiting > 0:
 		verb := "wait"
 		if waiting == 1 {
 			verb = "waits"
 		}
-		return t.needs, fmt.Sprintf("▲ %d %s for you", waiting, verb)
+		return t.needs, fmt.Sprintf("▲ %d %s for you", waiting, verb), fmt.Sprintf("▲ %d", waiting)
 	case !m.looked:
-		return t.dim, "looking …"
+		return t.dim, "looking …", "…"
 	}
-	return t.dim, "nothing waits"
+	return t.dim, "nothing waits", ""
 }
 
 func clock(at time.Time) string { return at.Local().Format(time.TimeOnly) }

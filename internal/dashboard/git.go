@@ -40,21 +40,42 @@ func (p *gitPane) count(m *model) (int, bool) {
 
 func (p *gitPane) pushes(m *model) []push {
 	var all, past []push
+	waited := map[string][]requests.Shown{} // by bottle
 	for _, s := range m.requests(func(s requests.Shown) bool { return s.Kind == requests.Pushing }) {
-		one := push{name: s.ID, identity: s.Bottle, at: s.Asked, held: &s}
+		one := push{name: rowName(s), identity: s.Bottle, at: s.Asked, held: &s}
+		if s.Decided != nil {
+			one.at = s.Decided.At
+		}
 		if isPending(s) {
 			all = append(all, one)
 		} else {
 			past = append(past, one)
 		}
+		waited[s.Bottle] = append(waited[s.Bottle], s)
 	}
 	for _, k := range m.bottles {
 		for _, e := range k.tally.pushes {
+			if slices.ContainsFunc(waited[k.Slug], func(s requests.Shown) bool { return tellsOf(e, s) }) {
+				continue
+			}
 			past = append(past, push{name: fmt.Sprintf("%s/%d", k.Slug, e.Seq), identity: k.Slug, at: e.Time, event: e})
 		}
 	}
 	slices.SortFunc(past, func(a, b push) int { return cmp.Or(b.at.Compare(a.at), cmp.Compare(a.name, b.name)) })
 	return append(all, past...)
+}
+
+// tellsOf reports whether an event of the gate's is about a push that waits, or waited, for the
+// operator: that it was not let through at once, or what became of it. Its row says so already.
+func tellsOf(e audit.Event, s requests.Shown) bool {
+	if e.Request != "" {
+		return e.Request == s.ID
+	}
+	ended := e.Time.Add(time.Duration(e.Millis * float64(time.Millisecond)))
+	return e.Decision == audit.Deny && e.Repository == s.Push.Repository && !ended.Before(s.Asked) &&
+		slices.EqualFunc(e.Updates, s.Push.Updates, func(a audit.Update, b policy.RefUpdate) bool {
+			return a.Ref == b.Ref && a.Old == b.Old && a.New == b.New
+		})
 }
 
 func (p *gitPane) row(m *model, one push) row {
@@ -67,7 +88,7 @@ func (p *gitPane) row(m *model, one push) row {
 	case one.held != nil:
 		state = string(one.held.State)
 		if d := one.held.Decided; d != nil && d.Result == control.Forwarded {
-			mark, style = "● ", t.good
+			mark, style, state = "● ", t.good, "pushed"
 		}
 	case one.event.Decision == audit.Deny:
 		mark, style, state = "✗ ", t.bad, "refused"
@@ -98,7 +119,8 @@ func (p *gitPane) draw(m *model, y, width, height int) []string {
 	t := m.theme
 	head := row{{t.dim, "   "}, col(t.dim, "TIME", 9), col(t.dim, "STATE", 10), col(t.dim, "OF", 22), right(t.dim, "BRINGS", 11), {t.dim, "  REPOSITORY AND REFS"}}
 	top := min(max(1, len(items)), max(3, height/3))
-	lines := append([]string{head.draw(width)}, p.rows.draw(t, y+1, width, top, "nothing was pushed yet")...)
+	drawn := p.rows.draw(t, y+1, width, top, "nothing was pushed yet")
+	lines := append([]string{append(head, p.rows.part(t)).draw(width)}, drawn...)
 	one, ok := p.selected(m)
 	if !ok {
 		return lines

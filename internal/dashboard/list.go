@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -44,6 +45,7 @@ func (l *list) set(items []item, now time.Time) {
 		}
 	}(l.selected)
 
+	was := max(l.at(), l.top)
 	l.items = items
 	if l.filter != "" {
 		l.items = nil
@@ -54,7 +56,7 @@ func (l *list) set(items []item, now time.Time) {
 		}
 	}
 	if at := l.at(); at < 0 && len(l.items) > 0 {
-		l.selected = l.items[min(max(0, l.top), len(l.items)-1)].name
+		l.selected = l.items[min(was, len(l.items)-1)].name
 	}
 	if l.tail && len(l.items) > 0 {
 		l.selected = l.items[len(l.items)-1].name
@@ -129,6 +131,14 @@ func (l *list) draw(t theme, y, width, height int, empty string) []string {
 		lines = append(lines, row{{t.dim, "  " + empty}}.draw(width))
 	}
 	return filled(lines, width, height)
+}
+
+// part says which of the rows are in view, if not all are.
+func (l *list) part(t theme) piece {
+	if len(l.items) <= l.height {
+		return piece{}
+	}
+	return piece{t.dim, fmt.Sprintf("   (%d–%d of %d)", l.top+1, l.top+l.height, len(l.items))}
 }
 
 // filled is so many lines.

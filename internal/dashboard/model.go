@@ -34,6 +34,7 @@ type model struct {
 	viewer *viewer // in front of the panes
 	prompt *prompt // what the operator is asked
 	search *textinput.Model
+	narrow bool  // the panes' names are short, for want of room
 	tabs   []int // where each pane's name begins on the first line
 	notice notice
 	tmux   tmux

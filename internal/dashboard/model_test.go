@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"fmt"
 	"image/color"
 	"os/exec"
 	"slices"
@@ -137,9 +138,7 @@ func TestRevoke(t *testing.T) {
 	b := newBoard(t, office(t), 80, 24)
 	b.press("2", "a", "t")
 	b.refresh()
-	for b.panes[1].list().selected != "k7x2m4-1" {
-		b.press("down")
-	}
+	b.press("G")
 	b.shows("granted    10m; used 0 times", "x revoke")
 	b.press("x", "y")
 	if !slices.Contains(b.fake.did, "revoke k7x2m4-1") {
@@ -596,4 +595,77 @@ func TestAKeyAfterTheSelectionHasMoved(t *testing.T) {
 	if b.press("a"); b.prompt != nil {
 		t.Error("a key meant for one push asks about another")
 	}
+}
+
+// A push that waited for the operator is one row: what the gate logged of it, that it was not let
+// through at once and what became of it, is no other push.
+func TestAPushThatWaitedIsOneRow(t *testing.T) {
+	f := office(t)
+	b := newBoard(t, f, 100, 30)
+	updates := []audit.Update{{Ref: "refs/heads/agent/flaky", New: "5f2d1c0b9a8e7f6d5c4b3a29181706f5e4d3c2b1"}}
+	asked := noon.Add(-20 * time.Second)
+	before := audit.Event{Time: asked.Add(-time.Minute), Seq: 900, Service: "git-gate", Kind: audit.Push, Decision: audit.Deny, Repository: "widget", Updates: updates}
+	held := before
+	held.Seq, held.Time, held.Millis = 901, asked.Add(-50*time.Millisecond), 60
+	b.send(batch{happened{"tester-zz22yy", before}, happened{"tester-zz22yy", held}})
+	b.press("4")
+	b.shows("▲ 11:59:40 held")
+	if n := strings.Count(b.screen(), "refused"); n != 1 {
+		t.Errorf("%d pushes are refused, not one:\n%s", n, b.screen())
+	}
+	b.press("g", "a", "y")
+	if _, err := f.ledgers["tester-zz22yy"].Finish("zz22yy-1", control.Forwarded); err != nil {
+		t.Fatal(err)
+	}
+	b.refresh()
+	sent := held
+	sent.Seq, sent.Time, sent.Decision, sent.Request = 902, noon, audit.Allow, "zz22yy-1"
+	b.send(batch{happened{"tester-zz22yy", sent}})
+	if n := strings.Count(b.screen(), "● 12:00:00 pushed"); n != 1 || strings.Contains(b.screen(), "approved") {
+		t.Errorf("it was pushed %d times:\n%s", n, b.screen())
+	}
+}
+
+// Whoever decides one request after the other comes to the next each time, and not to where
+// the last has gone.
+func TestAfterADecisionComesTheNext(t *testing.T) {
+	f := office(t)
+	for range 3 {
+		f.ask(t, "implementer-k7x2m4", noon.Add(-time.Minute), requests.Ask{Kind: requests.Egress, Route: &policy.Route{Host: fmt.Sprintf("h%d.example.net", len(f.ledgers["implementer-k7x2m4"].All())), Methods: []string{"GET"}}})
+	}
+	b := newBoard(t, f, 100, 30)
+	b.press("2", "down")
+	p := b.panes[1].(*requestsPane)
+	if p.rows.selected != "k7x2m4-2" {
+		t.Fatalf("%s is selected", p.rows.selected)
+	}
+	b.press("a", "o")
+	b.refresh()
+	if p.rows.selected != "k7x2m4-3" {
+		t.Errorf("%s is selected:\n%s", p.rows.selected, b.screen())
+	}
+	b.press("a")
+	b.shows("the selection has just moved")
+	b.o.Now = func() time.Time { return noon.Add(2 * time.Second) }
+	b.press("r", "enter")
+	b.refresh()
+	if p.rows.selected != "k7x2m4-4" {
+		t.Errorf("%s is selected:\n%s", p.rows.selected, b.screen())
+	}
+}
+
+// On the smallest screen it is seen what is asked for, how much waits, that what is shown is
+// stale, and that there is more.
+func TestTheSmallestScreenSaysWhatCounts(t *testing.T) {
+	f := office(t)
+	for i := range 9 {
+		f.ask(t, "implementer-k7x2m4", noon.Add(time.Duration(i)*time.Minute), requests.Ask{Kind: requests.Capability, Image: &requests.Image{Packages: []string{fmt.Sprintf("package%d", i)}}})
+	}
+	b := newBoard(t, f, leastWidth, leastHeight)
+	b.press("2")
+	b.shows("▲ 12", "5 Pre", "+ https://api.github.com:443 POST"[:14], "(1–4 of 12)")
+	b.press("G")
+	b.shows("capability ", "+ package package8", "(9–12 of 12)")
+	b.send(batch{listed{err: errOf("the engine does not answer")}})
+	b.shows("✗ stale")
 }

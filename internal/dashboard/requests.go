@@ -34,6 +34,15 @@ func (p *requestsPane) shown(m *model) []requests.Shown {
 	return all
 }
 
+// rowName names a request's row. One that was decided is another row, elsewhere in the list:
+// the selection goes on to what is next, and not with it.
+func rowName(s requests.Shown) string {
+	if isPending(s) {
+		return s.ID
+	}
+	return s.ID + " decided"
+}
+
 func (p *requestsPane) row(m *model, s requests.Shown, width int) row {
 	t := m.theme
 	mark, style := "▲ ", t.needs
@@ -49,19 +58,27 @@ func (p *requestsPane) row(m *model, s requests.Shown, width int) row {
 		risk = fmt.Sprintf("!%d", n)
 	}
 	of := p.of(width)
-	what := piece{t.text, gistOf(s, width-38-of)}
+	what := piece{t.text, gistOf(s, width-39-of)}
 	if s.Kind == requests.Question || s.Kind == requests.Pushing {
 		what = piece{t.words, "| " + said(s.Summary())}
 	}
-	return row{{style, mark}, col(t.strong, said(s.ID), 11), col(t.text, said(string(s.Kind)), 9), right(style, state, 8), {t.text, " "}, right(t.needs, risk, 3), {t.text, "  "}, col(t.dim, plain.CutFront(said(s.Bottle), of), of), {t.text, " "}, what}
+	line := row{{style, mark}, col(t.strong, said(s.ID), 11), col(t.text, said(string(s.Kind)), 11), right(style, state, 8), {t.text, " "}, right(t.needs, risk, 3), {t.text, "  "}}
+	if of > 0 {
+		line = append(line, col(t.dim, plain.CutFront(said(s.Bottle), of-1), of))
+	}
+	return append(line, what)
 }
 
-// of is how wide the bottle's name is.
+// of is how wide the bottle's name is, with a space. Where it would leave no room for what is
+// asked for there is none: the end of it is the beginning of the request's own.
 func (p *requestsPane) of(width int) int {
-	if width < wideEnough {
-		return 14
+	switch {
+	case width < 80:
+		return 0
+	case width < wideEnough:
+		return 15
 	}
-	return 22
+	return 23
 }
 
 // gistOf is what a request comes to, in so much room. Of a host that is too long the end is
@@ -83,13 +100,14 @@ func (p *requestsPane) draw(m *model, y, width, height int) []string {
 	all := p.shown(m)
 	var items []item
 	for _, s := range all {
-		items = append(items, item{name: s.ID, row: func() row { return p.row(m, s, width) }})
+		items = append(items, item{name: rowName(s), row: func() row { return p.row(m, s, width) }})
 	}
 	p.rows.set(items, m.now)
 	t := m.theme
-	head := row{{t.dim, "   "}, col(t.dim, "ID", 11), col(t.dim, "KIND", 9), right(t.dim, "FOR", 8), {t.dim, " "}, right(t.dim, "RISK", 4), {t.dim, " "}, col(t.dim, "OF", p.of(width)+1), {t.dim, "WHAT"}}
+	head := row{{t.dim, "   "}, col(t.dim, "ID", 11), col(t.dim, "KIND", 11), right(t.dim, "FOR", 8), {t.dim, " "}, right(t.dim, "RISK", 4), {t.dim, " "}, col(t.dim, "OF", p.of(width)), {t.dim, "WHAT"}}
 	top := min(max(1, len(items)), max(3, height/3))
-	lines := append([]string{head.draw(width)}, p.rows.draw(t, y+1, width, top, "nothing waits to be decided")...)
+	drawn := p.rows.draw(t, y+1, width, top, "nothing waits to be decided")
+	lines := append([]string{append(head, p.rows.part(t)).draw(width)}, drawn...)
 	s, ok := p.selected(m)
 	if !ok {
 		return lines
@@ -100,7 +118,7 @@ func (p *requestsPane) draw(m *model, y, width, height int) []string {
 
 func (p *requestsPane) selected(m *model) (requests.Shown, bool) {
 	for _, s := range p.shown(m) {
-		if s.ID == p.rows.selected {
+		if rowName(s) == p.rows.selected {
 			return s, true
 		}
 	}
