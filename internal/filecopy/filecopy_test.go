@@ -163,7 +163,8 @@ func TestAttackE4_ACopiedRepositoryIsNone(t *testing.T) {
 	into := t.TempDir()
 	sum, err := Unpack(archive(t, all...), into, "top", Options{})
 	want := []string{"drwxr-xr-x top", "-rwxr-xr-x top/.gitignore", "-rwxr-xr-x top/HEADER", "drwxr-xr-x top/bare", "-rwxr-xr-x top/bare/config", "drwxr-xr-x top/sub"}
-	if got := tree(t, into); err != nil || sum.LeftOut != 8 || !slices.Equal(got, want) {
+	if got := tree(t, into); err != nil || sum.LeftOut != 7 || // t/.git/config goes with t/.git
+		slices.ContainsFunc(sum.Left, func(l Left) bool { return strings.HasPrefix(l.Name, "top/.git/") }) || !slices.Equal(got, want) {
 		t.Errorf("got %q, %+v, %v", got, sum, err)
 	}
 	if sum, err := Unpack(archive(t, all...), t.TempDir(), "top", Options{Repositories: true}); err != nil || sum.LeftOut != 0 {

@@ -29,7 +29,7 @@ type Options struct {
 // Summary is what came.
 type Summary struct {
 	Files, Bytes int64
-	Left         []Left // out, the first of them
+	Left         []Left // out, the first of them; a directory stands for what is in it
 	LeftOut      int64  // how many that were
 }
 
@@ -74,6 +74,7 @@ type unpacking struct {
 	options Options
 	in      *tar.Reader
 	top     string // what the archive calls it
+	gone    string // what a directory that was left out has below it begins so
 	sum     Summary
 	made    []madeDir
 }
@@ -120,8 +121,15 @@ func (u *unpacking) entry(h *tar.Header) error {
 	if u.sum.Files++; u.options.MaxFiles > 0 && u.sum.Files > u.options.MaxFiles {
 		return fmt.Errorf("%w: more than %d files", ErrTooMuch, u.options.MaxFiles)
 	}
+	if u.gone != "" && strings.HasPrefix(below, u.gone) { // told of already
+		u.sum.Files--
+		return nil
+	}
 	if why := u.unwanted(h, below); why != "" {
 		u.leave(u.name+below, why)
+		if h.Typeflag == tar.TypeDir {
+			u.gone = below + "/"
+		}
 		return nil
 	}
 	target := u.name + below
