@@ -20,6 +20,9 @@ func ParseHost(s string) (string, error) {
 	if strings.HasSuffix(s, ".") {
 		return "", fmt.Errorf("host %q: some servers take a trailing dot for another name", s)
 	}
+	if strings.ContainsAny(s, ":/") {
+		return "", fmt.Errorf("host %q: write the name alone, without https://, a port or a path", s)
+	}
 	name := strings.Map(lowerASCII, s) // strings.ToLower makes an ASCII k of the Kelvin sign
 	labels := strings.Split(name, ".")
 	for _, label := range labels {

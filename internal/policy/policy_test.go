@@ -227,3 +227,12 @@ func FuzzParseHost(f *testing.F) {
 		}
 	})
 }
+
+// What people write for a host is answered with what they are to write.
+func TestAHostIsANameAlone(t *testing.T) {
+	for _, s := range []string{"https://api.example.com", "api.example.com:8443", "api.example.com/v1"} {
+		if _, err := ParseHost(s); err == nil || !strings.Contains(err.Error(), "write the name alone, without https://, a port or a path") {
+			t.Errorf("%s: got %v", s, err)
+		}
+	}
+}
