@@ -63,6 +63,7 @@ func Run(t *testing.T, h Harness) {
 		"TheEndThatNobodySaw":        theEndThatNobodySaw,
 		"EndedFromElsewhere":         endedFromElsewhere,
 		"FilesKeepItStopped":         filesKeepItStopped,
+		"CloseAsksTheAgent":          closeAsksTheAgent,
 		"ARepositoryComesAlong":      aRepositoryComesAlong,
 		"AFailedResumeHarmsNothing":  aFailedResumeHarmsNothing,
 		"CleanupLeavesTheLiving":     cleanupLeavesTheLiving,

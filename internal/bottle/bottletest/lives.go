@@ -101,11 +101,40 @@ func (h Harness) uploads(t *testing.T, identity string) {
 	}
 }
 
+// An agent is asked to end, and has a moment for what it wants to leave behind.
+func closeAsksTheAgent(t *testing.T, h Harness) {
+	b := h.launchSpec(t, h.kept(t, `trap 'echo asked > /workspace/asked; exit 0' TERM; echo ready > /workspace/ready; sleep 1000 & wait`))
+	for {
+		if r, err := b.Exec(t.Context(), `cat /workspace/ready`, bottle.Node); err != nil {
+			t.Fatal(err)
+		} else if string(r.Stdout) == "ready\n" {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := h.Backend.Files(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.Stat(t.Context(), "/workspace/asked"); err != nil {
+		t.Errorf("it was not asked: %v", err)
+	}
+	if err := errors.Join(files.Close(), h.Backend.Remove(t.Context(), b.Name())); err != nil {
+		t.Error(err)
+	}
+}
+
 // While somebody has the files of a bottle that is stopped, nobody can start it.
 func filesKeepItStopped(t *testing.T, h Harness) {
 	b := h.launchSpec(t, h.kept(t, `echo work > /workspace/work`))
 	if code, err := b.Agent(t.Context(), bottle.IO{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}}); err != nil || code != 0 {
 		t.Errorf("got %d, %v", code, err)
+	}
+	if n := h.clean(t, b.Name(), nil); n != 0 {
+		t.Errorf("of a bottle that is held, %d things are left over", n)
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
@@ -161,6 +190,9 @@ func aFailedResumeHarmsNothing(t *testing.T, h Harness) {
 		}
 		if h.runs(t, b.Name()) {
 			t.Errorf("after %s: it runs", late)
+		}
+		if n := h.clean(t, b.Name(), nil); n != 0 {
+			t.Errorf("after %s: %d things are left", late, n)
 		}
 	}
 	last := h.launchSpec(t, h.resumed(t, b.Name(), wait))
