@@ -78,6 +78,9 @@ func TestScripts(t *testing.T) {
 			"like":        like,
 			"eventually":  eventually,
 			"kill-bundle": killBundle,
+			"terminal":    onTerminal,
+			"types":       types,
+			"shows":       shows,
 		},
 		RequireUniqueNames: true,
 	})
@@ -120,6 +123,9 @@ type ending struct {
 	code   int
 	output *output
 	done   chan struct{}
+
+	master *os.File // of its terminal, if it has one
+	seen   int      // how much of that was looked at
 }
 
 // output is what a command prints, from whichever goroutine.
@@ -146,6 +152,13 @@ func (o *output) show(ts *testscript.TestScript) {
 	_, _ = ts.Stderr().Write(o.stderr.Bytes())
 }
 
+func (d *desk) add(name string, e *ending) {
+	if d.begun == nil {
+		d.begun = map[string]*ending{}
+	}
+	d.begun[name] = e
+}
+
 // system is what the command line is given.
 func (d *desk) system(ts *testscript.TestScript, args []string, o *output) (cli.System, error) {
 	input := os.DevNull
@@ -155,7 +168,7 @@ func (d *desk) system(ts *testscript.TestScript, args []string, o *output) (cli.
 	stdin, err := os.Open(input)
 	cwd := ts.MkAbs(".")
 	env := map[string]string{}
-	for _, name := range []string{"HOME", "BOT_BOTTLE_HOME", "BOT_BOTTLE_BACKEND", "PATH", "KEY"} {
+	for _, name := range []string{"HOME", "BOT_BOTTLE_HOME", "BOT_BOTTLE_BACKEND", "PATH", "KEY", "TERM"} {
 		env[name] = ts.Getenv(name)
 	}
 	return cli.System{
@@ -201,10 +214,7 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	d, e := deskOf(ts), &ending{output: &output{}, done: make(chan struct{})}
 	s, err := d.system(ts, args[2:], e.output)
 	ts.Check(err)
-	if d.begun == nil {
-		d.begun = map[string]*ending{}
-	}
-	d.begun[args[0]] = e
+	d.add(args[0], e)
 	ctx, cancel := context.WithCancel(context.Background())
 	ts.Defer(func() { cancel(); <-e.done })
 	go func() {
@@ -218,7 +228,9 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 func ends(ts *testscript.TestScript, _ bool, args []string) {
 	e := deskOf(ts).begun[args[0]]
 	<-e.done
-	e.output.show(ts)
+	if e.master == nil {
+		e.output.show(ts)
+	}
 	if strconv.Itoa(e.code) != args[1] {
 		ts.Fatalf("got status %d, want %s", e.code, args[1])
 	}
