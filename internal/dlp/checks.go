@@ -26,6 +26,21 @@ func isRandom(token []byte) bool {
 	return hasDigitAndLetter(token) || upper && lower
 }
 
+// isMixed takes what is behind the first "_" for random where it has capitals, small letters and digits,
+// and few of the separators that stand between the words of a name: of 40 characters of base64's, seven of a
+// thousand have no digit and one of a thousand more than six separators.
+func isMixed(token []byte) bool {
+	_, token, _ = bytes.Cut(token, []byte("_"))
+	separators := bytes.Count(token, []byte("_")) + bytes.Count(token, []byte("-"))
+	return hasAllKinds(token) && separators*6 <= len(token)
+}
+
+// standsAlone is false for a part of a longer name, or of a longer run of base64.
+func standsAlone(data []byte, start, end int) bool {
+	part := func(c byte) bool { return isAlnum(c) || c == '_' || c == '-' }
+	return (start == 0 || !part(data[start-1])) && (end >= len(data) || !part(data[end]))
+}
+
 // hasDigitAndLetter is what a token of random letters and digits nearly always has.
 func hasDigitAndLetter(token []byte) bool {
 	return bytes.ContainsFunc(token, func(r rune) bool { return r >= '0' && r <= '9' }) &&

@@ -198,7 +198,7 @@ func (r *rule) follow(data []byte, at int) (end int, ok bool) {
 		}
 	}
 	last := r.parts[len(r.parts)-1]
-	if r.check == nil && last.class != nil && last.max < maxRun && at < len(data) && last.class[data[at]] && isAlnum(data[at]) {
+	if last.class != nil && last.max < maxRun && at < len(data) && last.class[data[at]] && isAlnum(data[at]) {
 		return at, false // longer than any such token
 	}
 	return at, true

@@ -250,7 +250,7 @@ func shapes() []rule {
 		{id: "flutterwave-key", pattern: `FLWSECK_TEST-[A-Za-z0-9]{12,40}`, entropy: 3, hosts: []string{"flutterwave.com"}},
 		{id: "flutterwave-key", pattern: `FLWPUBK_TEST-[A-Za-z0-9]{12,40}`, entropy: 3, hosts: []string{"flutterwave.com"}},
 		{id: "flutterwave-key", pattern: `FLWSECK-[A-Za-z0-9]{32}-X`, entropy: 3, hosts: []string{"flutterwave.com"}},
-		{id: "gocardless-token", pattern: `live_[A-Za-z0-9_=-]{40}`, entropy: 4, check: hasDigitAndLetter, hosts: []string{"gocardless.com"}},
+		{id: "gocardless-token", pattern: `live_[A-Za-z0-9_-]{40}`, entropy: 4, check: isMixed, context: standsAlone, hosts: []string{"gocardless.com"}},
 		{id: "lob-key", pattern: `live_[a-f0-9]{35}`, entropy: 3, check: hasDigitAndLetter, hosts: []string{"lob.com"}},
 		{id: "lob-key", pattern: `test_[a-f0-9]{35}`, entropy: 3, check: hasDigitAndLetter, hosts: []string{"lob.com"}},
 		{id: "easypost-key", pattern: `EZAK[A-Za-z0-9]{54}`, entropy: 4, hosts: []string{"easypost.com"}},

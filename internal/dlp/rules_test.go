@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
@@ -203,5 +205,69 @@ func TestAttackF5_ATokenWithoutADigit(t *testing.T) {
 		if got := len(found) > 0; err != nil || got != want {
 			t.Errorf("%s: found %v, want %v (%v)", text, got, want, err)
 		}
+	}
+}
+
+// A command line's telemetry is JSON with names, identifiers and base64, whose strings are searched joined:
+// a name that ends as a token begins, with base64 behind it, is none, nor are words in snake case, nor a
+// longer hash behind a short prefix.
+func TestTelemetryHoldsNoToken(t *testing.T) {
+	s := newScanner(t, Options{})
+	dice := rand.New(rand.NewPCG(3, 4))
+	blob := func(e *base64.Encoding) string {
+		b := make([]byte, 60+dice.IntN(200))
+		for i := range b {
+			b[i] = byte(dice.Uint32())
+		}
+		return e.EncodeToString(b)
+	}
+	hashed := func(n int) string {
+		return strings.ToLower(hex.EncodeToString([]byte(randomToken(n, dice.Uint64()))))[:n]
+	}
+	for range 300 {
+		inner, err := json.Marshal(map[string]string{"rh": hashed(16), "live_": blob(base64.RawURLEncoding), "skill": "live_reload_of_settings_took_2_attempts_in_Bash_tool"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		event, err := json.Marshal(map[string]any{"event_type": "ClaudeCodeInternalEvent", "event_data": map[string]string{
+			"event_name": "tengu_keep_live_", "additional_metadata": base64.StdEncoding.EncodeToString(inner), "live_blob": blob(base64.URLEncoding), "live_": blob(base64.StdEncoding),
+			"commit": "live_" + hashed(40), "test_" + hashed(40): "x", "key": "key-" + hashed(64), "id": "sk-" + hashed(64), "etag": "SK" + hashed(40), "cache": "fc-" + hashed(40),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := s.Scan(t.Context(), Input{Host: "api.anthropic.com", Kind: Body, ContentType: "application/json", Data: event})
+		for _, f := range found {
+			if f.Rule != RuleAssigned { // which only tells
+				t.Fatalf("%v in %s, %v", f, event, err)
+			}
+		}
+	}
+}
+
+// A token of GoCardless's is found where it stands as one, and not within something longer.
+func TestGoCardless(t *testing.T) {
+	const token = "live_k7Jq2-WzP0xR9sV4tB1nM6cD3fG8hL5aY_uEiQ2z"
+	s := newScanner(t, Options{})
+	for text, want := range map[string]bool{
+		token:                            true,
+		"GOCARDLESS=" + token + "\n":     true,
+		`{"token": "` + token + `"}`:     true,
+		"Authorization: Bearer " + token: true,
+		base64.StdEncoding.EncodeToString([]byte("the token is " + token + ", keep it")): true,
+		"is_" + token:       false,
+		token + "a":         false,
+		token + "-and-more": false,
+		"live_query_Jumped_over_9_lazy_dogs_with_boxfk": false,
+		"live_" + strings.Repeat("a1", 20):              false,
+	} {
+		found, err := s.Scan(t.Context(), Input{Host: "example.com", Kind: Body, Data: []byte(text)})
+		got := slices.ContainsFunc(found, func(f Finding) bool { return f.Rule == "gocardless-token" })
+		if err != nil || got != want {
+			t.Errorf("%s: got %v, %v", text, found, err)
+		}
+	}
+	if n := len("live_") + 40; len(token) != n {
+		t.Fatalf("the token has %d characters, not %d", len(token), n)
 	}
 }
