@@ -173,7 +173,19 @@ func TestWhatIsAListAndWhatRuns(t *testing.T) {
 	} else {
 		_ = log.Close()
 	}
-	if err := endBundle(t.Context(), b.dir); err != nil {
+	record, err := h.State.Read(b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, ended := time.Now(), record
+	ended.EndedAt = &now // and its bundle is about to end
+	if err := h.State.Write(ended); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Audit(t.Context(), b.Name(), false); !errors.Is(err, bottle.ErrNotRunning) {
+		t.Errorf("the log of what has ended: %v", err)
+	}
+	if err := errors.Join(h.State.Write(record), endBundle(t.Context(), b.dir)); err != nil {
 		t.Fatal(err)
 	}
 	for _, task := range h.clean() {
