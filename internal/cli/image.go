@@ -100,8 +100,11 @@ func (a *App) pruneImages(ctx context.Context, yes bool) error {
 	}
 	removed, freed, err := driver.PruneImages(ctx, a.images(driver.Client), unused, m, a.cwd)
 	what := "bot-bottle: " + plain.Count(removed, "image") + " removed"
-	if freed >= 0 {
+	switch {
+	case freed >= 1e6:
 		what += fmt.Sprintf(", which has freed %d MB", freed/1e6)
+	case freed >= 0:
+		what += ", whose space others share"
 	}
 	_, _ = fmt.Fprintln(a.Stderr, what)
 	return err

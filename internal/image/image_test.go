@@ -3,6 +3,7 @@ package image
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -147,5 +148,48 @@ func TestArguments(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a step prints bit by bit is told in whole lines, also one without an end, and nothing of the
+// engine's housekeeping with it; one that never ends is not held for ever.
+func TestLinesThatComeInBits(t *testing.T) {
+	_, err := watch(strings.NewReader(messages(t,
+		out("Step 1/1 : RUN ls /nowhere"), out("\n"), out("\x1b[91mls: \x1b[0m"), out("\x1b[91mcannot access '/nowhere'\x1b[0m"), out("\x1b[91m: no such file\n\x1b[0m"),
+		out("Removing intermediate container 617da505cb8b\n"), out(strings.Repeat("endless ", 2000)), out("the "), out("end"), map[string]string{"error": "failed"})), "x:1", func(string) {})
+	var failed *BuildError
+	if !errors.As(err, &failed) || len(failed.Output) != 3 || failed.Output[0] != "ls: cannot access '/nowhere': no such file" || !strings.HasPrefix(failed.Output[1], "endless ") || failed.Output[2] != "the end" {
+		t.Errorf("got %q, %v", failed.Output, err)
+	}
+}
+
+// Whoever is told of a full disk, or of a base that cannot be fetched, is told what to do about just that.
+func TestHintsOfABuild(t *testing.T) {
+	for want, e := range map[string]BuildError{
+		"docker system df":                      {Ref: customName + ":1", Step: "RUN x", Reason: "write /x: no space left on device"},
+		"could not fetch the base":              {Ref: "bot-bottle/claude:1", Step: "FROM " + Base, Reason: "timeout"},
+		"SSL_CERT_FILE":                         {Ref: "bot-bottle/claude:1", Step: "RUN x", Reason: "x509: certificate signed by unknown authority"},
+		"what is pinned":                        {Ref: "bot-bottle/claude:1", Step: "RUN x", Reason: "x did NOT match"},
+		"reject it":                             {Ref: LayerName + ":1", Step: "RUN x", Reason: "x"},
+		"docs/providers.md":                     {Ref: customName + ":1", Step: "RUN : " + contractMark, Reason: "x"},
+		"a step of the bottle's own Dockerfile": {Ref: customName + ":1", Step: "RUN x", Reason: "x"},
+		"HTTP_PROXY and HTTPS_PROXY":            {Ref: "bot-bottle/claude:1", Step: "RUN x", Reason: "x"},
+	} {
+		if got := e.Hint(); !strings.Contains(got, want) {
+			t.Errorf("%v: got %s", e, got)
+		}
+	}
+}
+
+// Of what a failed step printed, the end is told.
+func TestTheEndOfAFailedStep(t *testing.T) {
+	var lines []map[string]string
+	for i := range 3 * keepLines {
+		lines = append(lines, out(fmt.Sprintf("line %d\n", i)))
+	}
+	_, err := watch(strings.NewReader(messages(t, append(lines, map[string]string{"error": "failed"})...)), "x:1", func(string) {})
+	var failed *BuildError
+	if !errors.As(err, &failed) || len(failed.Output) != keepLines || failed.Output[keepLines-1] != fmt.Sprintf("line %d", 3*keepLines-1) {
+		t.Errorf("got %v", err)
 	}
 }

@@ -26,7 +26,11 @@ type progress struct {
 	recent []string // its last lines
 	last   string   // image that the last step made
 	stages []string // images of the stages before this one
+	begun  string   // a line whose end has not come
 }
+
+// maxLine bounds a line that does not end.
+const maxLine = 4 << 10
 
 // watch reads a build's output to its end. It returns the images of the stages that
 // were built on the way to the last one, and that one if it does not fit a bottle.
@@ -41,18 +45,31 @@ func watch(body io.Reader, ref string, say func(string)) (stages []string, err e
 			return p.stages, fmt.Errorf("cannot build image %s: %w", ref, err)
 		}
 		if message.Error != "" {
+			p.read(p.begun)
 			if strings.Contains(p.step, contractMark) && p.last != "" {
 				p.stages = append(p.stages, p.last) // it is whole, and nobody may run it
 			}
 			return p.stages, &BuildError{Ref: ref, Step: p.step, Reason: reason(p.step, message.Error), Output: p.recent}
 		}
-		for line := range strings.SplitSeq(colour.ReplaceAllString(message.Stream, ""), "\n") {
-			p.read(strings.TrimSpace(line))
-		}
+		p.take(message.Stream)
+	}
+}
+
+// take reads lines: a program that prints one bit by bit makes a message of each.
+func (p *progress) take(text string) {
+	lines := strings.Split(p.begun+colour.ReplaceAllString(text, ""), "\n")
+	for _, line := range lines[:len(lines)-1] {
+		p.read(line)
+	}
+	p.begun = lines[len(lines)-1]
+	if len(p.begun) > maxLine || stepLine.MatchString(p.begun) {
+		p.read(p.begun)
+		p.begun = ""
 	}
 }
 
 func (p *progress) read(line string) {
+	line = strings.TrimSpace(line)
 	if line == "" {
 		return
 	}
@@ -64,7 +81,7 @@ func (p *progress) read(line string) {
 		p.last = match[1]
 		return
 	}
-	if strings.HasPrefix(line, "---> ") {
+	if strings.HasPrefix(line, "---> ") || strings.HasPrefix(line, "Removing intermediate container ") {
 		return // Running in, Using cache
 	}
 	p.recent = append(p.recent, short(line))
