@@ -46,6 +46,9 @@ func (a *App) runValidate(asJSON bool) error {
 	if len(m.Problems) > 0 {
 		return m.Problems
 	}
+	if len(m.Agents) == 0 {
+		_, _ = fmt.Fprintln(a.Stderr, "bot-bottle: there is no agent yet; to write a first one and its bottle: bot-bottle init")
+	}
 	_, err = fmt.Fprintf(a.Stdout, "ok: %s, %s\n", plain.Count(len(m.Agents), "agent"), plain.Count(len(m.Bottles), "bottle"))
 	return err
 }

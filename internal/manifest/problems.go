@@ -78,7 +78,7 @@ func (e *UnknownError) Error() string {
 // Hint lists what there is.
 func (e *UnknownError) Hint() string {
 	if len(e.Known) == 0 {
-		return fmt.Sprintf("there are no %ss yet: write one to %s/%ss/NAME.md", e.Kind, e.Home, e.Kind)
+		return fmt.Sprintf("there are no %ss yet: bot-bottle init writes one; or write it to %s/%ss/NAME.md", e.Kind, e.Home, e.Kind)
 	}
 	return fmt.Sprintf("known %ss: %s", e.Kind, strings.Join(e.Known, ", "))
 }
