@@ -52,7 +52,7 @@ func (d *Driver) Place(context.Context) (string, error) { return d.Dir, nil }
 
 // Available makes the namespaces of a bottle, once, and nothing in them.
 func (d *Driver) Available(ctx context.Context) error {
-	d.tried.Do(func() { d.usable = d.try(ctx) })
+	d.tried.Do(func() { d.usable = d.try(context.WithoutCancel(ctx)) }) // it is not only the first caller's
 	return d.usable
 }
 
