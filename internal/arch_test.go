@@ -24,7 +24,7 @@ func layer(pkg string) (int, bool) {
 	for prefix, n := range map[string]int{
 		"manifest": 0, "policy": 0, "dlp": 0, "secret": 0,
 		"state": 1, "audit": 1, "requests": 1, "notify": 1, "hostcmd": 1, "pki": 1, "image": 1, "secretsource": 1, "terminal": 1, "session": 1, "plain": 1, "confine": 1, "filecopy": 1, "pipelock": 1, "login": 1,
-		"bottle": 2, "control": 2, "provider": 2, "report": 2, "starter": 2, "doctor": 2,
+		"bottle": 2, "command": 2, "control": 2, "provider": 2, "report": 2, "starter": 2, "doctor": 2,
 		"backend": 3, "resolve": 3, "provision": 3, "guest": 3, "sidecar": 3,
 		"cli": 4, "dashboard": 4, "prove": 4,
 	} {

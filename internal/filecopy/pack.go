@@ -48,6 +48,24 @@ func Pack(w io.Writer, root, name string, uid int, leave func(path string)) erro
 	return t.Close()
 }
 
+// Stream packs a file or a tree, as Pack does, while unpack reads the archive. The error is why it
+// could not be packed, else unpack's.
+func Stream(root, name string, uid int, unpack func(archive io.Reader) error) error {
+	reader, writer := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		err := Pack(writer, root, name, uid, nil)
+		_ = writer.CloseWithError(err)
+		packed <- err
+	}()
+	err := unpack(reader)
+	_ = reader.Close()
+	if failed := <-packed; failed != nil && !errors.Is(failed, io.ErrClosedPipe) {
+		return failed
+	}
+	return err
+}
+
 func packEntry(t *tar.Writer, file, name string, uid int, info fs.FileInfo) (err error) {
 	link := ""
 	if info.Mode()&fs.ModeSymlink != 0 {

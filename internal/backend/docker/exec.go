@@ -1,9 +1,7 @@
 package docker
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -17,24 +15,9 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 )
 
-// maxOutput bounds what Exec keeps of each stream.
-const maxOutput = 1 << 20
-
 // Exec runs a script to its end.
 func (b *Bottle) Exec(ctx context.Context, script string, user bottle.User) (bottle.ExecResult, error) {
-	stdout, stderr := &bounded{}, &bounded{}
-	code, err := b.Run(ctx, []string{"/bin/sh", "-c", script}, user, bottle.IO{Stdout: stdout, Stderr: stderr})
-	return bottle.ExecResult{Code: code, Stdout: stdout.Bytes(), Stderr: stderr.Bytes()}, err
-}
-
-// bounded keeps the first maxOutput bytes and swallows the rest.
-type bounded struct{ bytes.Buffer }
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if room := maxOutput - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
+	return bottle.RunScript(ctx, b, script, user)
 }
 
 // Run runs a command in the bottle, connected to streams. Our own binary finds and
@@ -88,17 +71,8 @@ func (b *Bottle) CopyIn(ctx context.Context, hostPath, bottlePath string) error 
 
 // copyTree streams a file or tree into a container.
 func (d *Driver) copyTree(ctx context.Context, id, hostPath, target string) error {
-	reader, writer := io.Pipe()
-	done := make(chan error, 1)
-	go func() {
-		err := filecopy.Pack(writer, hostPath, path.Base(target), provider.UID, nil)
-		_ = writer.CloseWithError(err)
-		done <- err
-	}()
-	_, err := d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: path.Dir(target), Content: reader})
-	_ = reader.Close()
-	if wrote := <-done; wrote != nil && !errors.Is(wrote, io.ErrClosedPipe) {
-		err = wrote
-	}
-	return err
+	return filecopy.Stream(hostPath, path.Base(target), provider.UID, func(archive io.Reader) error {
+		_, err := d.Client.CopyToContainer(ctx, id, client.CopyToContainerOptions{DestinationPath: path.Dir(target), Content: archive})
+		return err
+	})
 }

@@ -3,7 +3,6 @@
 package memory
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,9 +11,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
-	"github.com/bot-bottle/bot-bottle/internal/filecopy"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
-	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
@@ -134,16 +131,16 @@ func (m *machine) bring(ctx context.Context, p Plan, files *provision.Archive) (
 		return err
 	}
 	defer context.AfterFunc(ctx, func() { _ = k.Close() })()
-	s, asked := control.Stream{ReadWriter: k}, control.Bringing{Services: p.Services(), Attach: p.attach()}
+	s, asked := control.Stream{ReadWriter: k}, control.Bringing{Services: p.Services(), Attach: p.Attach()}
 	found, err := s.Ask(asked)
 	if err == nil {
 		err = found.Err()
 	}
 	if err == nil {
-		err = p.fill(ctx, control.Pieces{W: k}, files)
+		err = p.Fill(ctx, control.Pieces{W: k}, files, nil)
 	}
 	if err == nil {
-		err = s.Begin(p.order(p.Environment(files.Env())))
+		err = s.Begin(p.Order(p.Environment(files.Env()), p.Services()))
 	}
 	if err != nil {
 		return errors.Join(ctx.Err(), fmt.Errorf("cannot bring %s into its bottle: %w", p.Identity, err), k.Close())
@@ -153,44 +150,6 @@ func (m *machine) bring(ctx context.Context, p Plan, files *provision.Archive) (
 	}
 	m.stream = k
 	return nil
-}
-
-// attach is what becomes of the stream.
-func (p Plan) attach() string {
-	switch {
-	case p.TTY && p.Detached:
-		return ""
-	case p.TTY:
-		return control.SaySession
-	}
-	return control.SayPipe
-}
-
-// fill sends the bottle's files, and the repository at hand.
-func (p Plan) fill(ctx context.Context, pieces control.Pieces, files *provision.Archive) error {
-	if err := files.Tar(pieces); err != nil {
-		return err
-	}
-	if p.Source != nil {
-		packed, remove, err := provision.PackRepository(ctx, *p.Source, p.Git)
-		if err != nil {
-			return err
-		}
-		err = filecopy.Pack(pieces, packed, provider.Workspace[1:], provider.UID, nil)
-		if err := errors.Join(err, remove()); err != nil {
-			return err
-		}
-	}
-	return pieces.Close()
-}
-
-// order is what the guest is to run.
-func (p Plan) order(env []string) control.Order {
-	o := control.Order{Argv: p.Command(), Env: env, Dir: provider.Workspace, Services: p.Services(), Stdin: p.Stdin, Awaited: !p.Detached, NProc: uint64(p.PIDs)}
-	if p.TTY {
-		o.Size = bottle.Size{Width: cmp.Or(p.Size.Width, 80), Height: cmp.Or(p.Size.Height, 24)}
-	}
-	return o
 }
 
 // MakeImages has nothing to make.

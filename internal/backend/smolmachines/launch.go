@@ -1,7 +1,6 @@
 package smolmachines
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
-	"github.com/bot-bottle/bot-bottle/internal/filecopy"
 	"github.com/bot-bottle/bot-bottle/internal/pki"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
@@ -240,20 +238,8 @@ func (d *Driver) start(ctx context.Context, p Plan, sha string) error {
 	return d.whole(ctx, startLimit, []string{"machine", "start", "--name", machineName(p.Identity)}, d.landlock()...)
 }
 
-// order is what the guest is to run.
-func (p Plan) order(env []string) control.Order {
-	o := control.Order{Argv: p.Command(), Env: env, Dir: provider.Workspace, Services: p.reached(), Stdin: p.Stdin, Awaited: !p.Detached, NProc: uint64(p.PIDs)}
-	if p.TTY {
-		o.Size = bottle.Size{Width: cmp.Or(p.Size.Width, 80), Height: cmp.Or(p.Size.Height, 24)}
-	}
-	return o
-}
-
-// bringLimit bounds what comes before the agent runs; patience is how long it may be silent.
-const (
-	bringLimit = 10 * time.Minute
-	patience   = 2 * time.Second
-)
+// bringLimit bounds what comes before the agent runs.
+const bringLimit = 10 * time.Minute
 
 // bring has the guest check its machine, fills that, and starts the agent, on one stream, which
 // is the agent's then.
@@ -272,16 +258,16 @@ func (d *Driver) bring(ctx context.Context, p Plan, b *Bottle, files *provision.
 	defer cancel()
 	defer k.until(limited)()
 	s := control.Stream{ReadWriter: k}
-	asked := control.Bringing{Services: p.reached(), Attach: p.attach()}
+	asked := control.Bringing{Services: p.reached(), Attach: p.Attach()}
 	found, err := s.Ask(asked)
 	if err == nil {
 		if why := found.Err(); why != nil {
 			return fmt.Errorf("the machine was taken down, since its self-check failed: %w", why)
 		}
-		err = d.fill(limited, p, k, files, say)
+		err = p.Fill(limited, control.Pieces{W: k}, files, say)
 	}
 	if err == nil {
-		err = s.Begin(p.order(p.Environment(files.Env())))
+		err = s.Begin(p.Order(p.Environment(files.Env()), p.reached()))
 	}
 	if err != nil {
 		if limited.Err() != nil {
@@ -293,37 +279,6 @@ func (d *Driver) bring(ctx context.Context, p Plan, b *Bottle, files *provision.
 		b.stream, keep = k, true
 	}
 	return nil
-}
-
-// attach is what becomes of the stream.
-func (p Plan) attach() string {
-	switch {
-	case p.TTY && p.Detached:
-		return ""
-	case p.TTY:
-		return "session"
-	}
-	return "pipe"
-}
-
-// fill sends the bottle's files, and the repository at hand.
-func (d *Driver) fill(ctx context.Context, p Plan, to io.Writer, files *provision.Archive, say bottle.Progress) (err error) {
-	pieces := control.Pieces{W: to}
-	if err := files.Tar(pieces); err != nil {
-		return err
-	}
-	if p.Source != nil {
-		defer time.AfterFunc(patience, func() { say.Say("bringing " + p.Source.Root + " along; that takes longer the more history it has") }).Stop()
-		packed, remove, err := provision.PackRepository(ctx, *p.Source, p.Git)
-		if err != nil {
-			return err
-		}
-		err = filecopy.Pack(pieces, packed, provider.Workspace[1:], provider.UID, nil)
-		if err := errors.Join(err, remove()); err != nil {
-			return err
-		}
-	}
-	return pieces.Close()
 }
 
 // decodeLine reads one line of JSON from a machine.

@@ -194,18 +194,6 @@ func (t *tail) last() string {
 	return t.Last()
 }
 
-// why is why a program in a machine failed: its first line that is kept, safe to print, since tar's last
-// only says that it did. One that was killed says nothing.
-func (t *tail) why(program string, code int) error {
-	if first := plain.Text(t.Lines()[0]); first != "" {
-		return errors.New(first)
-	}
-	if signal := syscall.Signal(code - 128); code > 128 {
-		return fmt.Errorf("%s in the bottle was ended by a signal (%s)", program, signal)
-	}
-	return fmt.Errorf("%s in the bottle failed with status %d and said nothing", program, code)
-}
-
 // machine is what smolvm says of one. What a bottle stands on is a pointer: what is not said is
 // not true.
 type machine struct {
