@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -61,23 +62,35 @@ func (d *Driver) inside(ctx context.Context, name string, args ...string) (*conn
 	return k, nil
 }
 
-// Read implements net.Conn. What smolvm complained of is the error of a stream that ends early.
+// Read implements net.Conn.
 func (k *conn) Read(p []byte) (int, error) {
 	n, err := k.out.Read(p)
 	if errors.Is(err, io.EOF) {
-		select {
-		case <-k.done:
-			if said := k.said.last(); k.err != nil && said != "" {
-				err = k.lost(&callError{verb: "machine exec", said: said})
-			}
-		case <-time.After(endGrace):
-		}
+		err = k.why(err)
 	}
 	return n, err
 }
 
 // Write implements net.Conn.
-func (k *conn) Write(p []byte) (int, error) { return k.in.Write(p) }
+func (k *conn) Write(p []byte) (int, error) {
+	n, err := k.in.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = k.why(err)
+	}
+	return n, err
+}
+
+// why is the error of a stream that ends early: what smolvm complained of, if it did.
+func (k *conn) why(err error) error {
+	select {
+	case <-k.done:
+		if said := k.said.last(); k.err != nil && said != "" {
+			return k.lost(&callError{verb: "machine exec", said: said})
+		}
+	case <-time.After(endGrace):
+	}
+	return err
+}
 
 // Close ends the process.
 func (k *conn) Close() error {
