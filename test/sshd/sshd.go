@@ -25,6 +25,7 @@ type Server struct {
 	Fingerprint string // of the host key, "SHA256:…"
 
 	dir, address string
+	more         []string
 	daemon       *daemon.Daemon
 }
 
@@ -37,14 +38,14 @@ func Available() error {
 	return err
 }
 
-// Start starts a server on an address of this machine. Its files are in dir. The caller
-// closes it.
-func Start(dir, address string) (*Server, error) {
+// Start starts a server on an address of this machine. Its files are in dir; more is lines of its
+// configuration (sshd_config(5)). The caller closes it.
+func Start(dir, address string, more ...string) (*Server, error) {
 	who, err := user.Current()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{User: who.Username, KeyFile: filepath.Join(dir, "client"), dir: dir, address: address}
+	s := &Server{User: who.Username, KeyFile: filepath.Join(dir, "client"), dir: dir, address: address, more: more}
 	if who.Uid == "0" { // where it wants to separate its privileges
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			return nil, err
@@ -89,6 +90,7 @@ func (s *Server) command(port int) (*exec.Cmd, error) {
 		"Port " + strconv.Itoa(port), "ListenAddress " + s.address, "HostKey " + filepath.Join(s.dir, "host"), "AuthorizedKeysFile " + filepath.Join(s.dir, "client.pub"),
 		"StrictModes no", "PidFile none", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes", "UsePAM no", "MaxStartups 100:30:200",
 	}
+	lines = append(lines, s.more...)
 	config := filepath.Join(s.dir, "sshd_config")
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	server "github.com/bot-bottle/bot-bottle/test/sshd"
 )
 
 // Attack F1: force, deletion, mirroring, tags and refs that are not the agent's to push, in
@@ -173,4 +174,58 @@ func each(n int, make func(int) string) (all []string) {
 		all = append(all, make(i))
 	}
 	return all
+}
+
+// Attack F2: the upstream has a branch that stands for another one. Its name may be pushed, what it stands for may
+// not. Over ssh, it is the server's configuration by which git says so or not.
+func TestAttackF2_ABranchThatStandsForAnother(t *testing.T) {
+	for over, c := range map[string]struct {
+		make func(*testing.T) *lab
+		why  string
+		ok   bool // one that only is at the same commit may be pushed
+	}{
+		"ssh": {func(t *testing.T) *lab { return newLab(t) }, "upstream it is where refs/heads/main is, and the upstream does not say whether one stands for the other", false},
+		"ssh with version 2": {func(t *testing.T) *lab {
+			s, err := server.Start(t.TempDir(), "127.0.0.1", "AcceptEnv GIT_PROTOCOL")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.Close)
+			return newLab(t, func(c *control.GitConfig) {
+				r := &c.Repositories[0]
+				_, path, _ := strings.Cut(strings.TrimPrefix(r.Upstream, "ssh://"), "/")
+				r.Upstream, r.Key, r.KnownHosts = s.URL("127.0.0.1", "/"+path), read(t, s.KeyFile), s.KnownHosts("127.0.0.1")
+			})
+		}, "upstream it stands for refs/heads/main", true},
+		"https": {func(t *testing.T) *lab { l, _ := newHTTPSLab(t); return l }, "upstream it stands for refs/heads/main", true},
+	} {
+		t.Run(over, func(t *testing.T) {
+			l := c.make(t)
+			l.git(l.upstream, "symbolic-ref", "refs/heads/agent/alias", "refs/heads/main")
+			main := l.theirs("refs/heads/main")
+			l.update("agent/same", main)
+			work := l.clone()
+			l.commit(work, "main.go", "package main\n")
+			l.refused(work, c.why, "push", "origin", "HEAD:agent/alias")
+			if got := l.theirs("refs/heads/main"); got != main {
+				t.Errorf("main is %s, was %s", got, main)
+			}
+			if out, err := l.try(work, "push", "origin", "HEAD:agent/same"); (err == nil) != c.ok {
+				t.Errorf("one that is at the same commit: %v\n%s", err, out)
+			}
+			l.git(work, "push", "-q", "origin", "HEAD:agent/new")
+			l.commit(work, "main.go", "package main // more\n")
+			l.git(work, "push", "-q", "origin", "HEAD:agent/new")
+		})
+	}
+}
+
+// Attack F1: the upstream's default branch has a name that may be pushed.
+func TestAttackF1_TheDefaultBranchWhateverItsName(t *testing.T) {
+	l := newLab(t)
+	l.update("agent/start", l.child("main"))
+	l.git(l.upstream, "symbolic-ref", "HEAD", "refs/heads/agent/start")
+	work := l.clone()
+	l.commit(work, "main.go", "package main\n")
+	l.refused(work, "it is a protected branch", "push", "origin", "HEAD:agent/start")
 }

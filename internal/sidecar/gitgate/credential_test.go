@@ -52,3 +52,42 @@ func TestAttackF10_WhatSSHMayDo(t *testing.T) {
 		})
 	}
 }
+
+// ATTACK: whatever leads the gate's git elsewhere than to its upstream, by another protocol, or to one that shows
+// another certificate: git itself refuses it, whoever else has looked before.
+func TestAttackF10_WhatGitMayReach(t *testing.T) {
+	l, site := newHTTPSLab(t)
+	m := l.server.all[0]
+	l.git("/", "ls-remote", l.url) // there is a mirror
+	marker := filepath.Join(l.dir, "ran")
+	for _, url := range []string{"file://" + l.upstream, l.upstream, "ext::sh -c touch% " + marker, l.address()} {
+		if out, err := m.upstream.run(t.Context(), nil, "ls-remote", "--", url); err == nil || !strings.Contains(err.Error(), "not allowed") {
+			t.Errorf("%s: got %s, %v", url, out, err)
+		}
+		if out, err := m.local.run(t.Context(), nil, "ls-remote", "--", url); err == nil || !strings.Contains(err.Error(), "not allowed") {
+			t.Errorf("%s, on the bottle's side: got %s, %v", url, out, err)
+		}
+	}
+	if _, err := os.Stat(marker); err == nil {
+		t.Error("a program was run")
+	}
+	url := site.URL("localhost", "upstream.git")
+	if _, err := m.upstream.run(t.Context(), nil, "ls-remote", "--", url); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(filepath.Dir(m.upstream.config), "ca.pem"), "")
+	if out, err := m.upstream.run(t.Context(), nil, "ls-remote", "--", url); err == nil || !strings.Contains(strings.ToLower(err.Error()), "certificate") {
+		t.Errorf("whom it does not trust: got %s, %v", out, err)
+	}
+}
+
+// Whatever a value of the gate's configuration is, git reads it as it was, and as one.
+func TestAValueStaysOne(t *testing.T) {
+	for _, want := range []string{`plain`, `two words`, ` around `, `a"b`, `a\b`, "a\n[core]\n\tpager = x", `a # b ; c`, ``} {
+		file := filepath.Join(t.TempDir(), "config")
+		write(t, file, "[http "+value("https://x.example/"+strings.ReplaceAll(want, "\n", ""))+"]\n\textraHeader = "+value(want)+"\n")
+		if got := run(t, "/", nil, "git", "config", "-f", file, "--list", "--null"); !strings.HasSuffix(got, ".extraheader\n"+want+"\x00") || strings.Count(got, "\x00") != 1 {
+			t.Errorf("%q is read as %q", want, got)
+		}
+	}
+}

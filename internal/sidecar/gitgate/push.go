@@ -310,6 +310,8 @@ func (p *push) readUpdates(ctx context.Context, g git, v *verdict, lines string)
 		}
 		if err := p.mirror.checkUpdate(u); err != nil && !p.approved.covers(u, p.mirror.refs) {
 			v.refuse("%s: %v", name, err)
+		} else if other := p.mirror.other(ctx, u); other != "" {
+			v.refuse("%s: upstream it is where %s is, and the upstream does not say whether one stands for the other: push another branch", name, p.check.clean(other))
 		}
 		v.updates = append(v.updates, u)
 	}

@@ -213,6 +213,9 @@ func TestAttackF8_AnUpstreamThatIsTooLarge(t *testing.T) {
 		t.Errorf("it takes up %d bytes of %d", used, l.server.volume.most)
 	}
 	l.empty("after an upstream that is too large")
+	if left, _ := filepath.Glob(filepath.Join(l.dir, "gate", "widget.git", "objects", "pack", "*tmp_*")); len(left) > 0 {
+		t.Errorf("what did not fit is left: %v", left)
+	}
 	objects := filepath.Join(l.upstream, "objects")
 	if err := os.Rename(objects, objects+".away"); err != nil { // so that fetching them would say so
 		t.Fatal(err)
