@@ -42,7 +42,7 @@ func (s *Server) carryOut(ctx context.Context, h *held) string {
 		all := s.repositories()
 		i := slices.IndexFunc(all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
 		if i < 0 {
-			return errUndeclared.Error()
+			return h.doubtful(errUndeclared.Error())
 		}
 		if result, err := s.send(ctx, all[i], h); !errors.Is(err, errUndeclared) { // else another may be in its place
 			return result
@@ -63,7 +63,9 @@ func (s *Server) send(ctx context.Context, m *mirror, h *held) (result string, e
 		return "", errUndeclared
 	}
 	if len(v.refused) == 0 {
-		p.deliver(g, v)
+		if err := p.deliver(g, v); err != nil {
+			return "", err
+		}
 	}
 	switch {
 	case len(v.refused) == 0 && v.there:
@@ -86,10 +88,10 @@ func (p *push) judgeApproved(g git) *verdict {
 	defer end()
 	v := &verdict{updates: p.approved.Push.Updates}
 	if err := p.refreshed(ctx); err != nil {
-		v.refuse("the upstream %s", p.server.mask(explain(err, "does not answer")))
+		v.refuse("%s", p.approved.doubtful("the upstream "+p.server.mask(explain(err, "does not answer"))))
 		return v
 	}
-	if p.approved.look(ctx, g, p.mirror.refs, v); v.there || len(v.refused) > 0 {
+	if p.look(ctx, g, v); v.there || len(v.refused) > 0 {
 		return v
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -107,19 +109,27 @@ func (p *push) refreshed(ctx context.Context) error {
 }
 
 // look finds out whether the upstream has the push, as far as its refs say.
-func (h *held) look(ctx context.Context, g git, now policy.Refs, v *verdict) {
-	missing := 0
+func (p *push) look(ctx context.Context, g git, v *verdict) {
+	h, missing := p.approved, 0
 	for _, u := range h.Push.Updates {
-		switch is := now.IDs[u.Ref]; {
+		switch is := p.mirror.refs.IDs[u.Ref]; {
 		case is == u.New:
 		case is == u.Old || !h.Sending:
 			missing++
 		case u.New != "" && is != "" && !u.Forced && g.contains(ctx, is, u.New): // and was built upon
 		default:
-			v.refuse("it was on its way when the gate was killed, and %s has moved since: whether it was upstream before is not known", u.Ref)
+			v.refuse("%s", h.doubtful(p.check.clean(u.Ref)+" has moved since"))
 		}
 	}
 	v.there = missing == 0 && len(v.refused) == 0
+}
+
+// doubtful adds to what stands in the way of a push that it may be upstream, if it may.
+func (h *held) doubtful(why string) string {
+	if !h.Sending {
+		return why
+	}
+	return "it was on its way when the gate was killed, and " + why + ": whether it was upstream before is not known"
 }
 
 // contains reports whether a commit is part of another's history.
@@ -129,16 +139,19 @@ func (g git) contains(ctx context.Context, tip, commit string) bool {
 }
 
 // deliver sends what was judged, if the upstream does not have it. The next gate can find out
-// what became of that.
-func (p *push) deliver(g git, v *verdict) {
+// what became of that. Its error is errUndeclared, where the mirror is not the bottle's any more.
+func (p *push) deliver(g git, v *verdict) error {
 	h := p.approved
 	grant, give, err := p.mirror.use(h.Push.Updates)
 	if v.grant = grant; v.there {
-		return // if it needed a grant that has ended since, that was good when it was sent
+		return nil // if it needed a grant that has ended since, that was good when it was sent
+	}
+	if errors.Is(err, errUndeclared) { // for which no approval stands
+		return err
 	}
 	if err != nil && !h.standsFor(p.mirror) {
 		v.refuse("%v", err)
-		return
+		return nil
 	}
 	h.Sending = true
 	if err := h.write(); err != nil {
@@ -151,6 +164,7 @@ func (p *push) deliver(g git, v *verdict) {
 		give()
 		v.grant = ""
 	}
+	return nil
 }
 
 func (p *push) transmit(g git, v *verdict) {

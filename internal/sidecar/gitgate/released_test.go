@@ -2,6 +2,7 @@ package gitgate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -380,5 +381,52 @@ func TestAHeldPushWhoseIDWasLostIsTheSame(t *testing.T) {
 	l.refused(work, "the operator decides it as t-1", "push", "origin", "agent/fix")
 	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded || l.theirs("refs/heads/agent/fix") != head {
 		t.Errorf("it became %q", r.Decided.Result)
+	}
+}
+
+// ATTACK G13: a repository that ends after an approved push was judged, and before it is sent.
+func TestAttackG13_NoApprovalStandsForARepositoryThatHasEnded(t *testing.T) {
+	l := newLab(t)
+	m := l.server.find("widget")
+	main := l.theirs("refs/heads/main")
+	u := policy.RefUpdate{Ref: "refs/heads/agent/fix", New: main}
+	p := &push{server: l.server, mirror: m, check: l.server.checks.Load(), ctx: t.Context(), approved: &held{ID: "t-1", dir: t.TempDir()}}
+	p.approved.Push.Updates = []policy.RefUpdate{u}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v := p.judgeApproved(m.local); len(v.refused) > 0 {
+		t.Fatal(v.refused)
+	}
+	m.rights.end()
+	v := &verdict{updates: p.approved.Push.Updates}
+	if err := p.deliver(m.local, v); !errors.Is(err, errUndeclared) {
+		t.Errorf("deliver = %v, want %v", err, errUndeclared)
+	}
+	if got := l.theirs("refs/heads/agent/fix"); got != "" {
+		t.Errorf("upstream has %q", got)
+	}
+	m.rights = newRights(nil) // for who ends the lab
+}
+
+// A gate that cannot find out what became of a push says that it does not know.
+func TestWhatBecameOfAnApprovedPushCannotBeFoundOut(t *testing.T) {
+	l := newLab(t)
+	for name, from := range map[string]string{"no answer": l.config.Repositories[0].Upstream, "not declared": "https://elsewhere.example/widget.git"} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.RemoveAll(l.upstream); err != nil {
+				t.Fatal(err)
+			}
+			h := &held{ID: "t-1", dir: t.TempDir(), Sending: true}
+			h.Push.Repository, h.Push.Upstream = "widget", from
+			h.Push.Updates = []policy.RefUpdate{{Ref: "refs/heads/agent/fix", New: strings.Repeat("1", 40)}}
+			const doubt = "whether it was upstream before is not known"
+			if got := l.server.carryOut(t.Context(), h); !strings.Contains(got, doubt) {
+				t.Errorf("it became %q", got)
+			}
+			h.Sending = false
+			if got := l.server.carryOut(t.Context(), h); strings.Contains(got, doubt) {
+				t.Errorf("one that was not sent became %q", got)
+			}
+		})
 	}
 }
