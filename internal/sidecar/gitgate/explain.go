@@ -28,6 +28,9 @@ func complaints() [][2]string {
 // explain says what is wrong with an upstream, as the end of a sentence that begins with it.
 // otherwise comes before what git itself says, where that is all there is.
 func explain(err error, otherwise string) string {
+	if errors.Is(err, errNoAnswer) {
+		return err.Error()
+	}
 	if other := (*otherHostKey)(nil); errors.As(err, &other) {
 		return "shows another host key (" + strings.Join(other.offered, ", ") + ") than the operator has pinned, so nothing was sent: tell the operator"
 	}

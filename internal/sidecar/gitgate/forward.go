@@ -74,7 +74,7 @@ func (m *mirror) send(ctx context.Context, objects []string, updates []policy.Re
 	c.Stdout, c.Stderr = out, complaint
 	failed := c.Run()
 	if ctx.Err() != nil {
-		return nil, errors.New("it did not answer in time")
+		return nil, errNoAnswer
 	}
 	for line := range strings.Lines(complaint.String()) {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "remote:"); ok && strings.TrimSpace(text) != "" {
@@ -86,6 +86,9 @@ func (m *mirror) send(ctx context.Context, objects []string, updates []policy.Re
 	}
 	return said, answer(out.String(), said, &gitError{"push", failed, withoutRemote(complaint.String())})
 }
+
+// errNoAnswer is of a push that the upstream may have taken all the same.
+var errNoAnswer = errors.New("did not answer in time, and may have it all the same: fetch to see")
 
 // answer is what the upstream says of each ref that it did not take: lines of
 // "!\tfrom:to\t[rejected] (reason)". Where two were at it at the same instant it says no more
