@@ -173,6 +173,19 @@ func TestAttackC7_AWrongChecksum(t *testing.T) {
 	}
 }
 
+// Attack F5: a character is put behind a token. The prefixes of GitHub's and npm's are nobody else's, and GitHub
+// says that its tokens may grow.
+func TestAttackF5_ATokenWithSomethingBehindIt(t *testing.T) {
+	s := newScanner(t, Options{})
+	for i, prefix := range []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "npm_"} {
+		for _, behind := range []string{"a", "7", "_", randomToken(40, 9)} {
+			if findings := scanBody(t, s, []byte("k: "+prefix+randomToken(36, uint64(i))+behind)); len(findings) == 0 {
+				t.Errorf("%s, and %s behind it: got nothing", prefix, behind)
+			}
+		}
+	}
+}
+
 // What documentation shows is no token.
 func TestWhatIsNoToken(t *testing.T) {
 	s := newScanner(t, Options{})
