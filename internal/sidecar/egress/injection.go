@@ -196,21 +196,33 @@ func (b *beginning) forget() {
 	b.data, b.ended = nil, true
 }
 
-// text is what the answer says, without what of it is the bottle's own. Of a compressed one, as
-// much as is whole.
+// text is what the answer says, without what of it is the bottle's own.
 func (b *beginning) text() (string, error) {
-	plain := b.data
-	if len(b.codings) > 0 {
-		decoder, err := undo(b.data, b.codings)
-		if err != nil {
-			return "", err
-		}
-		defer func() { _ = decoder.Close() }()
-		if plain, err = io.ReadAll(io.LimitReader(decoder, pipelock.MaxAnswer)); len(plain) == 0 && err != nil {
-			return "", notCoded("it is not in the content coding that it names")
-		}
+	plain, err := unpacked(b.data, b.codings)
+	if err != nil {
+		return "", err
 	}
 	return b.inert.Replace(pipelock.AnswerText(b.kind, plain)), nil
+}
+
+// unpacked is what is in codings, as much as is whole and looked at. Each of them gives that much
+// only: a few bytes of one can hold gigabytes of another, in which there is nothing.
+func unpacked(data []byte, codings []string) ([]byte, error) {
+	if len(codings) > maxCodings {
+		return nil, notCoded("it is in too many content codings")
+	}
+	for _, coding := range slices.Backward(codings) {
+		opened, err := undo(data, []string{coding})
+		if err != nil {
+			return nil, err
+		}
+		data, err = io.ReadAll(io.LimitReader(opened, pipelock.MaxAnswer))
+		_ = opened.Close()
+		if len(data) == 0 && err != nil {
+			return nil, notCoded("it is not in the content coding that it names")
+		}
+	}
+	return data, nil
 }
 
 // keep looks at answers, one at a time, until ctx ends.
@@ -240,8 +252,8 @@ func (i *injections) keep(ctx context.Context) {
 
 // look tells what pipelock says about one answer.
 func (i *injections) look(ctx context.Context, b *beginning) {
+	text, err := b.text() // nobody changes what was handed over; locked, the answer would wait
 	b.mu.Lock()
-	text, err := b.text()
 	b.forget()
 	b.mu.Unlock()
 	if err == nil {

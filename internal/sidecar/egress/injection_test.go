@@ -337,6 +337,26 @@ func TestOfAPackedAnswerLittleIsRead(t *testing.T) {
 	}
 }
 
+// Of what is packed twice, neither coding gives more than that: a few KB of one hold hours of blocks of the
+// other, in which there is nothing.
+func TestAttackJ4_AnAnswerOfEmptyBlocks(t *testing.T) {
+	empty := strings.Repeat("\x00\x00\x00\xff\xff", 2<<20) // stored, each of no bytes (RFC 1951, 3.2.4)
+	data := packed(t, "zstd", "\x78\x9c") + strings.Repeat(packed(t, "zstd", empty), 30)
+	if len(data) > maxKept {
+		t.Fatalf("it has %d bytes, more than are kept", len(data))
+	}
+	b := &beginning{data: []byte(data), kind: "text/plain", codings: []string{"deflate", "zstd"}, inert: strings.NewReplacer()}
+	begun := time.Now()
+	if text, err := b.text(); err == nil || time.Since(begun) > time.Second {
+		t.Errorf("after %v: got %d bytes, %v", time.Since(begun), len(text), err)
+	}
+	twice := packed(t, "br", packed(t, "gzip", "some words"))
+	b = &beginning{data: []byte(twice), kind: "text/plain", codings: []string{"gzip", "br"}, inert: strings.NewReplacer()}
+	if text, err := b.text(); err != nil || text != "some words" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
 // An answer without an end is looked at once there is as much of it as ever is.
 func TestInjectionInAnAnswerWithoutEnd(t *testing.T) {
 	upstream := newAnswered(t)
