@@ -18,7 +18,7 @@ type rule struct {
 	custom  func(data []byte, at int) (start, end int, ok bool) // instead of the pattern's match
 	hosts   []string                                            // of its own provider, where it belongs
 	glued   bool                                                // may follow a letter
-	grows   bool                                                // may go on: nothing else begins so
+	ends    bool                                                // a longer one is something else, such as a hash; so without a check
 
 	parts   []part // of the pattern
 	literal string // the longest literal part
@@ -199,7 +199,7 @@ func (r *rule) follow(data []byte, at int) (end int, ok bool) {
 		}
 	}
 	last := r.parts[len(r.parts)-1]
-	if !r.grows && last.class != nil && last.max < maxRun && at < len(data) && last.class[data[at]] && isAlnum(data[at]) {
+	if (r.check == nil || r.ends) && last.class != nil && last.max < maxRun && at < len(data) && last.class[data[at]] && isAlnum(data[at]) {
 		return at, false // longer than any such token
 	}
 	return at, true

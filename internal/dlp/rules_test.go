@@ -166,15 +166,17 @@ func TestAttackC7_WhoLooksLikeTheProvider(t *testing.T) {
 // and whoever gets the token works the right one out.
 func TestAttackC7_AWrongChecksum(t *testing.T) {
 	s := newScanner(t, Options{})
-	for i, prefix := range []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "npm_"} {
-		if findings := scanBody(t, s, []byte("k: "+prefix+randomToken(36, uint64(i)))); len(findings) != 1 {
-			t.Errorf("%s: got %v", prefix, findings)
+	for prefix, n := range map[string]int{"ghp_": 36, "gho_": 36, "ghu_": 36, "ghs_": 36, "ghr_": 36, "npm_": 36, "LTAI": 20, "AKID": 32, "AQVN": 38, "EAAA": 60, "cio": 32} {
+		for _, behind := range []string{"a", "7", "_", randomToken(40, 9)} {
+			if findings := scanBody(t, s, []byte("k: "+prefix+randomToken(n, 1)+behind)); len(findings) == 0 {
+				t.Errorf("%s, and %s behind it: got nothing", prefix, behind)
+			}
 		}
 	}
 }
 
-// Attack F5: a character is put behind a token. The prefixes of GitHub's and npm's are nobody else's, and GitHub
-// says that its tokens may grow.
+// Attack F5: a character is put behind a token. Their prefixes are nobody else's, and GitHub says that its
+// tokens may grow.
 func TestAttackF5_ATokenWithSomethingBehindIt(t *testing.T) {
 	s := newScanner(t, Options{})
 	for i, prefix := range []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "npm_"} {
