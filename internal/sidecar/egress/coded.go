@@ -116,6 +116,9 @@ func undo(data []byte, all []string) (*decoders, error) {
 	}
 	opened := &decoders{Reader: bytes.NewReader(data)}
 	for i := len(all) - 1; i >= 0; i-- {
+		if len(opened.all) > 0 { // a few bytes of one can hold gigabytes of another, in which there is nothing
+			opened.Reader = &atMost{opened.Reader, maxDecoded}
+		}
 		source := bufio.NewReader(opened.Reader) // from which a decoder takes no more than it needs
 		d, err := decoder(all[i], source)
 		if err != nil {
@@ -125,6 +128,21 @@ func undo(data []byte, all []string) (*decoders, error) {
 		opened.Reader, opened.all, opened.sources = d, append(opened.all, d), append(opened.sources, source)
 	}
 	return opened, nil
+}
+
+// atMost is a reader that fails once there is more than left bytes.
+type atMost struct {
+	io.Reader
+	left int64
+}
+
+// Read implements io.Reader.
+func (a *atMost) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if a.left -= int64(n); a.left < 0 {
+		return 0, notCoded("there is more than %d MiB between the codings of the body", maxDecoded>>20)
+	}
+	return n, err
 }
 
 // decoders are one behind the other.

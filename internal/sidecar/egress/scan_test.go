@@ -211,6 +211,22 @@ func TestRedactedBodies(t *testing.T) {
 	}
 }
 
+// Attack J4: a body that is packed twice, of which a few KB are hours of blocks with nothing in them.
+func TestAttackJ4_ABodyOfEmptyBlocks(t *testing.T) {
+	empty := strings.Repeat("\x00\x00\x00\xff\xff", 2<<20) // stored, each of no bytes (RFC 1951, 3.2.4)
+	data := packed(t, "zstd", "\x78\x9c") + strings.Repeat(packed(t, "zstd", empty), maxDecoded/len(empty)+1)
+	opened, err := undo([]byte(data), []string{"deflate", "zstd"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, opened); n > 0 || err == nil || !strings.Contains(err.Error(), "between the codings") {
+		t.Errorf("got %d bytes, %v", n, err)
+	}
+	if err := opened.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // Attack C7: what stands behind the end of a compressed body was looked into by nobody.
 func TestAttackC7_BehindTheEndOfWhatIsCoded(t *testing.T) {
 	got := &arrived{}
