@@ -85,6 +85,7 @@ func (d *Driver) metadata(p Plan, log control.Log, before state.Metadata) state.
 	}
 	if p.Resume {
 		m.Image, m.ImageID = before.Image, before.ImageID
+		m.Runs = max(m.Runs, 2) // it ran before, also where format 1 did not count: a first run may leave nothing behind
 	}
 	if log.After.Lines > 0 {
 		m.Audit = &log.After

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // waiting launches a bottle whose agent waits for its input, and lets go of it.
@@ -313,5 +314,20 @@ func (h house) endAgentOf(b *Bottle) {
 	b.endAgent(h.t.Context())
 	if now, err := h.condition(h.t.Context(), b.machine); err != nil || !now.Ended {
 		h.t.Fatalf("got %+v, %v", now, err)
+	}
+}
+
+// Format 1 did not count runs. A bottle that is resumed is not on its first one: a crash before its
+// agent runs leaves the disk, with the work on it.
+func TestWhatIsResumedIsNotOnItsFirstRun(t *testing.T) {
+	d := Driver{Now: time.Now}
+	var p Plan
+	p.Resume = true
+	if got := d.metadata(p, control.Log{}, state.Metadata{}).Runs; got < 2 {
+		t.Errorf("it is on run %d", got)
+	}
+	p.Resume = false
+	if got := d.metadata(p, control.Log{}, state.Metadata{}).Runs; got != 1 {
+		t.Errorf("a new one is on run %d", got)
 	}
 }
