@@ -176,6 +176,9 @@ func (d *Driver) gitDir(identity string) string { return filepath.Join(d.State.D
 
 // bundleLives reports whether a bundle listens in a directory.
 func bundleLives(dir string) bool {
+	if dir == "" { // there is none, and the directory at hand is no bottle's
+		return false
+	}
 	conn, err := net.Dial("unix", filepath.Join(dir, controlSocket))
 	if err != nil {
 		return false
@@ -239,6 +242,9 @@ func writeMark(dir string, m mark) error {
 
 // readMark is false where no agent was seen to run.
 func readMark(dir string) (m mark, ok bool) {
+	if dir == "" { // as bundleLives
+		return m, false
+	}
 	data, err := os.ReadFile(filepath.Join(dir, markFile))
 	return m, err == nil && json.Unmarshal(data, &m) == nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -329,5 +330,29 @@ func TestWhatIsResumedIsNotOnItsFirstRun(t *testing.T) {
 	p.Resume = false
 	if got := d.metadata(p, control.Log{}, state.Metadata{}).Runs; got != 1 {
 		t.Errorf("a new one is on run %d", got)
+	}
+}
+
+// A bottle without a directory of sockets has no mark, whatever lies where bot-bottle is run.
+func TestTheDirectoryAtHandIsNoBottles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := writeMark(".", mark{}); err != nil {
+		t.Fatal(err)
+	}
+	control, err := net.Listen("unix", controlSocket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = control.Close() }()
+	if _, begun := readMark(""); begun || bundleLives("") {
+		t.Errorf("begun: %t, lives: %t", begun, bundleLives(""))
+	}
+	now := time.Now()
+	c := census{
+		records:  map[string]record{"a-aaaaaa": {Metadata: state.Metadata{Runs: 1, StartedAt: now}}},
+		machines: map[string]machine{"a-aaaaaa": {State: created}},
+	}
+	if !c.halfMade("a-aaaaaa") {
+		t.Error("an interrupted start is not seen")
 	}
 }
