@@ -112,6 +112,18 @@ func (s Store) Remove(identity string) error {
 	return s.sweep()
 }
 
+// RemoveUnrecorded removes the directory that a lock made for a bottle without a record, for who has
+// that lock. A log that somebody may want to read stays.
+func (s Store) RemoveUnrecorded(identity string) error {
+	if _, err := s.Read(identity); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if head := s.AuditHead(identity); head != nil && head.Lines > 0 {
+		return nil
+	}
+	return s.Remove(identity)
+}
+
 // Removed are the directories that were on their way out when a crash came, with when they
 // were last touched. Remove of such a name deletes it.
 func (s Store) Removed() map[string]time.Time {

@@ -39,7 +39,7 @@ func (d *Driver) Cleanup(ctx context.Context, plan bottle.Tasks, tell func(bottl
 func (d *Driver) cleanBottle(ctx context.Context, identity string, tasks []bottle.Task, now bottle.Tasks, report bottle.Report) {
 	ending := d.endOf(ctx, resource(identity, roleAgent), unheld)
 	now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t, ending) }, report)
-	if err := d.forgetUnrecorded(identity); err != nil {
+	if err := d.State.RemoveUnrecorded(identity); err != nil {
 		d.Log.Error("cannot remove the directory of a bottle", "bottle", identity, "err", err)
 	}
 }
@@ -113,18 +113,6 @@ func ignoreGone(err error) error {
 		return nil
 	}
 	return err
-}
-
-// forgetUnrecorded removes the directory that a lock made for a bottle without a record. A
-// log that somebody may want to read stays.
-func (d *Driver) forgetUnrecorded(identity string) error {
-	if _, err := d.State.Read(identity); !errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if head := d.State.AuditHead(identity); head != nil && head.Lines > 0 {
-		return nil
-	}
-	return d.State.Remove(identity)
 }
 
 // imagesPatience is how long a cleanup waits for starts that are about to use an image.

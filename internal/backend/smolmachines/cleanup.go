@@ -13,7 +13,7 @@ const atOnce = 4
 // Cleanup carries a plan out.
 func (d *Driver) Cleanup(ctx context.Context, plan bottle.Tasks, tell func(bottle.Leftover, error)) error {
 	return bottle.Sweep{
-		AtOnce: atOnce, Lock: d.State.Lock,
+		AtOnce: atOnce, Lock: d.lockLeft,
 		Look: func(ctx context.Context, o bottle.CleanupOptions) (bottle.Tasks, error) {
 			return d.leftovers(ctx, o, o.Identity)
 		},
@@ -21,6 +21,21 @@ func (d *Driver) Cleanup(ctx context.Context, plan bottle.Tasks, tell func(bottl
 			now.DoEach(tasks, func(t bottle.Task) error { return d.removeLeftover(ctx, t) }, report)
 		},
 	}.Run(ctx, plan, tell)
+}
+
+// lockLeft locks what may be left of a bottle. A bottle without a record gets a directory by that, which
+// goes with the lock.
+func (d *Driver) lockLeft(identity string) (func(), error) {
+	release, err := d.State.Lock(identity)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		defer release()
+		if err := d.State.RemoveUnrecorded(identity); err != nil {
+			d.Log.Error("cannot remove the directory of a bottle", "bottle", identity, "err", err)
+		}
+	}, nil
 }
 
 // removeLeftover removes one thing, and keeps what it has to tell.

@@ -356,3 +356,31 @@ func TestTheDirectoryAtHandIsNoBottles(t *testing.T) {
 		t.Error("an interrupted start is not seen")
 	}
 }
+
+// A cleanup of what nothing is recorded of leaves no directory of its lock behind, also where it could
+// not look again.
+func TestCleanupLeavesNoDirectoryOfItsOwn(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	h.crash(b)
+	if err := h.State.Remove(b.Name()); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := h.PrepareCleanup(t.Context(), bottle.CleanupOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = h.Cleanup(canceled, plan, func(bottle.Leftover, error) {})
+	if left, err := h.State.Identities(); err != nil || len(left) > 0 {
+		t.Errorf("not looked again: %q, %v", left, err)
+	}
+	if tasks := h.clean(); len(tasks) != 2 {
+		t.Errorf("got %+v", tasks)
+	}
+	if left, err := h.State.Identities(); err != nil || len(left) > 0 {
+		t.Errorf("looked again: %q, %v", left, err)
+	}
+	h.remove(b)
+}
