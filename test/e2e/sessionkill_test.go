@@ -8,19 +8,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/moby/moby/client"
-
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
 var (
-	killings      = flag.Int("kill", 6, "how many schedules of kill -9 to try")
+	killings      = flag.Int("kill", 0, "how many schedules of kill -9 to try; 0: on docker each end twice, in a machine once")
 	firstKillSeed = flag.Uint64("kill.seed", 1, "seed of the first; the others follow")
 )
 
@@ -37,15 +34,22 @@ type killed struct {
 // agent goes on unless it was that which died, and list, attach and the dashboard say what is so.
 // Each schedule is one seed: -kill.seed=N -kill=1 repeats it.
 func TestKill9OfEachPart(t *testing.T) {
-	dockerOnly(t, "it finds what it kills among an engine's processes")
 	t.Parallel()
 	const workers = 2
+	schedules := *killings
+	switch {
+	case schedules > 0:
+	case chosen() == smolvm:
+		schedules = len((&killed{}).onMachine())
+	default:
+		schedules = 2 * len((&killed{}).onEngine())
+	}
 	for worker := range workers {
 		t.Run(fmt.Sprint(worker), func(t *testing.T) {
 			t.Parallel()
 			h := open(t, standin.Options{})
 			h.ticker()
-			for n := worker; n < *killings; n += workers {
+			for n := worker; n < schedules; n += workers {
 				seed := *firstKillSeed + uint64(n)
 				k := &killed{desk: h.desk(), dice: rand.New(rand.NewPCG(seed, 9))}
 				k.say("seed %d", seed)
@@ -103,8 +107,11 @@ func (k *killed) schedule(n int) {
 		k.answers(first, fmt.Sprintf("line-%d", len(k.said)))
 	}
 	second := k.attached()
-	fatal := []func() (status, how string){k.killGuest, k.killAgent, k.killBundle}[n%3]
-	want, how := fatal()
+	fatal := k.onEngine()
+	if k.on == smolvm {
+		fatal = k.onMachine()
+	}
+	want, how := fatal[n%len(fatal)]()
 	for _, name := range []string{first, second} {
 		if status := k.ended(name); status != want {
 			k.wrong("%s ended with status %s, want %s:\n%s", name, status, want, k.shot(name))
@@ -112,6 +119,16 @@ func (k *killed) schedule(n int) {
 		k.restored(name)
 	}
 	k.gone(how)
+}
+
+// onEngine and onMachine are what an agent does not survive. Each ends it, and says with what status
+// who looks at it ends then, and what the record says.
+func (k *killed) onEngine() []func() (status, how string) {
+	return []func() (string, string){k.killGuest, k.killAgent, k.killBundle}
+}
+
+func (k *killed) onMachine() []func() (status, how string) {
+	return []func() (string, string){k.killAgent, k.killBundle}
 }
 
 // attached opens a terminal on the agent.
@@ -150,7 +167,11 @@ func (k *killed) survivable(first string) {
 		k.signal(name, syscall.SIGKILL)
 	case 1:
 		k.say("kill the streams in the bottle")
-		k.run(0, "", "exec", "--root", k.identity, "--", "sh", "-c", "kill -9 $(pgrep -f 'guest [a]ttach')")
+		for _, p := range k.parts("agent") {
+			if strings.Contains(p.command, "guest attach") || strings.Contains(p.command, "guest talk session") {
+				_ = syscall.Kill(p.pid, syscall.SIGKILL) // it may have ended
+			}
+		}
 	case 2:
 		k.service()
 	case 3:
@@ -165,9 +186,10 @@ func (k *killed) survivable(first string) {
 // service kills one of the bundle's services: another takes its place.
 func (k *killed) service() {
 	k.t.Helper()
-	var services [][]string
-	for _, p := range k.processes("sidecar") {
-		if command := p[len(p)-1]; strings.Contains(command, "sidecar ") && !strings.Contains(command, "sidecar bundle") && !strings.Contains(command, "sidecar control") {
+	var services []part
+	for _, p := range k.parts("sidecar") {
+		_, service, ok := strings.Cut(p.command, "sidecar ")
+		if first, _, _ := strings.Cut(service, " "); ok && !slices.Contains([]string{"bundle", "host", "control"}, first) {
 			services = append(services, p)
 		}
 	}
@@ -175,8 +197,8 @@ func (k *killed) service() {
 		k.t.Fatal("the bundle has no services")
 	}
 	one := services[k.dice.IntN(len(services))]
-	k.say("kill %s", one[len(one)-1])
-	k.kill9(one[1])
+	k.say("kill %s", one.command)
+	k.kill9(one.pid)
 	const ask = "for i in $(seq 100); do test $(curl -sk -m 5 -o /dev/null -w '%{http_code}' https://api.anthropic.com/nowhere) = 000 || exit 0; sleep 0.1; done; exit 1"
 	if r, err := k.Run(k.t.Context(), nil, "exec", k.identity, "--", "sh", "-c", ask); err != nil || r.Code != 0 {
 		k.wrong("the bundle does not serve any more: %v, status %d", err, r.Code)
@@ -256,32 +278,29 @@ func (k *killed) gone(how string) {
 // killGuest kills PID 1 of the bottle, and the bottle with it.
 func (k *killed) killGuest() (status, how string) {
 	k.t.Helper()
-	found, err := k.Engine.ContainerInspect(k.t.Context(), "bot-bottle-"+k.identity+"-agent", client.ContainerInspectOptions{})
-	if err != nil {
-		k.t.Fatal(err)
-	}
+	pid := k.first("agent")
 	k.say("kill the guest")
-	k.kill9(strconv.Itoa(found.Container.State.Pid))
+	k.kill9(pid)
 	return "137", "ended with status 137"
 }
 
 // killAgent kills what the guest runs.
 func (k *killed) killAgent() (status, how string) {
 	k.t.Helper()
-	guest := ""
-	for _, p := range k.processes("agent") {
-		if strings.Contains(p[len(p)-1], "guest terminal") {
-			guest = p[1]
+	all := k.parts("agent")
+	for _, guest := range all {
+		if !strings.Contains(guest.command, "guest terminal") && !strings.Contains(guest.command, "guest machine") {
+			continue
+		}
+		for _, p := range all {
+			if p.parent == guest.pid && strings.Contains(p.command, "/claude") {
+				k.say("kill the agent")
+				k.kill9(p.pid)
+				return "137", "ended with status 137"
+			}
 		}
 	}
-	for _, p := range k.processes("agent") {
-		if p[2] == guest && strings.Contains(p[len(p)-1], "/claude") {
-			k.say("kill the agent")
-			k.kill9(p[1])
-			return "137", "ended with status 137"
-		}
-	}
-	k.t.Fatal("no agent runs")
+	k.t.Fatalf("no agent runs: %v", all)
 	return "", ""
 }
 
@@ -289,12 +308,9 @@ func (k *killed) killAgent() (status, how string) {
 // would end the bottle: the agent goes on, without a way out, and list says so.
 func (k *killed) killBundle() (status, how string) {
 	k.t.Helper()
-	found, err := k.Engine.ContainerInspect(k.t.Context(), "bot-bottle-"+k.identity+"-sidecar", client.ContainerInspectOptions{})
-	if err != nil {
-		k.t.Fatal(err)
-	}
+	pid := k.first("sidecar")
 	k.say("kill the bundle")
-	k.kill9(strconv.Itoa(found.Container.State.Pid))
+	k.kill9(pid)
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(k.run(0, "", "list").Stdout, "cut off"); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			k.wrong("list says %q", k.run(0, "", "list").Stdout)
@@ -310,23 +326,12 @@ func (k *killed) killBundle() (status, how string) {
 	return "143", "ended with status 143"
 }
 
-func (k *killed) kill9(pid string) {
+func (k *killed) kill9(pid int) {
 	k.t.Helper()
-	n, err := strconv.Atoi(pid)
-	if err == nil {
-		err = syscall.Kill(n, syscall.SIGKILL)
+	if pid < 2 {
+		k.t.Fatalf("nothing to kill: got process %d", pid)
 	}
-	if err != nil {
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		k.t.Fatal(err)
 	}
-}
-
-// processes of one of the bottle's containers, as ps shows them: user, process, parent, command last.
-func (k *killed) processes(role string) [][]string {
-	k.t.Helper()
-	top, err := k.Engine.ContainerTop(k.t.Context(), "bot-bottle-"+k.identity+"-"+role, client.ContainerTopOptions{})
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	return top.Processes
 }
