@@ -22,6 +22,7 @@ type Bottle struct {
 	remove   bool                    // the machine goes too
 	secrets  map[string]secret.Value // to keep out of the transcript; nil when found
 	tty      bool
+	silent   error // why the guest does not answer; nil if it does
 
 	bundle  *bundle // nil when found
 	release func()  // gives up the lock; nil when found
@@ -35,10 +36,12 @@ type Bottle struct {
 
 var _ bottle.Bottle = (*Bottle)(nil)
 
-// Open finds a running bottle.
+// Open finds a running bottle. One whose guest does not answer, in a machine that runs with its
+// bundle, can be closed, and little else.
 func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, error) {
 	m, now, err := d.begun(ctx, identity)
-	if err != nil {
+	silent := d.silence(ctx, m, err)
+	if err != nil && silent == nil {
 		return nil, err
 	}
 	if now.Ended {
@@ -48,7 +51,16 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Bottle{driver: d, identity: identity, machine: m.Name, dir: dir, remove: m.Labels[labelRemove] == "true", tty: now.Terminal}, nil
+	return &Bottle{driver: d, identity: identity, machine: m.Name, dir: dir, remove: m.Labels[labelRemove] == "true", tty: now.Terminal, silent: silent}, nil
+}
+
+// silence is the error of begun where it is the guest's silence, in a bottle that runs; else nil.
+func (d *Driver) silence(ctx context.Context, m machine, err error) error {
+	dir := m.Labels[labelSockets]
+	if _, begun := readMark(dir); !begun || err == nil || ctx.Err() != nil || errors.Is(err, bottle.ErrNotRunning) || m.State != running || !bundleLives(dir) {
+		return nil
+	}
+	return err
 }
 
 // begun finds the machine of a bottle whose agent has been started, and how far it is.
@@ -99,6 +111,9 @@ func (b *Bottle) take(ctx context.Context, verb string) (net.Conn, error) {
 
 // Agent connects the operator with the agent until it ends.
 func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
+	if b.silent != nil {
+		return 0, b.silent
+	}
 	if b.tty {
 		return b.onTerminal(ctx, streams)
 	}
@@ -118,6 +133,9 @@ func (b *Bottle) Agent(ctx context.Context, streams bottle.IO) (int, error) {
 
 // Watch opens a stream to look at the agent's screen.
 func (b *Bottle) Watch(ctx context.Context) (*session.Watcher, error) {
+	if b.silent != nil {
+		return nil, b.silent
+	}
 	if !b.tty {
 		return nil, fmt.Errorf("%s: %w", b.identity, bottle.ErrNoTerminal)
 	}
