@@ -138,9 +138,10 @@ func (r *rights) back(grant string) {
 // within is ctx for as long as the bottle has the repository.
 func (m *mirror) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
+	gone := m.rights.gone
 	go func() {
 		select {
-		case <-m.rights.gone:
+		case <-gone:
 			cancel()
 		case <-ctx.Done():
 		}
