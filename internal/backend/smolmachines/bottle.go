@@ -186,8 +186,11 @@ func (b *Bottle) show(ctx context.Context, view *session.View) (int, error) {
 		if failed == nil && now.Ended {
 			return now.Status, nil
 		}
-		if failed != nil || lost == reconnects {
-			return 0, fmt.Errorf("cannot show the session of %s: %w", b.identity, errors.Join(err, failed))
+		if failed != nil { // then nobody knows whether the session goes on
+			return 0, fmt.Errorf("cannot show the session of %s any more: %w", b.identity, failed)
+		}
+		if lost == reconnects {
+			return 0, fmt.Errorf("cannot show the session of %s: %w", b.identity, err)
 		}
 	}
 }

@@ -2,11 +2,13 @@ package smolmachines
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -68,4 +70,41 @@ func TestABottleWithoutItsGuestIsEnded(t *testing.T) {
 		t.Errorf("got %+v, %v", r, err)
 	}
 	h.remove(b)
+}
+
+// Who looks at a bottle whose guest is killed is not told that its session goes on.
+func TestAViewerOfADeadGuest(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	found, err := bottle.Use(h.Driver).Open(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, keys := io.Pipe()
+	defer func() { _ = keys.Close() }()
+	shown, ended := &once{seen: make(chan struct{})}, make(chan error, 1)
+	go func() {
+		_, err := found.Agent(t.Context(), bottle.IO{Stdin: in, Stdout: shown, Stderr: shown, TTY: true})
+		ended <- err
+	}()
+	<-shown.seen
+	h.killGuest()
+	if err := <-ended; err == nil || strings.Contains(err.Error(), "goes on") || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("got %v", err)
+	}
+	if err := found.Close(); err != nil {
+		t.Error(err)
+	}
+	h.remove(b)
+}
+
+// once closes seen at the first byte.
+type once struct {
+	seen chan struct{}
+	do   sync.Once
+}
+
+func (o *once) Write(p []byte) (int, error) {
+	o.do.Do(func() { close(o.seen) })
+	return len(p), nil
 }
