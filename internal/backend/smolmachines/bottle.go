@@ -56,8 +56,11 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 
 // silence is the error of begun where it is the guest's silence, in a bottle that runs; else nil.
 func (d *Driver) silence(ctx context.Context, m machine, err error) error {
+	if err == nil || ctx.Err() != nil || errors.Is(err, bottle.ErrNotRunning) || m.State != running {
+		return nil
+	}
 	dir := m.Labels[labelSockets]
-	if _, begun := readMark(dir); !begun || err == nil || ctx.Err() != nil || errors.Is(err, bottle.ErrNotRunning) || m.State != running || !bundleLives(dir) {
+	if _, begun := readMark(dir); !begun || !bundleLives(dir) {
 		return nil
 	}
 	return err
