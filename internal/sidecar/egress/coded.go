@@ -52,7 +52,7 @@ func codings(h http.Header) []string {
 // and comments in a head, and whole frames. It goes out as it came, or decoded if something
 // was taken out.
 func (s *Server) searchCoded(r *http.Request, x *exchange, a ahead) error {
-	decoder, err := undo(a.data, codings(r.Header))
+	decoder, err := undo(a.data, codings(r.Header), maxDecoded)
 	if err != nil {
 		return err
 	}
@@ -109,15 +109,16 @@ func (q *search) through(ctx context.Context, h http.Header, plain io.Reader) er
 	return nil
 }
 
-// undo opens the codings, the last one first.
-func undo(data []byte, all []string) (*decoders, error) {
+// undo opens the codings, the last one first. Between two of them there may be so many bytes: a
+// few of one can hold gigabytes of another, in which there is nothing.
+func undo(data []byte, all []string, between int64) (*decoders, error) {
 	if len(all) > maxCodings {
 		return nil, notCoded("the body is in too many content codings")
 	}
 	opened := &decoders{Reader: bytes.NewReader(data)}
 	for i := len(all) - 1; i >= 0; i-- {
-		if len(opened.all) > 0 { // a few bytes of one can hold gigabytes of another, in which there is nothing
-			opened.Reader = &atMost{opened.Reader, maxDecoded}
+		if len(opened.all) > 0 {
+			opened.Reader = &atMost{opened.Reader, between}
 		}
 		source := bufio.NewReader(opened.Reader) // from which a decoder takes no more than it needs
 		d, err := decoder(all[i], source)
@@ -138,11 +139,18 @@ type atMost struct {
 
 // Read implements io.Reader.
 func (a *atMost) Read(p []byte) (int, error) {
-	n, err := a.Reader.Read(p)
+	if a.left < 0 {
+		return 0, errBetween()
+	}
+	n, err := a.Reader.Read(p[:min(int64(len(p)), a.left+1)])
 	if a.left -= int64(n); a.left < 0 {
-		return 0, notCoded("there is more than %d MiB between the codings of the body", maxDecoded>>20)
+		return n - 1, errBetween()
 	}
 	return n, err
+}
+
+func errBetween() error {
+	return notCoded("there is more between the codings of the body than is unpacked")
 }
 
 // decoders are one behind the other.

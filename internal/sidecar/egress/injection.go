@@ -205,24 +205,21 @@ func (b *beginning) text() (string, error) {
 	return b.inert.Replace(pipelock.AnswerText(b.kind, plain)), nil
 }
 
-// unpacked is what is in codings, as much as is whole and looked at. Each of them gives that much
-// only: a few bytes of one can hold gigabytes of another, in which there is nothing.
+// unpacked is what is in codings, as much as is whole and looked at. None of them gives more than that.
 func unpacked(data []byte, codings []string) ([]byte, error) {
-	if len(codings) > maxCodings {
-		return nil, notCoded("it is in too many content codings")
+	if len(codings) == 0 {
+		return data, nil
 	}
-	for _, coding := range slices.Backward(codings) {
-		opened, err := undo(data, []string{coding})
-		if err != nil {
-			return nil, err
-		}
-		data, err = io.ReadAll(io.LimitReader(opened, pipelock.MaxAnswer))
-		_ = opened.Close()
-		if len(data) == 0 && err != nil {
-			return nil, notCoded("it is not in the content coding that it names")
-		}
+	opened, err := undo(data, codings, pipelock.MaxAnswer)
+	if err != nil {
+		return nil, err
 	}
-	return data, nil
+	defer func() { _ = opened.Close() }()
+	plain, err := io.ReadAll(io.LimitReader(opened, pipelock.MaxAnswer))
+	if len(plain) == 0 && err != nil {
+		return nil, notCoded("it is not in the content coding that it names")
+	}
+	return plain, nil
 }
 
 // keep looks at answers, one at a time, until ctx ends.

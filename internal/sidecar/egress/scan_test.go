@@ -215,7 +215,7 @@ func TestRedactedBodies(t *testing.T) {
 func TestAttackJ4_ABodyOfEmptyBlocks(t *testing.T) {
 	empty := strings.Repeat("\x00\x00\x00\xff\xff", 2<<20) // stored, each of no bytes (RFC 1951, 3.2.4)
 	data := packed(t, "zstd", "\x78\x9c") + strings.Repeat(packed(t, "zstd", empty), maxDecoded/len(empty)+1)
-	opened, err := undo([]byte(data), []string{"deflate", "zstd"})
+	opened, err := undo([]byte(data), []string{"deflate", "zstd"}, maxDecoded)
 	if err != nil {
 		t.Fatal(err)
 	}
