@@ -93,6 +93,23 @@ func (e *engine) containerd() int {
 	return pid
 }
 
+// dead has the engine, which must have been killed, take a container for one that it was removing then.
+func (e *engine) dead(id string) {
+	e.t.Helper()
+	path := filepath.Join(e.dir, "data/containers", id, "config.v2.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	marked := bytes.Replace(data, []byte(`"Dead":false`), []byte(`"Dead":true`), 1)
+	if bytes.Equal(marked, data) {
+		e.t.Fatalf("the engine has another form: %s", data)
+	}
+	if err := os.WriteFile(path, marked, 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
 // remove ends the engine and what it left.
 func (e *engine) remove() {
 	_ = e.client.Close()
@@ -234,5 +251,47 @@ func TestTheEngineIsKilled(t *testing.T) {
 	}
 	if left, err := own.Left(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", fmt.Sprint(left), err)
+	}
+}
+
+// Invariant 6: an engine that was killed while it removed a bottle's containers calls them dead, and gives
+// their output out no more. They are removed all the same, and the bottle goes on.
+func TestTheEngineIsKilledWhileItRemoves(t *testing.T) {
+	dockerOnly(t, "it has an engine of its own that is killed")
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
+	h.sleeper()
+	own, e := h.moved()
+	identity := strings.TrimSpace(own.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
+	for n, verb := range [][]string{{"cleanup", "-y"}, {"stop", identity}, {"resume", "-y", "--detach", identity}} {
+		if n > 0 {
+			own.run(0, "", "resume", "-y", "--detach", identity)
+		}
+		var ids []string
+		for _, part := range []string{"agent", "sidecar"} {
+			found, err := e.client.ContainerInspect(t.Context(), "bot-bottle-"+identity+"-"+part, client.ContainerInspectOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, found.Container.ID)
+		}
+		e.kill()
+		for _, id := range ids {
+			e.dead(id)
+		}
+		e.start()
+		own.run(0, "", "list", "all")
+		own.run(0, "", "logs", identity)
+		own.run(0, "", verb...)
+		own.run(0, "", "cleanup", "-y")
+		if r := own.run(0, "", "cleanup", "-y"); !strings.Contains(r.Stderr, "nothing to clean up") {
+			t.Errorf("a second cleanup found %s", r.Stderr)
+		}
+	}
+	own.run(0, "", "logs", identity, "--verify")
+	own.run(0, "", "rm", "--force", identity)
+	if left, err := own.Left(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
 	}
 }

@@ -57,8 +57,19 @@ type runLog struct {
 	end   func() error
 }
 
-func (d *Driver) runLog(ctx context.Context, id string, follow bool) (*runLog, error) {
+// output reads a container's standard output from the engine. One whose removal has begun has none any
+// more, as one that is gone: the engine refuses it, also for ever if it was killed in the middle
+// of the removal and calls the container dead.
+func (d *Driver) output(ctx context.Context, id string, follow bool) (io.ReadCloser, error) {
 	logs, err := d.Client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true, Follow: follow})
+	if errdefs.IsConflict(err) {
+		return nil, fmt.Errorf("%w: %w", errdefs.ErrNotFound, err)
+	}
+	return logs, err
+}
+
+func (d *Driver) runLog(ctx context.Context, id string, follow bool) (*runLog, error) {
+	logs, err := d.output(ctx, id, follow)
 	if err != nil {
 		return nil, err
 	}

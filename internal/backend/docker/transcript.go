@@ -9,7 +9,6 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
-	"github.com/moby/moby/client"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
@@ -37,7 +36,7 @@ func (d *Driver) Transcript(ctx context.Context, identity string) (io.ReadCloser
 // copyTranscript copies what the engine has of a transcript, without the secrets that are
 // known by their values or by their shape.
 func (d *Driver) copyTranscript(ctx context.Context, id, identity string, w io.Writer, secrets map[string]secret.Value) error {
-	logs, err := d.Client.ContainerLogs(ctx, id, client.ContainerLogsOptions{ShowStdout: true})
+	logs, err := d.output(ctx, id, false)
 	if err != nil {
 		return err
 	}
