@@ -26,6 +26,8 @@ const (
 	callTimeout = 6 * time.Second
 	maxAnswer   = 1 << 20
 	maxFindings = 20
+
+	restLimit = 4 * time.Second // for a connection, below the 5 s after which pipelock ends it
 )
 
 // OutageError says that pipelock did not decide: nothing is known of what was to be sent.
@@ -106,7 +108,7 @@ type caller struct {
 func newCaller(o Options, token string) *caller {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return o.dial(ctx, ScanSocket) }
 	return &caller{token, &http.Client{
-		Transport:     &http.Transport{DialContext: dial, MaxIdleConnsPerHost: atOnce, IdleConnTimeout: 30 * time.Second, DisableCompression: true, MaxResponseHeaderBytes: 16 << 10},
+		Transport:     &http.Transport{DialContext: dial, MaxIdleConnsPerHost: atOnce, IdleConnTimeout: restLimit, DisableCompression: true, MaxResponseHeaderBytes: 16 << 10},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -183,6 +185,7 @@ func (c *caller) request(ctx context.Context, kind, id, text string) (*http.Requ
 	}
 	r.Header.Set("Authorization", "Bearer "+c.token)
 	r.Header.Set("Content-Type", "application/json")
+	r.Header["Idempotency-Key"] = nil // not sent: it tells net/http to ask again where pipelock ends a resting connection just then
 	return r, nil
 }
 

@@ -21,6 +21,7 @@ type engine struct {
 	decide func(kind, text string) (allow bool)
 	wait   time.Duration // before each answer
 	status []int         // of the next answers, instead of 200
+	hangUp int           // on the next so many calls
 	calls  int
 }
 
@@ -42,6 +43,11 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e.mu.Lock()
 	e.calls++
+	if e.hangUp > 0 {
+		e.hangUp--
+		e.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
 	decision, status, wait := "deny", http.StatusOK, e.wait
 	if e.decide(asked.Kind, asked.Input.URL+asked.Input.Text+asked.Input.Content) {
 		decision = "allow"
@@ -301,6 +307,27 @@ func TestItIsAskedOnceMore(t *testing.T) {
 					t.Errorf("after %d calls: %v", e.calls, err)
 				}
 			})
+		})
+	}
+}
+
+// Pipelock ends a connection that rests: what comes for it at that instant is asked again on a new one.
+// One that hangs up on a new one as well has not decided.
+func TestARestingConnectionThatEnds(t *testing.T) {
+	for _, c := range []struct {
+		hangUp, calls int
+		passes        bool
+	}{{1, 2, true}, {2, 2, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &engine{decide: decidesWell}
+			s := e.scanner(t)
+			if err := s.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			e.set(func(e *engine) { e.hangUp, e.calls = c.hangUp, 0 })
+			if _, err := s.Body(t.Context(), "hello there", DefaultBudget); (err == nil) != c.passes || e.calls != c.calls {
+				t.Errorf("hung up %d times: after %d calls: %v", c.hangUp, e.calls, err)
+			}
 		})
 	}
 }
