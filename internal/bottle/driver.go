@@ -40,8 +40,9 @@ type Driver[P Plan, C CleanupPlan] interface {
 	// Open finds a running bottle. The error is ErrNotRunning when there is none.
 	Open(ctx context.Context, identity string) (Bottle, error)
 	// Audit reads what the bottle's last run wrote to its audit log, from the run's
-	// beginning, as long as its bundle is there to ask; with follow, until the run ends. The
-	// error is ErrNotRunning when it is not: then the log that is kept has it all.
+	// beginning, as long as its bundle is there to ask; with follow, until the run ends, or a
+	// little less, even half a line: once the bottle is taken down, the log that is kept has it
+	// all, byte for byte. The error is ErrNotRunning when its bundle is not there: so has it then.
 	Audit(ctx context.Context, identity string, follow bool) (io.ReadCloser, error)
 	// Transcript reads the asciicast of the bottle's last run that is not in its state: of one
 	// that runs, or ended and was not taken down yet. Secrets that can be told by their shape are

@@ -115,7 +115,7 @@ func (a *App) runLogs(ctx context.Context, identity string, o logsOptions) (err 
 	if o.verify {
 		return a.verifyLog(log, m, o.json)
 	}
-	err = a.showLog(ctx, log, m, o, since)
+	err = a.showLog(log, m, o, since)
 	if o.followed && ctx.Err() != nil {
 		return nil // that is how one stops following
 	}
@@ -176,7 +176,13 @@ func (a *App) openLog(ctx context.Context, m state.Metadata, follow bool) (io.Re
 	if err != nil {
 		return nil, m, errors.Join(err, both.Close())
 	}
-	return both, m, nil
+	if !follow {
+		return both, m, nil
+	}
+	return &followedLog{log: both, keptLater: func() (io.ReadCloser, error) {
+		a.untilTakenDown(ctx, m.Identity)
+		return a.store().AuditLog(m.Identity)
+	}}, m, nil
 }
 
 // elsewhere reports whether a bottle is on record as one of another place than that at hand.
@@ -207,6 +213,44 @@ type splicedLog struct {
 }
 
 func (s *splicedLog) Close() error { return s.end() }
+
+// followedLog is a log that is followed until its run ends, and then read on where it is kept: the
+// engine may let go of a bundle before it has given out all that was said, and whoever takes a bottle
+// down writes how its agent ended behind that.
+type followedLog struct {
+	log       io.ReadCloser
+	keptLater func() (io.ReadCloser, error)
+
+	read int64 // so many bytes
+	kept io.ReadCloser
+}
+
+func (f *followedLog) Read(p []byte) (int, error) {
+	if f.kept != nil {
+		return f.kept.Read(p)
+	}
+	n, err := f.log.Read(p)
+	f.read += int64(n)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	kept, err := f.keptLater()
+	if err != nil {
+		return n, err
+	}
+	f.kept = kept
+	if _, err := io.CopyN(io.Discard, kept, f.read); !errors.Is(err, io.EOF) { // at its end there is nothing more
+		return n, err
+	}
+	return n, nil
+}
+
+func (f *followedLog) Close() error {
+	if f.kept == nil {
+		return f.log.Close()
+	}
+	return errors.Join(f.log.Close(), f.kept.Close())
+}
 
 // sinceWhen reads a duration or a time; "" is the beginning of time.
 func (a *App) sinceWhen(text string) (time.Time, error) {
@@ -246,7 +290,7 @@ func (e *logError) Hint() string { return e.hint }
 
 // showLog prints events. What is no event is an error, never skipped; what is out of its
 // place is shown, and is an error in the end.
-func (a *App) showLog(ctx context.Context, log io.Reader, m state.Metadata, o logsOptions, since time.Time) (err error) {
+func (a *App) showLog(log io.Reader, m state.Metadata, o logsOptions, since time.Time) (err error) {
 	out := bufio.NewWriter(a.Stdout)
 	show, end := a.shower(out, o.json)
 	defer func() { err = errors.Join(err, end(), out.Flush()) }()
@@ -262,7 +306,7 @@ func (a *App) showLog(ctx context.Context, log io.Reader, m state.Metadata, o lo
 			if last == audit.AgentEnd {
 				return wrong
 			}
-			return errors.Join(wrong, a.showAgent(ctx, show, m, o, since))
+			return errors.Join(wrong, a.showAgent(show, m, o, since))
 		}
 		if err != nil && !errors.As(err, new(*audit.BrokenError)) {
 			return fmt.Errorf("cannot read the audit log of %s: %w", m.Identity, err)
@@ -288,18 +332,18 @@ func (a *App) showLog(ctx context.Context, log io.Reader, m state.Metadata, o lo
 	}
 }
 
-// showAgent shows how the agent ended where the log that was read does not say so: whoever
-// took a bottle down that was followed writes it behind what its bundle said, and an older
-// version has it in the record alone.
-func (a *App) showAgent(ctx context.Context, show func(audit.Event, []byte) error, m state.Metadata, o logsOptions, since time.Time) error {
-	if o.followed {
-		a.untilTakenDown(ctx, m.Identity)
-	}
-	e, line := a.endOnRecord(m.Identity)
-	if e.Kind == "" || o.json && line == nil || e.Time.Before(since) || !by(o.service, e) {
+// showAgent shows how the agent ended where that is on record, and the log does not say so: an older
+// version has not written it there.
+func (a *App) showAgent(show func(audit.Event, []byte) error, m state.Metadata, o logsOptions, since time.Time) error {
+	m, err := a.store().Read(m.Identity)
+	if err != nil || m.EndedAt == nil || o.json {
 		return nil
 	}
-	return show(e, line)
+	e := audit.Event{Time: *m.EndedAt, Service: ofAgent, Kind: audit.AgentEnd, Exit: m.ExitCode}
+	if e.Time.Before(since) || !by(o.service, e) {
+		return nil
+	}
+	return show(e, nil)
 }
 
 // takenDown bounds the wait for who takes a bottle down.
@@ -317,30 +361,6 @@ func (a *App) untilTakenDown(ctx context.Context, identity string) {
 			return
 		}
 	}
-}
-
-// endOnRecord is how a bottle's agent ended, with its line of the log if it has one.
-func (a *App) endOnRecord(identity string) (e audit.Event, line []byte) {
-	log, err := a.store().AuditLog(identity)
-	if err != nil {
-		return e, nil
-	}
-	defer func() { _ = log.Close() }()
-	for reader := audit.NewReader(log, identity); ; {
-		next, text, _ := reader.Next()
-		if text == nil {
-			break
-		}
-		e, line = next, append(line[:0], text...)
-	}
-	if e.Kind == audit.AgentEnd {
-		return e, line
-	}
-	m, err := a.store().Read(identity)
-	if err != nil || m.EndedAt == nil {
-		return audit.Event{}, nil
-	}
-	return audit.Event{Time: *m.EndedAt, Service: ofAgent, Kind: audit.AgentEnd, Exit: m.ExitCode}, nil
 }
 
 // shower prints one event after the other, and what is left at the end: as they are, or for

@@ -270,6 +270,34 @@ func TestLogsFollow(t *testing.T) {
 	}
 }
 
+// The engine may end a stream before it has given out all that the run said, even in the middle of a line,
+// and how the agent ended is written behind it: what is missing comes from the log that is kept.
+func TestLogsFollowToTheLastLine(t *testing.T) {
+	log := some(t)
+	chain, _, err := audit.ReadHead(strings.NewReader(log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail, err := audit.Continue(chain).Line(audit.Event{Bottle: identity, Service: "agent", Kind: audit.AgentEnd, Time: noon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := log + string(tail)
+	for _, given := range []int{0, 1, len(log) / 2, len(log) - 1, len(log), len(whole)} {
+		l := newLogged(t, state.Metadata{}, log[:len(log)/4])
+		reader, writer := io.Pipe()
+		l.backend.err, l.backend.run = nil, reader
+		go func() {
+			_, _ = io.WriteString(writer, whole[:given])
+			err := os.WriteFile(l.store.AuditFile(identity), []byte(whole), 0o600)
+			_ = writer.CloseWithError(err)
+		}()
+		if got, _ := l.logs(t, 0, "-f", identity, "--json"); got != whole {
+			t.Errorf("of %d bytes that were given out of %d: got\n%s", given, len(whole), got)
+		}
+	}
+}
+
 // awaited says when a text was written.
 type awaited struct {
 	mu   sync.Mutex
