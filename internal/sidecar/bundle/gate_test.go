@@ -65,14 +65,13 @@ func TestTheGateStartsWithItsFirstRepository(t *testing.T) {
 		t.Error("it is there with nothing granted")
 	}
 	r.approve(t, r.askGit(t, "https://git.example/acme/one"), requests.Scope{For: policy.Span(time.Hour)})
-	if runs, found := r.gate(t); !runs || !found || !strings.Contains(r.stderr.String(), "begins with") || !strings.Contains(r.stderr.String(), "acme/one") {
-		t.Errorf("it runs %v, its socket is there %v: %s", runs, found, r.stderr)
+	if runs, found := r.gate(t); !runs || !found {
+		t.Errorf("it runs %v, its socket is there %v", runs, found)
 	}
+	r.says(t, "begins with", "acme/one")
 	second := r.askGit(t, "https://git.example/acme/two")
 	r.approve(t, second, requests.Scope{})
-	if !strings.Contains(r.stderr.String(), "goes on with") || !strings.Contains(r.stderr.String(), "acme/two") {
-		t.Errorf("it was not told: %s", r.stderr)
-	}
+	r.says(t, "goes on with", "acme/two")
 	rewrites := func() string {
 		data, _ := os.ReadFile(filepath.Join(r.dir, control.GitRewrites))
 		return string(data)
@@ -91,9 +90,10 @@ func TestAResumedBottleHasItsGate(t *testing.T) {
 	id := r.askGit(t, "https://git.example/acme/one")
 	r.approve(t, id, requests.Scope{For: policy.Span(time.Hour)})
 	again := gated(t, r.request(t, id).Request)
-	if runs, found := again.gate(t); !runs || !found || !strings.Contains(again.stderr.String(), "acme/one") {
-		t.Errorf("it runs %v, its socket is there %v: %s", runs, found, again.stderr)
+	if runs, found := again.gate(t); !runs || !found {
+		t.Errorf("it runs %v, its socket is there %v", runs, found)
 	}
+	again.says(t, "begins with", "acme/one")
 }
 
 // Beside a machine, whose sockets are all there from the start, a gate is behind its own as soon as
@@ -121,20 +121,12 @@ func TestAttackF5_TheGateLooksForWhatIsNew(t *testing.T) {
 	r := launch(t, self(t), c)
 	r.awaitReady(t)
 	r.approve(t, r.askGit(t, "https://git.example/acme/one"), requests.Scope{For: policy.Span(time.Hour)})
-	told := func() string {
-		all := r.stderr.String()
-		return all[strings.LastIndex(all, "the gate "):]
-	}
 	first := c.Egress.Secrets[0]
-	if now := told(); !strings.Contains(now, first.Value) {
-		t.Fatalf("it does not know what it begins with: %s", now)
-	}
+	r.says(t, first.Value)
 	if err := r.operate().SetSecrets(t.Context(), []control.NewValue{{Name: first.Name, Value: "replaced-REALrealREAL-0123"}}); err != nil {
 		t.Fatal(err)
 	}
-	if now := told(); !strings.Contains(now, "replaced-REALrealREAL-0123") || !strings.Contains(now, first.Value) {
-		t.Errorf("after a credential was replaced it looks for %s", now)
-	}
+	r.says(t, "replaced-REALrealREAL-0123", first.Value)
 	var asked requests.Request
 	if text, failed := call(t, r.agent(t), "request_secret", object{"name": "DEPLOY_TOKEN", "host": "deploy.example", "scheme": "bearer", "why": "x"}, &asked); failed {
 		t.Fatal(text)
@@ -143,13 +135,10 @@ func TestAttackF5_TheGateLooksForWhatIsNew(t *testing.T) {
 	if _, err := r.operate().Decide(t.Context(), shown.ID, requests.Decision{Digest: shown.Digest, Approve: true, Secret: "supplied-REALrealREAL-0123"}); err != nil {
 		t.Fatal(err)
 	}
-	if now := told(); !strings.Contains(now, "supplied-REALrealREAL-0123") || !strings.Contains(now, "replaced-REALrealREAL-0123") {
-		t.Errorf("after one was supplied it looks for %s", now)
-	}
+	r.says(t, "supplied-REALrealREAL-0123", "replaced-REALrealREAL-0123")
 	if _, err := r.operate().Revoke(t.Context(), shown.ID); err != nil {
 		t.Fatal(err)
 	}
-	if now := told(); !strings.Contains(now, "supplied-REALrealREAL-0123") {
-		t.Errorf("after its grant has ended it looks for %s", now)
-	}
+	r.approve(t, r.askGit(t, "https://git.example/acme/two"), requests.Scope{}) // the gate hears of its configuration again
+	r.says(t, "acme/two", "supplied-REALrealREAL-0123")
 }
