@@ -151,5 +151,8 @@ func (s *studio) keep(name string, data []byte) error {
 	if len(data) > mostBytes {
 		return fmt.Errorf("%s has %d bytes, and may have %d", name, len(data), mostBytes)
 	}
+	if err := os.MkdirAll(s.out, 0o755); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(s.out, name), data, 0o644)
 }
