@@ -45,6 +45,8 @@ type injections struct {
 const (
 	maxKept    = 64 << 10 // of one, as it came
 	maxAllKept = 4 << 20
+
+	sniffed = 512 // what http.DetectContentType looks at
 )
 
 // newInjections returns nil where nobody is to look at answers.
@@ -156,19 +158,26 @@ func (b *beginning) keep(p []byte) {
 	if b.ended || len(p) == 0 {
 		return
 	}
-	if kind, text := textual(b.kind); len(b.data) == 0 && !text && kind == "" && !strings.HasPrefix(http.DetectContentType(p), "text/") {
-		b.ended = true
-		return
-	}
 	p = p[:min(len(p), maxKept-len(b.data))]
 	if !b.of.room.TryAcquire(int64(len(p))) {
 		b.forget()
 		b.of.miss("there is more of it at a time than is kept")
 		return
 	}
-	if b.data = append(b.data, p...); len(b.data) == maxKept {
+	looked := len(b.data) >= sniffed
+	b.data = append(b.data, p...)
+	switch {
+	case !looked && len(b.data) >= sniffed && len(b.codings) == 0 && !b.isText(b.data):
+		b.forget() // early: it may be long
+	case len(b.data) == maxKept:
 		b.hand()
 	}
+}
+
+// isText reports whether it says that it is text, or shows it, where it says nothing.
+func (b *beginning) isText(plain []byte) bool {
+	kind, text := textual(b.kind)
+	return text || kind == "" && strings.HasPrefix(http.DetectContentType(plain), "text/")
 }
 
 func (b *beginning) end() {
@@ -196,10 +205,10 @@ func (b *beginning) forget() {
 	b.data, b.ended = nil, true
 }
 
-// text is what the answer says, without what of it is the bottle's own.
+// text is what the answer says, without what of it is the bottle's own; "" if it is no text.
 func (b *beginning) text() (string, error) {
 	plain, err := unpacked(b.data, b.codings)
-	if err != nil {
+	if err != nil || !b.isText(plain) {
 		return "", err
 	}
 	return b.inert.Replace(pipelock.AnswerText(b.kind, plain)), nil
@@ -253,7 +262,7 @@ func (i *injections) look(ctx context.Context, b *beginning) {
 	b.mu.Lock()
 	b.forget()
 	b.mu.Unlock()
-	if err == nil {
+	if err == nil && text != "" {
 		_, err = i.second.Answer(ctx, text)
 	}
 	var denied *pipelock.DeniedError
