@@ -360,16 +360,22 @@ func TestStartIsLeftByItsEnd(t *testing.T) {
 // signal sends a window's program one.
 func (d desk) signal(name string, s syscall.Signal) {
 	d.t.Helper()
+	if err := syscall.Kill(d.inWindow(name), s); err != nil {
+		d.t.Fatal(err)
+	}
+	d.ended(name)
+}
+
+// inWindow is the program in a window.
+func (d desk) inWindow(name string) int {
+	d.t.Helper()
 	shell := strings.TrimSpace(d.must("display-message", "-p", "-t", name, "#{pane_pid}"))
 	out, err := os.ReadFile("/proc/" + shell + "/task/" + shell + "/children")
 	pid, convErr := strconv.Atoi(strings.TrimSpace(string(out)))
 	if err := errors.Join(err, convErr); err != nil {
 		d.t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, s); err != nil {
-		d.t.Fatal(err)
-	}
-	d.ended(name)
+	return pid
 }
 
 // Attack H1, from a real bottle through all that is between: the clipboard, the title and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,5 +178,33 @@ func TestStopBesideWhoOnlyLooks(t *testing.T) {
 	}
 	if m, err := state.Open(h.Home).Read(identity); err != nil || m.EndedAt == nil {
 		t.Errorf("got %+v, %v", m, err)
+	}
+}
+
+// Who looks at an agent that is stopped takes its bottle down as well, if nobody has. One that is suspended
+// meanwhile, and goes on when the bottle was resumed, leaves the next run alone.
+func TestAViewerThatIsLateLeavesTheNextRunAlone(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.ticker()
+	d := h.desk()
+	identity := strings.TrimSpace(h.run(0, "", "start", "-y", "--detach", "ticker").Stdout)
+	h.removeAtEnd(identity)
+	d.window("late", "attach", identity)
+	d.sees("late", "tick-tock")
+	viewer := d.inWindow("late")
+	if err := syscall.Kill(viewer, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	h.run(0, "", "stop", identity)
+	h.run(0, "", "resume", "-y", "--detach", identity)
+	if err := syscall.Kill(viewer, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if status := d.ended("late"); status != "143" {
+		t.Errorf("it ended with status %s:\n%s", status, d.shot("late"))
+	}
+	if r := h.run(0, "", "list", "--json"); !strings.Contains(r.Stdout, identity) || !strings.Contains(r.Stdout, `"status": "running"`) {
+		t.Errorf("the next run was ended: %s", r.Stdout)
 	}
 }

@@ -29,6 +29,8 @@ type Bottle struct {
 	audit   *os.File // nil when found
 	release func()   // gives up the lock; nil when found
 
+	began time.Time // the run that was found, by its record; zero without one, and when launched
+
 	once   sync.Once
 	closed error
 }
@@ -54,8 +56,9 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 	if !c.State.Running {
 		return nil, &bottle.EndedError{Identity: identity, Code: c.State.ExitCode}
 	}
+	record, _ := d.State.Read(identity) // somebody may have deleted it
 	return &Bottle{
-		driver: d, identity: identity, remove: c.Config.Labels[labelRemove] == "true",
+		driver: d, identity: identity, remove: c.Config.Labels[labelRemove] == "true", began: record.StartedAt,
 		agent: &agent{id: c.ID, tty: c.Config.Labels[labelTerminal] == "true"},
 	}, nil
 }

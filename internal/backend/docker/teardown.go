@@ -30,6 +30,9 @@ func (b *Bottle) close() error {
 	defer cancel()
 	defer b.letGo()
 	if b.release == nil {
+		if b.over(ctx) {
+			return nil
+		}
 		release, err := b.driver.State.Lock(b.identity)
 		if errors.Is(err, state.ErrLocked) {
 			return b.askHolder(ctx)
@@ -38,7 +41,7 @@ func (b *Bottle) close() error {
 			return b.onlyStop(ctx, err)
 		}
 		b.release = release
-		if b.takenDown(ctx) {
+		if b.over(ctx) {
 			return nil
 		}
 	}
@@ -54,11 +57,16 @@ func (b *Bottle) onlyStop(ctx context.Context, why error) error {
 	return explain(fmt.Errorf("its agent is ended, and the rest of it stays: %w", why))
 }
 
-// takenDown reports whether another process, such as one that looked at the same terminal, has
-// taken the bottle down meanwhile. It has recorded how the agent ended, which nobody can see any more.
-func (b *Bottle) takenDown(ctx context.Context) bool {
+// over reports whether the run that was found is: another process, such as one that looked at the same
+// terminal, has taken the bottle down, and recorded how the agent ended, which nobody can see any more. It
+// may have resumed the bottle since, or removed it. Nothing is locked to find that out: a lock would make
+// the directory of a bottle that was removed.
+func (b *Bottle) over(ctx context.Context) bool {
 	m, err := b.driver.State.Read(b.identity)
-	if err != nil || m.EndedAt == nil {
+	switch {
+	case err == nil && !b.began.IsZero() && !m.StartedAt.Equal(b.began):
+		return true
+	case err == nil && m.EndedAt == nil, err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false
 	}
 	_, err = b.driver.ownAgent(ctx, b.identity)
