@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -22,7 +23,8 @@ type Bottle struct {
 	remove   bool                    // the machine goes too
 	secrets  map[string]secret.Value // to keep out of the transcript; nil when found
 	tty      bool
-	silent   error // why the guest does not answer; nil if it does
+	silent   error     // why the guest does not answer; nil if it does
+	began    time.Time // the run that was found, by its record; zero without one, and when launched
 
 	bundle  *bundle // nil when found
 	release func()  // gives up the lock; nil when found
@@ -51,7 +53,10 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 	if err != nil {
 		return nil, err
 	}
-	return &Bottle{driver: d, identity: identity, machine: m.Name, dir: dir, remove: m.Labels[labelRemove] == "true", tty: now.Terminal, silent: silent}, nil
+	record, _ := d.State.Read(identity) // somebody may have deleted it
+	return &Bottle{
+		driver: d, identity: identity, machine: m.Name, dir: dir, remove: m.Labels[labelRemove] == "true", tty: now.Terminal, silent: silent, began: record.StartedAt,
+	}, nil
 }
 
 // silence is the error of begun where it is the guest's silence, in a bottle that runs; else nil.

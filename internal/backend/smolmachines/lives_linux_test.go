@@ -384,3 +384,60 @@ func TestCleanupLeavesNoDirectoryOfItsOwn(t *testing.T) {
 	}
 	h.remove(b)
 }
+
+// again resumes a bottle, and lets go of it.
+func (h house) again(b *Bottle) *Bottle {
+	h.t.Helper()
+	spec := h.spec()
+	spec.Identity, spec.Resume, spec.TTY, spec.Detached = b.Name(), true, true, true
+	plan, err := bottle.Use(h.Driver).Prepare(h.t.Context(), spec)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	resumed, err := plan.Launch(h.t.Context(), nil)
+	if err == nil {
+		err = resumed.Detach()
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return resumed.(*Bottle)
+}
+
+// Who looked at a bottle closes it when its agent has ended. When he gets to that, somebody may have
+// stopped and resumed it, or removed it: another run is none of his business, and of what is gone
+// nothing is made again.
+func TestAViewerThatIsLateLeavesTheNextRunAlone(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	found := func() bottle.Bottle {
+		t.Helper()
+		late, err := h.Open(t.Context(), b.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return late
+	}
+	late := found()
+	if err := found().Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.again(b)
+	if err := late.Close(); err != nil {
+		t.Error(err)
+	}
+	if active, err := h.Active(t.Context()); err != nil || len(active) != 1 || active[0].Status != bottle.Running {
+		t.Fatalf("the next run was ended: %+v, %v", active, err)
+	}
+	late = found()
+	if err := found().Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.remove(b)
+	if err := os.MkdirAll(filepath.Join(h.State.Dir(b.Name()), "lock"), 0o700); err != nil { // nobody can lock it
+		t.Fatal(err)
+	}
+	if err := late.Close(); err != nil {
+		t.Errorf("of a bottle that was removed: %v", err)
+	}
+}

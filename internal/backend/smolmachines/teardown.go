@@ -32,6 +32,9 @@ func (b *Bottle) close() error {
 	defer cancel()
 	defer b.letGo()
 	if b.release == nil {
+		if b.over(ctx) {
+			return nil
+		}
 		release, err := b.driver.State.Lock(b.identity)
 		if errors.Is(err, state.ErrLocked) {
 			return b.askHolder(ctx)
@@ -40,11 +43,23 @@ func (b *Bottle) close() error {
 			return err
 		}
 		b.release = release
-		if m, err := b.driver.State.Read(b.identity); err == nil && m.EndedAt != nil {
-			return nil // another process, such as one that looked at the same terminal, has taken it down
+		if b.over(ctx) {
+			return nil
 		}
 	}
 	return b.tearDown(ctx)
+}
+
+// over reports whether the run that was found is: another process, such as one that looked at the same
+// terminal, has taken it down, and perhaps resumed the bottle, or removed it. Nothing is locked to find
+// that out: a lock would make the directory of a bottle that was removed.
+func (b *Bottle) over(ctx context.Context) bool {
+	m, err := b.driver.State.Read(b.identity)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, there, err := b.driver.find(ctx, b.identity)
+		return err == nil && !there
+	}
+	return err == nil && (m.EndedAt != nil || !b.began.IsZero() && !m.StartedAt.Equal(b.began))
 }
 
 // askHolder ends the agent and waits until the process that holds the bottle has taken it down.
