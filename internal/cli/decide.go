@@ -177,11 +177,16 @@ func (a *App) letPush(ctx context.Context, desk control.Client, s requests.Shown
 	}
 	d.Scope, d.Digest = requests.Scope{}, s.Digest
 	done, err := desk.Decide(ctx, s.ID, d)
-	for err == nil && done.Decided.Result == "" {
+	if err == nil && onItsWay(done) {
 		done, err = afterwards(ctx, desk, s.ID)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("cannot approve %s: %w", s.ID, err)
+	case done.State == requests.Pending:
+		return &waitsAgain{s.ID, printable(done.Again)}
+	case done.State != requests.Approved:
+		return fmt.Errorf("%s was approved, but not pushed: it was %s since", s.ID, done.State)
 	}
 	if done.Decided.Result != control.Forwarded {
 		return fmt.Errorf("%s was approved, but not pushed: %s", s.ID, printable(done.Decided.Result))
@@ -189,7 +194,22 @@ func (a *App) letPush(ctx context.Context, desk control.Client, s requests.Shown
 	return a.done(done, flags.json, s.ID+" is pushed: "+done.Decided.Result)
 }
 
-// afterwards waits until something happens to a bottle's requests.
+// onItsWay reports whether it is still to be heard what became of an approved push.
+func onItsWay(s requests.Shown) bool {
+	return s.State == requests.Approved && s.Decided.Result == ""
+}
+
+// waitsAgain is of an approved push that waits for another decision.
+type waitsAgain struct{ id, why string }
+
+func (e *waitsAgain) Error() string {
+	return e.id + " was approved, and waits again: " + e.why
+}
+
+// Hint says how to go on.
+func (e *waitsAgain) Hint() string { return "bot-bottle approve " + e.id + " tries it another time" }
+
+// afterwards waits until it is known what became of an approved push.
 func afterwards(ctx context.Context, desk control.Client, id string) (requests.Shown, error) {
 	now, err := desk.Requests(ctx, -1)
 	for err == nil {
@@ -197,7 +217,7 @@ func afterwards(ctx context.Context, desk control.Client, id string) (requests.S
 		if i < 0 {
 			return requests.Shown{}, &noRequest{fmt.Errorf("cannot find request %s: %w", id, requests.ErrUnknown)}
 		}
-		if now.Requests[i].Decided != nil && now.Requests[i].Decided.Result != "" {
+		if !onItsWay(now.Requests[i]) {
 			return now.Requests[i], nil
 		}
 		now, err = desk.Requests(ctx, now.Revision)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -288,5 +289,50 @@ func TestRequestsFollowedByNobodyEnd(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Errorf("got %v", err)
+	}
+}
+
+// told is a desk where something becomes of a push as soon as it is approved.
+type told struct {
+	*desked
+	then func(id string) error
+}
+
+func (d *told) Decide(id string, dec requests.Decision) (requests.Shown, error) {
+	s, err := d.desked.Decide(id, dec)
+	return s, errors.Join(err, d.then(id))
+}
+
+// Whoever approves a push is told what became of it, and where it waits again, how to go on.
+func TestWhatBecameOfAnApprovedPushIsTold(t *testing.T) {
+	finish := func(result string) func(*desked, string) error {
+		return func(d *desked, id string) error { _, err := d.ledger.Finish(id, result); return err }
+	}
+	reopen := func(d *desked, id string) error { _, err := d.ledger.Reopen(id, "no answer"); return err }
+	for name, test := range map[string]struct {
+		then       func(*desked, string) error
+		want, hint string
+	}{
+		"pushed":      {finish(control.Forwarded), "", ""},
+		"refused":     {finish("it has moved"), "abcdef-1 was approved, but not pushed: it has moved", ""},
+		"waits again": {reopen, "abcdef-1 was approved, and waits again: no answer", "bot-bottle approve abcdef-1"},
+		"rejected by another": {func(d *desked, id string) error {
+			err := reopen(d, id)
+			d.decide(t, id, requests.Decision{Reason: "no"})
+			return err
+		}, "abcdef-1 was approved, but not pushed: it was rejected since", ""},
+	} {
+		a, d, id, stderr := desk(t, requests.Ask{Kind: requests.Pushing, Push: &requests.Push{
+			Repository: "widget", Updates: []policy.RefUpdate{{Ref: "refs/heads/x", New: strings.Repeat("a", 40)}},
+		}})
+		d.Desk = &told{d, func(id string) error { return test.then(d, id) }}
+		err := a.runApprove(t.Context(), id, approval{yes: true})
+		if got := fmt.Sprint(err); test.want == "" && (err != nil || !strings.Contains(stderr.String(), "abcdef-1 is pushed")) || test.want != "" && got != test.want {
+			t.Errorf("%s: got %s\n%s", name, got, stderr)
+		}
+		var hinted interface{ Hint() string }
+		if errors.As(err, &hinted); test.hint != "" && (hinted == nil || !strings.Contains(hinted.Hint(), test.hint)) {
+			t.Errorf("%s: there is no hint", name)
+		}
 	}
 }

@@ -26,6 +26,8 @@ type Holder interface {
 	Decision(ctx context.Context, id string, atMost time.Duration) (requests.Request, error)
 	// Done says what became of an approved push.
 	Done(ctx context.Context, id, result string) error
+	// Again has an approved push wait for another decision: the upstream has not said what it makes of it.
+	Again(ctx context.Context, id, why string) error
 	// Pushed hands in what a push has changed that did not wait and that the upstream has, for
 	// the operator to look at.
 	Pushed(ctx context.Context, p Pushed) error
@@ -95,6 +97,12 @@ func holderHandler(h Holder) http.Handler {
 			answerAgent(w, nil, h.Done(r.Context(), r.PathValue("id"), result))
 		}
 	})
+	mux.HandleFunc("PUT /pushes/{id}/again", func(w http.ResponseWriter, r *http.Request) {
+		var why string
+		if read(w, r, &why) {
+			answerAgent(w, nil, h.Again(r.Context(), r.PathValue("id"), why))
+		}
+	})
 	return mux
 }
 
@@ -127,4 +135,9 @@ func (c HolderClient) Pushed(ctx context.Context, p Pushed) error {
 // Done implements Holder.
 func (c HolderClient) Done(ctx context.Context, id, result string) error {
 	return c.call(ctx, http.MethodPut, "/pushes/"+url.PathEscape(id)+"/result", result, nil)
+}
+
+// Again implements Holder.
+func (c HolderClient) Again(ctx context.Context, id, why string) error {
+	return c.call(ctx, http.MethodPut, "/pushes/"+url.PathEscape(id)+"/again", why, nil)
 }

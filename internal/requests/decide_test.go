@@ -296,3 +296,67 @@ func TestAttackG8_WordsAreMarked(t *testing.T) {
 		}
 	}
 }
+
+// An approved push that did not go waits again: what it is about is the same, the approval is gone, and it is decided
+// as any other.
+func TestReopen(t *testing.T) {
+	l := declared()
+	for kind, a := range asks() {
+		r := mustAsk(t, l, t0.Add(time.Duration(l.Len())*time.Second), a)
+		if _, err := l.Reopen(r.ID, "no answer"); err == nil {
+			t.Errorf("%s: what nobody has decided is opened again", kind)
+		}
+		if _, err := decide(l, r, Decision{Approve: true}); err != nil || kind == Pushing {
+			continue
+		}
+		if _, err := l.Reopen(r.ID, "no answer"); err == nil {
+			t.Errorf("%s: what is granted is opened again", kind)
+		}
+	}
+	a := asks()[Pushing]
+	a.Push.Repository = "other"
+	r := mustAsk(t, l, t0.Add(time.Minute), a)
+	for name, end := range map[string]func() (Request, error){
+		"approve": func() (Request, error) { return decide(l, r, Decision{Approve: true}) },
+		"reject":  func() (Request, error) { return decide(l, r, Decision{Reason: "no"}) },
+		"cancel":  func() (Request, error) { return l.Cancel(t0, r.ID) },
+	} {
+		l.Restore(r)
+		if _, err := decide(l, r, Decision{Approve: true}); err != nil {
+			t.Fatal(err)
+		}
+		again, err := l.Reopen(r.ID, "no\x1b answer")
+		if err != nil || again.State != Pending || again.Decided != nil || again.Again != "no answer" || !again.Open() {
+			t.Fatalf("%s: got %+v, %v", name, again, err)
+		}
+		shown := l.Show(again, base())
+		if was := l.Show(r, base()); shown.Digest != was.Digest {
+			t.Errorf("%s: it is another decision", name)
+		}
+		if lines := shown.Lines(); lines[len(lines)-1] != (Line{Key: "again", Text: "it was approved, and waits again: no answer"}) {
+			t.Errorf("%s: it is shown as %+v", name, lines)
+		}
+		if _, err := l.Reopen(r.ID, "no answer"); err == nil {
+			t.Errorf("%s: it is opened twice", name)
+		}
+		if same, err := l.Ask(t0.Add(time.Hour), base(), a); err != nil || same.ID != r.ID {
+			t.Errorf("%s: the same push is %s, %v", name, same.ID, err)
+		}
+		if got, err := end(); err != nil || got.Again != "" || got.Decided == nil {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	l.Restore(r)
+	if _, err := decide(l, r, Decision{Approve: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Finish(r.ID, "forwarded"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Reopen(r.ID, "no answer"); err == nil {
+		t.Error("what has come to its end is opened again")
+	}
+	if _, err := l.Reopen("k-99", "no answer"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -218,7 +218,7 @@ func (l *Ledger) Cancel(now time.Time, id string) (Request, error) {
 	if r.State != Pending {
 		return r.copy(), &Refusal{"invalid", fmt.Sprintf("%s is %s already", r.ID, r.State)}
 	}
-	r.State, r.Decided = Cancelled, &Outcome{At: now}
+	r.State, r.Decided, r.Again = Cancelled, &Outcome{At: now}, ""
 	return r.copy(), nil
 }
 
@@ -310,7 +310,7 @@ func (l *Ledger) Decide(now time.Time, id string, base policy.Policy, d Decision
 		}
 		r.State, r.Grant, r.Git = Approved, grant, git
 	}
-	r.Decided = done
+	r.Decided, r.Again = done, ""
 	return r.copy(), nil
 }
 
@@ -329,17 +329,39 @@ func newGrant(now time.Time, kind Kind, s Scope) (*Grant, error) {
 
 // Finish notes what became of an approved push. The first result stays.
 func (l *Ledger) Finish(id, result string) (Request, error) {
-	r, err := l.find(id)
-	switch {
-	case err != nil:
+	r, err := l.approvedPush(id)
+	if err != nil {
 		return Request{}, err
-	case r.Kind != Pushing || r.State != Approved:
-		return Request{}, fmt.Errorf("%s is no approved push", r.ID)
 	}
 	if r.Decided.Result == "" {
 		r.Decided.Result = clean(result)
 	}
 	return r.copy(), nil
+}
+
+// Reopen has an approved push wait again, of which the upstream has not said what it makes of it. The
+// approval is not there any more: whoever gave it is asked again.
+func (l *Ledger) Reopen(id, why string) (Request, error) {
+	r, err := l.approvedPush(id)
+	if err != nil {
+		return Request{}, err
+	}
+	if r.Decided.Result != "" {
+		return Request{}, fmt.Errorf("%s has come to its end: %s", r.ID, r.Decided.Result)
+	}
+	r.State, r.Decided, r.Again = Pending, nil, clean(why)
+	return r.copy(), nil
+}
+
+func (l *Ledger) approvedPush(id string) (*Request, error) {
+	r, err := l.find(id)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Kind != Pushing || r.State != Approved:
+		return nil, fmt.Errorf("%s is no approved push", r.ID)
+	}
+	return r, nil
 }
 
 // Restore puts a request back to what it was: what was decided could not be carried out.

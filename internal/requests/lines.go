@@ -70,6 +70,8 @@ func (p Push) lines() []Line {
 
 func (s Shown) outcome() []Line {
 	switch {
+	case s.State == Pending && s.Again != "":
+		return []Line{{Key: "again", Text: "it was approved, and waits again: " + s.Again}}
 	case s.State == Pending:
 	case s.Grant.live():
 		return []Line{{Key: "granted", Text: s.Grant.Scope.String() + "; used " + plain.Count(s.Grant.Used, "time")}}

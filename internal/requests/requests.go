@@ -75,6 +75,7 @@ type Request struct {
 	For      policy.Span    `json:"for,omitempty"`
 	Asked    time.Time      `json:"asked"`
 	Edited   bool           `json:"edited,omitempty"` // by the operator: it is not what the agent asked for
+	Again    string         `json:"again,omitempty"`  // of a push that waits though it was approved: why it did not go
 	Decided  *Outcome       `json:"decided,omitempty"`
 	Grant    *Grant         `json:"grant,omitempty"` // of an approved one
 }

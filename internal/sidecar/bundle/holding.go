@@ -58,6 +58,19 @@ func (o *operator) Done(_ context.Context, id, result string) error {
 	return nil
 }
 
+// Again implements control.Holder.
+func (o *operator) Again(_ context.Context, id, why string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r, err := o.ledger.Reopen(id, why)
+	if err != nil {
+		return unknown(err)
+	}
+	o.tell()
+	o.record(r, audit.Event{Kind: audit.Ask, Reason: "the push waits again: " + r.Again, Repository: r.Push.Repository})
+	return nil
+}
+
 // Pushed implements control.Holder.
 func (o *operator) Pushed(_ context.Context, p control.Pushed) error {
 	if len(p.Text) > control.MaxPushed || !strings.HasPrefix(p.Key, "push-") || len(p.Key) > 64 {

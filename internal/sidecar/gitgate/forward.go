@@ -90,14 +90,21 @@ func (m *mirror) send(ctx context.Context, objects []string, updates []policy.Re
 // errNoAnswer is of a push that the upstream may have taken all the same.
 var errNoAnswer = errors.New("did not answer in time, and may have it all the same: fetch to see")
 
+// rejected is of a push that the upstream has refused, or git for what the upstream has: nothing
+// of it is there.
+type rejected struct{ refs string }
+
+func (r *rejected) Error() string { return r.refs }
+
 // answer is what the upstream says of each ref that it did not take: lines of
 // "!\tfrom:to\t[rejected] (reason)". Where two were at it at the same instant it says no more
-// than that it failed, and why before.
+// than that it failed, and why before; where it says nothing, git has "[remote failure]".
 func answer(porcelain string, said []string, otherwise error) error {
 	overtaken := slices.ContainsFunc(said, func(line string) bool {
 		return strings.Contains(line, "cannot lock ref") && strings.Contains(line, "but expected")
 	})
 	var all []string
+	heard := true
 	for line := range strings.Lines(porcelain) {
 		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
 		if len(fields) < 3 || fields[0] != "!" {
@@ -105,6 +112,7 @@ func answer(porcelain string, said []string, otherwise error) error {
 		}
 		_, ref, _ := strings.Cut(fields[1], ":")
 		reason := printable(strings.TrimSpace(fields[2]))
+		heard = heard && (strings.HasPrefix(reason, "[rejected]") || strings.HasPrefix(reason, "[remote rejected]"))
 		if strings.Contains(reason, "stale info") || strings.Contains(reason, "fetch first") || overtaken && strings.Contains(reason, "failed to update ref") {
 			reason = "it has moved meanwhile: fetch, and push again"
 		}
@@ -113,7 +121,11 @@ func answer(porcelain string, said []string, otherwise error) error {
 	if len(all) == 0 {
 		return otherwise
 	}
-	return errors.New(strings.Join(all, "; "))
+	text := strings.Join(all, "; ")
+	if !heard {
+		return errors.New(text)
+	}
+	return &rejected{text}
 }
 
 func withoutRemote(s string) string {

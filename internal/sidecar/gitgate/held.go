@@ -57,6 +57,9 @@ func (p *push) hold(ctx context.Context, g git, v *verdict, say func(string)) bo
 		p.record(v, audit.Deny, "it could not be held")
 		return false
 	}
+	if r.Again != "" {
+		say("it was approved, and waits again: " + r.Again)
+	}
 	for _, why := range v.held[:min(len(v.held), maxReported)] {
 		say("it waits for the operator: " + why)
 	}
@@ -245,16 +248,24 @@ func (s *Server) takeUp(ctx context.Context, dir string) *held {
 			return h
 		}
 	}
+	s.ask(ctx, h)
+	return h
+}
+
+// ask shows a push again that waits.
+func (s *Server) ask(ctx context.Context, h *held) {
 	r, err := s.Holder.Hold(ctx, h.Push)
 	if err != nil {
 		s.Log.Info("a held push could not be shown again", "request", h.ID, "err", err)
-		return h
+		return
+	}
+	if r.ID == h.ID {
+		return
 	}
 	h.ID = r.ID
 	if err := h.write(); err != nil {
 		s.Log.Info("under which id a held push is shown could not be written down", "request", h.ID, "err", err)
 	}
-	return h
 }
 
 func (s *Server) await(ctx context.Context, h *held) {
@@ -270,8 +281,9 @@ func (s *Server) await(ctx context.Context, h *held) {
 			case <-ctx.Done():
 			}
 		case r.State == requests.Approved && r.Decided.Result == "":
-			s.release(ctx, h)
-			return
+			if !s.release(ctx, h) {
+				return
+			}
 		case r.State != requests.Pending:
 			_ = os.RemoveAll(h.dir)
 			return

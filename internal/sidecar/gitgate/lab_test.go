@@ -331,6 +331,14 @@ func (d *desk) Done(_ context.Context, id, result string) error {
 	return err
 }
 
+func (d *desk) Again(_ context.Context, id, why string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.ledger.Reopen(id, why)
+	d.tell()
+	return err
+}
+
 func (d *desk) Pushed(_ context.Context, p control.Pushed) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -339,7 +347,7 @@ func (d *desk) Pushed(_ context.Context, p control.Pushed) error {
 	return nil
 }
 
-// decide decides the push that came last, and returns what became of it.
+// decide decides the push that came last, and returns what became of it: it is pushed or not, or it waits again.
 func (d *desk) decide(t *testing.T, approve bool) requests.Request {
 	t.Helper()
 	d.mu.Lock()
@@ -364,7 +372,7 @@ func (d *desk) decideOn(t *testing.T, id string, approve bool) requests.Request 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for approve && r.Decided.Result == "" {
+	for approve && r.State == requests.Approved && r.Decided.Result == "" {
 		d.mu.Lock()
 		changed := d.changed
 		r, err = d.ledger.Get(last.ID)
@@ -372,7 +380,7 @@ func (d *desk) decideOn(t *testing.T, id string, approve bool) requests.Request 
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Decided.Result != "" {
+		if r.State != requests.Approved || r.Decided.Result != "" {
 			break
 		}
 		select {

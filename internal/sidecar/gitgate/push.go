@@ -191,6 +191,7 @@ type verdict struct {
 	held    []string           // why it waits for the operator
 	renamed []policy.RefUpdate // from what was pushed to the signed copy
 	there   bool               // the upstream has it already
+	again   bool               // an approved one was refused for the time being: the upstream has not said what it makes of it
 	grant   string             // that it was forwarded by; "" if it needs none
 }
 

@@ -19,40 +19,61 @@ import (
 // release carries an approved push out: the object ids that were shown, and no others. It is
 // judged again, as if it were pushed now: a secret may be known that was not when it was parked,
 // and what the bottle may do may have changed. The approval stands for the waiting, and for a
-// grant that allowed the push when it was shown and has ended since; for nothing else.
-func (s *Server) release(ctx context.Context, h *held) {
-	result := s.carryOut(ctx, h)
+// grant that allowed the push when it was shown and has ended since; for nothing else. Where the
+// upstream does not say what it makes of it, the approval is given back: it is not used up, and must
+// not stay good until the upstream is there again. Then the push waits as it did before.
+func (s *Server) release(ctx context.Context, h *held) (waits bool) {
+	result, again := s.carryOut(ctx, h)
 	if ctx.Err() != nil && result != control.Forwarded {
-		return // the next gate does it
+		return false // the next gate does it
+	}
+	if again {
+		return s.giveBack(ctx, h, result)
 	}
 	if err := s.Holder.Done(context.WithoutCancel(ctx), h.ID, result); err != nil {
 		s.Log.Info("what became of a held push could not be told", "request", h.ID, "err", err)
 	}
 	_ = os.RemoveAll(h.dir)
+	return false
 }
 
-// carryOut says what became of it, for the operator and the agent.
-func (s *Server) carryOut(ctx context.Context, h *held) string {
+// giveBack gives an approval back, and reports whether that is so: else the next gate tries with it.
+func (s *Server) giveBack(ctx context.Context, h *held, why string) bool {
+	if err := s.Holder.Again(ctx, h.ID, why); err != nil {
+		s.Log.Info("that a held push waits again could not be told", "request", h.ID, "err", err)
+		return false
+	}
+	s.ask(ctx, h) // an operator's side that began anew has no diff of it
+	return true
+}
+
+// carryOut says what became of it, for the operator and the agent, and whether it may be tried again.
+func (s *Server) carryOut(ctx context.Context, h *held) (result string, again bool) {
 	release, err := s.acquire(ctx)
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
 	defer release()
 	for {
 		all := s.repositories()
 		i := slices.IndexFunc(all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
 		if i < 0 {
-			return h.doubtful(errUndeclared.Error())
+			return h.doubtful(errUndeclared.Error()), false
 		}
-		if result, err := s.send(ctx, all[i], h); !errors.Is(err, errUndeclared) { // else another may be in its place
-			return result
+		v, err := s.send(ctx, all[i], h)
+		switch {
+		case errors.Is(err, errUndeclared): // another may be in its place
+		case len(v.refused) == 0:
+			return control.Forwarded, false
+		default:
+			return reasons(v.refused), v.again
 		}
 	}
 }
 
 // send sends an approved push, unless the upstream has it already: whoever sent it may have been
 // killed before it told. Its error is errUndeclared, where the mirror is not the bottle's any more.
-func (s *Server) send(ctx context.Context, m *mirror, h *held) (result string, err error) {
+func (s *Server) send(ctx context.Context, m *mirror, h *held) (*verdict, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &push{server: s, mirror: m, check: s.checks.Load(), ctx: ctx, started: time.Now(), approved: h}
@@ -60,11 +81,11 @@ func (s *Server) send(ctx context.Context, m *mirror, h *held) (result string, e
 	g.extra = []string{"GIT_OBJECT_DIRECTORY=" + filepath.Join(h.dir, "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + filepath.Join(m.dir, "objects")}
 	v := p.judgeApproved(g)
 	if m.rights.over() && !v.there {
-		return "", errUndeclared
+		return nil, errUndeclared
 	}
 	if len(v.refused) == 0 {
 		if err := p.deliver(g, v); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	switch {
@@ -72,13 +93,10 @@ func (s *Server) send(ctx context.Context, m *mirror, h *held) (result string, e
 		p.record(v, audit.Allow, "approved as "+h.ID+": the upstream has it already")
 	case len(v.refused) == 0:
 		p.record(v, audit.Allow, "approved as "+h.ID+": forwarded")
-	default:
-		if ctx.Err() == nil { // else the next gate tries
-			p.record(v, audit.Deny, "approved as "+h.ID+": "+reasons(v.refused))
-		}
-		return reasons(v.refused), nil
+	case ctx.Err() == nil: // else the next gate tries
+		p.record(v, audit.Deny, "approved as "+h.ID+": "+reasons(v.refused))
 	}
-	return control.Forwarded, nil
+	return v, nil
 }
 
 // judgeApproved judges an approved push by what the upstream has, and by what is known and
@@ -86,12 +104,8 @@ func (s *Server) send(ctx context.Context, m *mirror, h *held) (result string, e
 func (p *push) judgeApproved(g git) *verdict {
 	ctx, end := p.mirror.within(p.ctx)
 	defer end()
-	v := &verdict{updates: p.approved.Push.Updates}
-	if err := p.refreshed(ctx); err != nil {
-		v.refuse("%s", p.approved.doubtful("the upstream "+p.server.mask(explain(err, "does not answer"))))
-		return v
-	}
-	if p.look(ctx, g, v); v.there || len(v.refused) > 0 {
+	v := p.ask(ctx, g)
+	if v.there || len(v.refused) > 0 {
 		return v
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -99,6 +113,18 @@ func (p *push) judgeApproved(g git) *verdict {
 	began := time.Now()
 	v = p.judgeNow(ctx, g, p.approved.lines())
 	p.checked = millis(began)
+	return v
+}
+
+// ask asks the upstream whether it has an approved push.
+func (p *push) ask(ctx context.Context, g git) *verdict {
+	v := &verdict{updates: p.approved.Push.Updates}
+	if err := p.refreshed(ctx); err != nil {
+		v.refuse("%s", p.approved.doubtful("the upstream "+p.server.mask(explain(err, "does not answer"))))
+		v.again = true
+		return v
+	}
+	p.look(ctx, g, v)
 	return v
 }
 
@@ -129,7 +155,7 @@ func (h *held) doubtful(why string) string {
 	if !h.Sending {
 		return why
 	}
-	return "it was on its way when the gate was killed, and " + why + ": whether it was upstream before is not known"
+	return "it was on its way before, and " + why + ": whether it was upstream before is not known"
 }
 
 // contains reports whether a commit is part of another's history.
@@ -153,10 +179,13 @@ func (p *push) deliver(g git, v *verdict) error {
 		v.refuse("%v", err)
 		return nil
 	}
+	sent := h.Sending
 	h.Sending = true
 	if err := h.write(); err != nil {
+		h.Sending = sent
 		p.server.Log.Error("that a push is sent could not be written down", "request", h.ID, "err", err)
 		v.refuse("the gate cannot write down that it sends it")
+		v.again = true
 	} else {
 		p.transmit(g, v)
 	}
@@ -179,7 +208,23 @@ func (p *push) transmit(g git, v *verdict) {
 			why += "; it said: " + strings.Join(said, "; ")
 		}
 		v.refuse("%s", p.server.mask(why))
+		if !errors.As(err, new(*rejected)) {
+			p.lookAgain(g, v)
+		}
 	}
+}
+
+// lookAgain finds out what became of a push on which the upstream gave no answer.
+func (p *push) lookAgain(g git, v *verdict) {
+	ctx, end := p.mirror.within(p.ctx)
+	defer end()
+	now := p.ask(ctx, g)
+	if v.there = now.there; v.there {
+		v.refused = nil
+		return
+	}
+	v.refused = append(v.refused, now.refused...)
+	v.again = now.again || len(now.refused) == 0 // it has none of it
 }
 
 // lines are what git's hook would be asked about it.

@@ -420,11 +420,11 @@ func TestWhatBecameOfAnApprovedPushCannotBeFoundOut(t *testing.T) {
 			h.Push.Repository, h.Push.Upstream = "widget", from
 			h.Push.Updates = []policy.RefUpdate{{Ref: "refs/heads/agent/fix", New: strings.Repeat("1", 40)}}
 			const doubt = "whether it was upstream before is not known"
-			if got := l.server.carryOut(t.Context(), h); !strings.Contains(got, doubt) {
+			if got, _ := l.server.carryOut(t.Context(), h); !strings.Contains(got, doubt) {
 				t.Errorf("it became %q", got)
 			}
 			h.Sending = false
-			if got := l.server.carryOut(t.Context(), h); strings.Contains(got, doubt) {
+			if got, _ := l.server.carryOut(t.Context(), h); strings.Contains(got, doubt) {
 				t.Errorf("one that was not sent became %q", got)
 			}
 		})

@@ -15,6 +15,9 @@ import (
 func requestText(r requests.Request) string {
 	switch r.State {
 	case requests.Pending:
+		if r.Again != "" {
+			return fmt.Sprintf("%s was approved, and waits for the operator again: %s. Go on with something else, and call check_request with id %s.", r.ID, strings.TrimSuffix(r.Again, "."), r.ID)
+		}
 		return fmt.Sprintf("%s waits for the operator. Go on with something else, and call check_request with id %s.", r.ID, r.ID)
 	case requests.Approved:
 		if r.Kind == requests.Pushing {

@@ -137,3 +137,25 @@ func TestTheLatestAreListed(t *testing.T) {
 		t.Errorf("got %d of %v", left, kept)
 	}
 }
+
+// An agent is told where its push stands, and never that nothing waits while something does.
+func TestAPushIsToldOf(t *testing.T) {
+	push := requests.Request{ID: "k-1", Kind: requests.Pushing}
+	for name, test := range map[string]struct {
+		state   requests.State
+		decided *requests.Outcome
+		again   string
+		want    string
+	}{
+		"it waits":       {requests.Pending, nil, "", "k-1 waits for the operator. Go on"},
+		"on its way":     {requests.Approved, &requests.Outcome{}, "", "k-1 is approved, and on its way upstream."},
+		"upstream":       {requests.Approved, &requests.Outcome{Result: control.Forwarded}, "", "upstream has it"},
+		"refused":        {requests.Approved, &requests.Outcome{Result: "it has moved"}, "", "k-1 was approved, but nothing was pushed: it has moved"},
+		"it waits again": {requests.Pending, nil, "no answer.", "k-1 was approved, and waits for the operator again: no answer. Go on with something else, and call check_request with id k-1."},
+	} {
+		push.State, push.Decided, push.Again = test.state, test.decided, test.again
+		if got := requestText(push); !strings.Contains(got, test.want) {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
