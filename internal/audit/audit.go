@@ -107,6 +107,15 @@ type Event struct {
 	Usage
 }
 
+// Arrived is the request of an approved push, where the event says that the upstream has it; else "".
+// The service may end before it says so by other ways.
+func (e Event) Arrived() string {
+	if e.Kind != Push || e.Decision != Allow {
+		return ""
+	}
+	return e.Request
+}
+
 // Finding is a secret, or what looks like one, in what a bottle sent; of a Flag, what looks like
 // orders to the agent in what it was given.
 type Finding struct {

@@ -24,7 +24,8 @@ type Holder interface {
 	// Decision returns a push as soon as it is not pending any more, or as it is when the
 	// time is up.
 	Decision(ctx context.Context, id string, atMost time.Duration) (requests.Request, error)
-	// Done says what became of an approved push.
+	// Done says what became of an approved push. Where it is recorded that the upstream has it, that
+	// is known already.
 	Done(ctx context.Context, id, result string) error
 	// Again has an approved push wait for another decision: the upstream has not said what it makes of it.
 	Again(ctx context.Context, id, why string) error
@@ -55,7 +56,7 @@ func PushKey(repository string, updates []audit.Update) string {
 }
 
 // Forwarded is the result of a push that the upstream has.
-const Forwarded = "forwarded"
+const Forwarded = requests.Forwarded
 
 // HeldPush is a push that waits, with its diff, which whoever looks at it wants to see.
 type HeldPush struct {

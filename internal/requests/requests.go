@@ -90,9 +90,12 @@ type Outcome struct {
 	By     string    `json:"by,omitempty"`     // who decided, as the operator's side says
 	Reason string    `json:"reason,omitempty"` // of a rejection
 	Answer string    `json:"answer,omitempty"` // to a question
-	Result string    `json:"result,omitempty"` // of an approved push: "forwarded", or why it was not
+	Result string    `json:"result,omitempty"` // of an approved push: Forwarded, or why it was not
 	Digest string    `json:"digest,omitempty"` // of what was shown
 }
+
+// Forwarded is the Result of a push that the upstream has.
+const Forwarded = "forwarded"
 
 // Scope says when a grant ends. The zero Scope is for as long as the bottle runs.
 type Scope struct {

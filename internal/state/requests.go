@@ -22,6 +22,7 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 	defer func() { err = errors.Join(err, log.Close()) }()
 	var order []string
 	last := map[string]requests.Request{}
+	arrived := map[string]bool{} // approved pushes
 	var uses audit.Uses
 	for lines := bufio.NewReader(log); ; {
 		line, err := lines.ReadBytes('\n')
@@ -36,6 +37,7 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 			continue // logs --verify tells of it
 		}
 		uses.Hear(e)
+		arrived[e.Arrived()] = true
 		var r requests.Request
 		if e.Snapshot == nil || json.Unmarshal(e.Snapshot, &r) != nil {
 			continue
@@ -55,6 +57,9 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 		r := last[id]
 		if r.Grant != nil {
 			r.Grant.Used = max(r.Grant.Used, used[id])
+		}
+		if arrived[id] && r.Kind == requests.Pushing && r.State == requests.Approved && r.Decided != nil && r.Decided.Result == "" {
+			r.Decided.Result = requests.Forwarded
 		}
 		all = append(all, r)
 	}

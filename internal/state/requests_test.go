@@ -13,7 +13,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
-// What a log says of requests: the last word about each, with every use of its grant. A line
+// What a log says of requests: the last word about each, with every use of its grant, and what became of an approved push. A line
 // that a crash has cut short, or that is none, hides no other.
 func TestRequestsOfALog(t *testing.T) {
 	s := Open(t.TempDir())
@@ -24,6 +24,9 @@ func TestRequestsOfALog(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	push := requests.Request{ID: "aaaaaa-3", Kind: requests.Pushing, State: requests.Approved, Asked: at, Push: &requests.Push{Repository: "widget"}, Decided: &requests.Outcome{At: at}}
+	other := push
+	other.ID, other.Decided = "aaaaaa-4", &requests.Outcome{At: at}
 	first := requests.Request{ID: "aaaaaa-1", Kind: requests.Egress, State: requests.Pending, Asked: at, Routes: []policy.Route{{Host: "docs.example"}}}
 	second := requests.Request{ID: "aaaaaa-2", Kind: requests.Question, State: requests.Pending, Asked: at, Question: "Which?"}
 	granted := first
@@ -46,6 +49,10 @@ func TestRequestsOfALog(t *testing.T) {
 	line(audit.Event{Kind: audit.Request, Phase: audit.Open, Decision: audit.Allow, Grant: "aaaaaa-1"}, nil)
 	line(audit.Event{Kind: audit.Request, Decision: audit.Allow, Grant: "aaaaaa-1"}, nil)
 	line(audit.Event{Kind: audit.Request, Decision: audit.Deny, Grant: "aaaaaa-1"}, nil)
+	line(audit.Event{Kind: audit.Decision}, &push)
+	line(audit.Event{Kind: audit.Decision}, &other)
+	line(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: "aaaaaa-3"}, nil) // and the gate was killed before it said so
+	line(audit.Event{Kind: audit.Push, Decision: audit.Deny, Request: "aaaaaa-4"}, nil)
 	log = append(log, "no line\n{\"seq\":"...)
 	if err := os.WriteFile(s.AuditFile("dev-aaaaaa"), log, 0o600); err != nil {
 		t.Fatal(err)
@@ -55,7 +62,8 @@ func TestRequestsOfALog(t *testing.T) {
 		t.Fatal(err)
 	}
 	granted.Grant = &requests.Grant{Scope: requests.Scope{Uses: 3}, Used: 1}
-	if diff := cmp.Diff([]requests.Request{granted, second}, got); diff != "" {
+	push.Decided = &requests.Outcome{At: at, Result: "forwarded"}
+	if diff := cmp.Diff([]requests.Request{granted, second, push, other}, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -314,6 +314,17 @@ func (o *operator) hear(e audit.Event) {
 	}
 }
 
+// hearGate also notes which pushes are upstream. It does not wait.
+func (o *operator) hearGate(e audit.Event) {
+	if id := e.Arrived(); id != "" {
+		o.counting.Lock()
+		o.arrived = append(o.arrived, id)
+		o.counting.Unlock()
+		o.poke()
+	}
+	o.hear(e)
+}
+
 // lost counts what egress was at when its process ended, before another one is started, which is
 // to begin with that.
 func (o *operator) lost() {
@@ -365,13 +376,17 @@ func (o *operator) countForEgress() {
 // sleeps, and the clock on the wall does not.
 const lookAgain = 30 * time.Second
 
-// settle ends what is over and returns how long there is nothing to do.
+// settle takes over what was heard, ends what is over, and returns how long there is nothing to do.
 func (o *operator) settle() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.counting.Lock()
-	used := o.uses.Take()
+	used, arrived := o.uses.Take(), o.arrived
+	o.arrived = nil
 	o.counting.Unlock()
+	for _, id := range arrived {
+		_ = o.finish(id, control.Forwarded) // which is of no use where it is none, or is forgotten
+	}
 	now := time.Now()
 	ended := o.ledger.Expire(now)
 	for id, n := range used {

@@ -31,8 +31,10 @@ func (o *operator) Hold(_ context.Context, p control.HeldPush) (requests.Request
 	return r, nil
 }
 
-// Decision implements control.Holder.
+// Decision implements control.Holder. A gate that was killed before it could say what became of a push
+// finds what it had recorded of that.
 func (o *operator) Decision(ctx context.Context, id string, atMost time.Duration) (requests.Request, error) {
+	o.settle()
 	return o.Wait(ctx, id, atMost)
 }
 
@@ -40,6 +42,14 @@ func (o *operator) Decision(ctx context.Context, id string, atMost time.Duration
 func (o *operator) Done(_ context.Context, id, result string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.finish(id, result)
+}
+
+// finish notes what became of an approved push, once. Its caller holds the mutex.
+func (o *operator) finish(id, result string) error {
+	if r, err := o.ledger.Get(id); err == nil && r.Decided != nil && r.Decided.Result != "" {
+		return nil
+	}
 	r, err := o.ledger.Finish(id, result)
 	if err != nil {
 		return unknown(err)

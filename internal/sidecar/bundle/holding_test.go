@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
@@ -80,5 +81,45 @@ func TestAnApprovedPushWaitsAgain(t *testing.T) {
 	}
 	if err := gate.Again(t.Context(), r.ID, "no answer"); err == nil {
 		t.Error("what is upstream is opened again")
+	}
+}
+
+// The gate is killed when the log has it that an approved push is upstream, and before it has said what became of
+// that: the next gate is told that it has come to its end, and does not record it, and with it a use of its grant,
+// another time.
+func TestAPushThatIsRecordedHasComeToItsEnd(t *testing.T) {
+	o, gate, said := holder(t)
+	var ids []string
+	for _, branch := range []string{"arrived", "refused", "waits"} {
+		p := aPush()
+		p.Updates[0].Ref += "-" + branch
+		r, err := gate.Hold(t.Context(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ids = append(ids, r.ID); branch != "waits" {
+			o.approvePush(t, r.ID)
+		}
+	}
+	s := &service{name: control.GitGate}
+	o.attach(s)
+	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: ids[0]})
+	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Deny, Request: ids[1]})
+	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: ids[2]})
+	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: "nobody's"})
+	if r, err := gate.Decision(t.Context(), ids[0], 0); err != nil || r.Decided.Result != control.Forwarded {
+		t.Errorf("it is %+v, %v", r.Decided, err)
+	}
+	if r, err := gate.Decision(t.Context(), ids[1], 0); err != nil || r.Decided.Result != "" {
+		t.Errorf("one that was refused is %+v, %v", r.Decided, err)
+	}
+	if r, err := gate.Decision(t.Context(), ids[2], 0); err != nil || r.State != requests.Pending {
+		t.Errorf("one that nobody has approved is %s, %v", r.State, err)
+	}
+	if err := gate.Done(t.Context(), ids[0], control.Forwarded); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(said.String(), `"reason":"the push: forwarded"`); n != 1 {
+		t.Errorf("the log has %d times that it is upstream:\n%s", n, said)
 	}
 }

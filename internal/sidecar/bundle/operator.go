@@ -55,6 +55,7 @@ type operator struct {
 
 	counting sync.Mutex
 	uses     audit.Uses    // of grants; those that the ledger does not have yet
+	arrived  []string      // approved pushes that are upstream, where the ledger may not have that yet
 	wake     chan struct{} // something is to be done about the grants
 }
 
@@ -93,7 +94,7 @@ func (o *operator) attach(s *service) {
 	case control.Supervise:
 		s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
 	case control.GitGate:
-		o.gate, s.heard = s, o.hear
+		o.gate, s.heard = s, o.hearGate
 		s.talk = func(ctx context.Context, link net.Conn) { control.ServeHolder(ctx, link, o) }
 	}
 }
