@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -36,13 +37,25 @@ func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, strea
 	if err != nil {
 		return 0, fmt.Errorf("cannot run %q in %s: %w", argv[0], b.identity, err)
 	}
+	said := &opening{to: streams.Stderr, hold: !streams.TTY}
+	if streams.TTY {
+		said.to, streams.Stdout = streams.Stdout, said
+	} else {
+		streams.Stderr = said
+	}
 	err = pump(ctx, attached.HijackedResponse, streams, func(ctx context.Context, s bottle.Size) {
 		_, _ = engine.ExecResize(ctx, created.ID, client.ExecResizeOptions{Height: s.Height, Width: s.Width})
 	})
 	if err != nil {
-		return 0, err
+		return 0, errors.Join(err, said.flush())
 	}
-	return b.driver.exitOf(ctx, created.ID)
+	code, err := b.driver.exitOf(ctx, created.ID)
+	if err == nil && code != 0 && said.brokeOff() {
+		if err := b.crowded(ctx, argv[0]); err != nil {
+			return 0, err
+		}
+	}
+	return code, errors.Join(err, said.flush())
 }
 
 // exitOf waits until a command that was run has ended, and returns its exit status. The end of its
