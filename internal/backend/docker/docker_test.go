@@ -151,6 +151,12 @@ func TestRuntime(t *testing.T) {
 			t.Errorf("%s: runtime %q, own loopback %t", name, p.Runtime, p.OwnLoopback)
 		}
 	}
+	for have, fits := range map[int]bool{0: true, 1: false, 2: true, 8: true} {
+		p := Plan{Plan: resolve.Plan{CPUs: 1.5}}
+		if err := p.resolveEngine(system.Info{NCPU: have}, ""); (err == nil) != fits {
+			t.Errorf("1.5 CPUs of %d: %v", have, err)
+		}
+	}
 	for name, c := range map[string]struct {
 		info system.Info
 		want bool

@@ -58,8 +58,11 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 }
 
 // resolveEngine chooses the runtime. Sockets are the bottle's only way out, so a
-// runsc that cannot open the host's is of no use.
+// runsc that cannot open the host's is of no use. It refuses a number of CPUs that the engine would refuse.
 func (p *Plan) resolveEngine(info system.Info, want manifest.Runtime) error {
+	if info.NCPU > 0 && p.CPUs > float64(info.NCPU) {
+		return fmt.Errorf("resources.cpus is %g, and the engine has %d CPUs", p.CPUs, info.NCPU)
+	}
 	p.SELinux = labels(info)
 	p.DefaultRuntime = info.DefaultRuntime
 	runsc, why := usableRunsc(info)
