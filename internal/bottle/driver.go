@@ -102,4 +102,6 @@ const (
 	CutOff  = "running, cut off: its sidecar bundle does not run"
 
 	Unguarded = "running, cut off: its pipelock does not run"
+
+	Silent = "does not answer (bot-bottle stop ends it)"
 )

@@ -130,8 +130,11 @@ func (s *store) stop(p parsed) (int, error) {
 	return 0, s.later("stop")
 }
 
+// killAfter is how long a machine's process may take to end when asked.
+const killAfter = 2 * time.Second
+
 // halt ends a machine's process, the way a power cut would: what the real one does for its
-// workload first is not known.
+// workload first is not known. One that does not end, such as a suspended one, is killed.
 func (s *store) halt(name string) error {
 	pid, alive := s.alive(name)
 	if !alive || pid == 0 {
@@ -139,10 +142,16 @@ func (s *store) halt(name string) error {
 	}
 	fmt.Printf("Stopping machine '%s'...\n", name)
 	_ = syscall.Kill(pid, syscall.SIGTERM)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	asked, killed := time.Now(), false
+	for time.Since(asked) < 30*time.Second {
 		if _, alive := s.alive(name); !alive {
 			return nil
 		}
+		if !killed && time.Since(asked) > killAfter {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			killed = true
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 	return fmt.Errorf("vm did not stop: %s", name)
 }

@@ -3,16 +3,43 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// probeLimit is how long ls and status wait for a machine.
+const probeLimit = 3 * time.Second
+
+// probed is a machine's state once it was asked: one that has a process and does not answer is
+// unreachable.
+func (s *store) probed(m *machine) (string, int) {
+	state, pid := s.state(m)
+	if pid == 0 || s.fault("state") != "" {
+		return state, pid
+	}
+	conn, err := s.dial(m, order{Op: "ping"})
+	if err != nil {
+		return "unreachable", pid
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(probeLimit))
+	if _, err := take(bufio.NewReader(conn), io.Discard, io.Discard); err != nil {
+		return "unreachable", pid
+	}
+	return state, pid
+}
 
 // shown is the object of ls and status, keys in alphabetical order.
 func (s *store) shown(m *machine) map[string]any {
-	state, pid := s.state(m)
+	state, pid := s.probed(m)
 	one := map[string]any{
 		"cmd": orEmpty(m.Command), "cpus": m.CPUs, "created_at": m.CreatedAt, "cuda": false, "cuda_fork_pool_size": nil, "cuda_vram_limit_mib": nil,
 		"entrypoint": []string{}, "ephemeral": false, "forkable": false, "forkpoint_held": false, "gpu": false, "gpu_vram_mib": nil,
@@ -57,15 +84,17 @@ func orEmpty(list []string) []string {
 }
 
 func (s *store) list(p parsed) (int, error) {
-	found := []any{}
+	var machines []*machine
 	err := s.locked(func(all map[string]*machine) error {
-		for _, m := range all { // a map's order is random, as the real one's
-			found = append(found, s.shown(m))
-		}
+		machines = slices.Collect(maps.Values(all)) // in a random order, as the real one's
 		return nil
 	})
 	if err != nil {
 		return 0, err
+	}
+	found := []any{}
+	for _, m := range machines {
+		found = append(found, s.shown(m))
 	}
 	if !p.has("json") {
 		for _, one := range found {

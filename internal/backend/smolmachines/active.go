@@ -11,8 +11,12 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
-// Active lists the running agents of this $BOT_BOTTLE_HOME, with one question to smolvm. Only a
-// machine whose bundle does not run is asked itself whether its agent still does.
+// lookLimit is how long a guest may take to say how its agent is, for a list: that waits for one which
+// does not answer, and dashboards wait no longer for a backend (cli, grace).
+const lookLimit = 2 * time.Second
+
+// Active lists the running agents of this $BOT_BOTTLE_HOME, with one question to smolvm, and one to
+// the guest of each machine that runs, side by side.
 func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 	owner, err := d.State.Owner()
 	if err != nil {
@@ -41,6 +45,9 @@ func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 		}
 	}
 	looking.Wait()
+	if ctx.Err() != nil { // what they did not answer says nothing
+		return nil, ctx.Err()
+	}
 	slices.SortFunc(active, func(a, b bottle.ActiveAgent) int { return cmp.Compare(a.Slug, b.Slug) })
 	return active, nil
 }
@@ -57,16 +64,22 @@ func (d *Driver) describeActive(ctx context.Context, m machine, identity string)
 		a.Services = append(a.Services, noted.Services...)
 		slices.Sort(a.Services)
 	}
-	switch {
-	case m.State != running:
+	if m.State != running {
 		a.Status = "its machine is " + printableState(m.State)
-	case !bundleLives(dir):
-		if now, err := d.condition(ctx, m.Name); err != nil || !now.Begun || now.Ended {
-			return a, false
-		}
-		a.Status = bottle.CutOff
-	case !begun:
+		return a, true
+	}
+	lives := bundleLives(dir)
+	if lives && !begun {
 		return a, false // it is being started, or was left half way
+	}
+	now, err := d.conditionWithin(ctx, lookLimit, m.Name)
+	switch {
+	case err != nil && lives:
+		a.Status = bottle.Silent
+	case err != nil, !now.Begun, now.Ended:
+		return a, false
+	case !lives:
+		a.Status = bottle.CutOff
 	case slices.Contains(a.Services, control.Pipelock) && !pipelockLives(dir):
 		a.Status = bottle.Unguarded
 	}

@@ -44,7 +44,7 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 	m, now, err := d.begun(ctx, identity)
 	silent := d.silence(ctx, m, err)
 	if err != nil && silent == nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	if now.Ended {
 		return nil, &bottle.EndedError{Identity: identity, Code: now.Status & 0xff}
@@ -59,16 +59,21 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 	}, nil
 }
 
-// silence is the error of begun where it is the guest's silence, in a bottle that runs; else nil.
+// silence is the error of begun where it is the guest's or the machine's silence, in a bottle that runs;
+// else nil.
 func (d *Driver) silence(ctx context.Context, m machine, err error) error {
-	if err == nil || ctx.Err() != nil || errors.Is(err, bottle.ErrNotRunning) || m.State != running {
+	if err == nil || ctx.Err() != nil || errors.Is(err, bottle.ErrNotRunning) || !m.hasAgent() {
 		return nil
 	}
+	return withHint("bot-bottle stop "+m.Labels[labelIdentity]+" ends it", "%w", err)
+}
+
+// hasAgent reports whether an agent was started in a machine, whose bundle runs: nothing but a stop, or
+// what goes wrong, parts them.
+func (m machine) hasAgent() bool {
 	dir := m.Labels[labelSockets]
-	if _, begun := readMark(dir); !begun || !bundleLives(dir) {
-		return nil
-	}
-	return err
+	_, begun := readMark(dir)
+	return begun && bundleLives(dir)
 }
 
 // begun finds the machine of a bottle whose agent has been started, and how far it is.
@@ -81,7 +86,10 @@ func (d *Driver) begun(ctx context.Context, identity string) (m machine, now con
 	if err != nil {
 		return m, now, err
 	}
-	if !there || m.State != running {
+	switch {
+	case there && m.State != running && m.up() && m.hasAgent(): // it is suspended, say
+		return m, now, fmt.Errorf("%s does not answer: its machine is %s", identity, printableState(m.State))
+	case !there || m.State != running:
 		return m, now, notRunning
 	}
 	if now, err = d.condition(ctx, m.Name); err == nil && !now.Begun {
@@ -91,8 +99,13 @@ func (d *Driver) begun(ctx context.Context, identity string) (m machine, now con
 }
 
 // condition asks a machine's guest how far it is.
-func (d *Driver) condition(ctx context.Context, name string) (now control.Condition, err error) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+func (d *Driver) condition(ctx context.Context, name string) (control.Condition, error) {
+	return d.conditionWithin(ctx, askLimit, name)
+}
+
+func (d *Driver) conditionWithin(ctx context.Context, limit time.Duration, name string) (now control.Condition, err error) {
+	limit = d.within(limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, lateError("it has said nothing for "+limit.String()))
 	defer cancel()
 	return now, d.ask(ctx, name, "status", &now)
 }

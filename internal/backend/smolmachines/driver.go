@@ -30,6 +30,8 @@ type Driver struct {
 	Getenv  func(string) string
 	Log     *slog.Logger
 	Now     func() time.Time
+
+	patience time.Duration // bounds every wait for smolvm, and for a guest's answer; 0: each has its own limit
 }
 
 // Images makes the images that bottles run, and copies them out of the engine.

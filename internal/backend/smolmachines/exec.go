@@ -23,6 +23,9 @@ func (b *Bottle) Exec(ctx context.Context, script string, user bottle.User) (bot
 // Run runs a command in the bottle, connected to streams: as the agent's user, or as root without
 // a capability.
 func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, streams bottle.IO) (int, error) {
+	if b.silent != nil {
+		return 0, b.silent
+	}
 	args := []string{"machine", "exec", "--name", b.machine, "--workdir", provider.Workspace}
 	switch {
 	case streams.TTY:

@@ -2,6 +2,7 @@ package smolmachines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -31,12 +32,25 @@ func (d *Driver) Files(ctx context.Context, identity string) (bottle.Files, erro
 		Files: command.Files{Runner: &Bottle{driver: d, identity: identity, machine: m.Name}, Identity: identity},
 		stop:  func() error { return nil },
 	}
-	if !m.up() {
-		if f.stop, err = d.startAlone(ctx, m, identity); err != nil {
-			return nil, explain(err)
-		}
+	if m.up() {
+		err = d.answers(ctx, m)
+	} else {
+		f.stop, err = d.startAlone(ctx, m, identity)
+	}
+	if err != nil {
+		return nil, explain(err)
 	}
 	return f, nil
+}
+
+// answers looks whether a machine that has a process runs programs. It need not have a guest: files can
+// be had of it all the same.
+func (d *Driver) answers(ctx context.Context, m machine) error {
+	_, err := d.condition(ctx, m.Name)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return ctx.Err()
+	}
+	return withHint("bot-bottle stop "+m.Labels[labelIdentity]+" ends it, or cleanup", "%w", err)
 }
 
 // Close stops a machine that was started for its files.

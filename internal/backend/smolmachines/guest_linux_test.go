@@ -2,43 +2,30 @@ package smolmachines
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
 // killGuest kills process 1 of a machine's workload. The machine goes on.
 func (h house) killGuest() {
 	h.t.Helper()
-	process, err := filepath.Glob(filepath.Join(h.data, "vms", "*", "agent.pid"))
-	if err != nil || len(process) != 1 {
-		h.t.Fatalf("got %v, %v", process, err)
-	}
-	data, err := os.ReadFile(process[0])
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for below := []string{strings.TrimSpace(string(data))}; len(below) > 0; below = below[1:] {
-		command, _ := os.ReadFile("/proc/" + below[0] + "/cmdline")
+	for _, pid := range h.inMachine() {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if words := strings.Split(string(command), "\x00"); slices.Contains(words, "guest") && slices.Contains(words, "machine") {
-			pid, err := strconv.Atoi(below[0])
-			if err = errors.Join(err, syscall.Kill(pid, syscall.SIGKILL)); err != nil {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				h.t.Fatal(err)
 			}
 			return
-		}
-		tasks, _ := filepath.Glob("/proc/" + below[0] + "/task/*/children")
-		for _, task := range tasks {
-			children, _ := os.ReadFile(task)
-			below = append(below, strings.Fields(string(children))...)
 		}
 	}
 	h.t.Fatal("the machine has no guest")
@@ -50,9 +37,15 @@ func TestABottleWithoutItsGuestIsEnded(t *testing.T) {
 	b := h.waiting()
 	h.killGuest()
 	d := bottle.Use(h.Driver)
+	if active, err := d.Active(t.Context()); err != nil || len(active) != 1 || active[0].Status != bottle.Silent {
+		t.Errorf("it is listed as %+v, %v", active, err)
+	}
 	found, err := d.Open(t.Context(), b.Name())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := found.Run(t.Context(), []string{control.Binary, "version"}, bottle.Node, bottle.IO{}); err == nil || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("Run: got %v", err)
 	}
 	if _, err := found.Agent(t.Context(), bottle.IO{}); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("Agent: got %v", err)
@@ -107,4 +100,139 @@ type once struct {
 func (o *once) Write(p []byte) (int, error) {
 	o.do.Do(func() { close(o.seen) })
 	return len(p), nil
+}
+
+// A machine that is suspended, whether or not smolvm notices, is listed as what it is. Nobody who wants
+// something of it waits for ever, each is told what to do, and that helps.
+func TestAFrozenMachineIsNotWaitedFor(t *testing.T) {
+	for state, status := range map[string]string{"running": bottle.Silent, "": "its machine is unreachable"} {
+		t.Run(status, func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			h.patience = 6 * time.Second // smolvm itself waits for 3
+			b := h.waiting()
+			found, err := h.Open(t.Context(), b.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.freeze()
+			h.faults(map[string]string{"state": state})
+			active, err := h.Active(t.Context())
+			if err != nil || len(active) != 1 || active[0].Status != status {
+				t.Errorf("it is listed as %+v, %v", active, err)
+			}
+			again, err := h.Open(t.Context(), b.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			said := map[string]error{}
+			_, said["exec"] = again.Run(t.Context(), []string{control.Binary, "version"}, bottle.Node, bottle.IO{})
+			_, said["attach"] = again.Agent(t.Context(), bottle.IO{})
+			_, said["watch"] = again.Watch(t.Context())
+			spec := h.spec()
+			spec.Identity, spec.Resume = b.Name(), true
+			_, said["resume"] = bottle.Use(h.Driver).Prepare(t.Context(), spec)
+			if state == "running" { // else smolvm says itself that it is not
+				_, said["cp"] = h.Files(t.Context(), b.Name())
+				_, said["pull"] = h.UploadPack(t.Context(), b.Name(), ".", bottle.IO{Stdout: io.Discard, Stderr: io.Discard})
+			}
+			for verb, err := range said {
+				if err == nil || !strings.Contains(err.Error(), "does not answer") || !strings.Contains(bottle.HintOf(err), "bot-bottle stop "+b.Name()) {
+					t.Errorf("%s: got %v; %s", verb, err, bottle.HintOf(err))
+				}
+			}
+			if took := time.Since(began); took > 6*h.patience {
+				t.Errorf("it took %s", took)
+			}
+			if err := errors.Join(again.Close(), found.Detach()); err != nil {
+				t.Error(err)
+			}
+			h.faults(nil)
+			if m, _, err := h.find(t.Context(), b.Name()); err != nil || m.up() {
+				t.Errorf("got %+v, %v", m, err)
+			}
+			resumed := h.again(b)
+			h.crash(resumed)
+			h.remove(resumed)
+		})
+	}
+}
+
+// A smolvm that hangs when it is asked, or in an end, is given up after a while, and what to do is said. What it
+// did not do is left for a cleanup, which does it once smolvm works again.
+func TestNoHangingVerbIsWaitedForWithoutEnd(t *testing.T) {
+	closed := func(h house, b *Bottle) error {
+		found, err := h.Open(h.t.Context(), b.Name())
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return found.Close()
+	}
+	ran := func(h house, b *Bottle) error {
+		h.endMachine("x\n")
+		_, err := b.Run(h.t.Context(), []string{control.Binary, "version"}, bottle.Node, bottle.IO{})
+		return err
+	}
+	removed := func(h house, b *Bottle) error {
+		h.crash(b)
+		return h.Remove(h.t.Context(), b.Name())
+	}
+	listed := func(h house, _ *Bottle) error { _, err := h.Active(h.t.Context()); return err }
+	looked := func(h house, _ *Bottle) error {
+		_, err := h.PrepareCleanup(h.t.Context(), bottle.CleanupOptions{})
+		return err
+	}
+	opened := func(h house, b *Bottle) error { _, err := h.Open(h.t.Context(), b.Name()); return err }
+	for name, c := range map[string]struct {
+		verb string
+		do   func(house, *Bottle) error
+		want string
+	}{
+		"list":        {"ls", listed, "smolvm machine ls: it is not done after"},
+		"cleanup":     {"ls", looked, "smolvm machine ls: it is not done after"},
+		"open":        {"status", opened, "smolvm machine status: it is not done after"},
+		"stop":        {"stop", closed, "could not be stopped: smolvm machine stop: it is not done after"},
+		"rm":          {"delete", removed, "could not be removed: smolvm machine delete: it is not done after"},
+		"its console": {"data-dir", ran, "agent operation failed: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			b := h.waiting()
+			h.patience = 5 * time.Second
+			h.faults(map[string]string{c.verb: "hang"})
+			began := time.Now()
+			err := c.do(h, b)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %s", err, c.want)
+			} else {
+				printable(t, name, err)
+			}
+			if c.verb == "ls" { // who asked for a list says why the backend cannot be used (Available)
+				err = h.Available(t.Context())
+			}
+			if c.verb != "data-dir" && bottle.HintOf(err) == "" {
+				t.Errorf("nothing is said about what to do: %v", err)
+			}
+			if took := time.Since(began); took > time.Minute {
+				t.Errorf("it took %s", took)
+			}
+			h.patience = 0
+			h.faults(nil)
+			if name != "rm" && name != "its console" { // those are down
+				if r, err := h.State.Read(b.Name()); err != nil || r.EndedAt != nil {
+					t.Errorf("its record says that it has ended: %+v, %v", r, err)
+				}
+			}
+			if name != "rm" && name != "stop" {
+				h.crash(b)
+			}
+			h.clean()
+			if m, _, err := h.find(t.Context(), b.Name()); err != nil || m.up() {
+				t.Errorf("got %+v, %v", m, err)
+			}
+			h.remove(b)
+		})
+	}
 }

@@ -142,6 +142,43 @@ func (h house) faults(faults map[string]string) {
 	}
 }
 
+// inMachine are the processes of the one machine there is: its own on the host, which is the first, and all
+// that run in it.
+func (h house) inMachine() (pids []int) {
+	h.t.Helper()
+	process, err := filepath.Glob(filepath.Join(h.data, "vms", "*", "agent.pid"))
+	if err != nil || len(process) != 1 {
+		h.t.Fatalf("got %v, %v", process, err)
+	}
+	data, err := os.ReadFile(process[0])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for below := []string{string(data)}; len(below) > 0; below = below[1:] {
+		pid, err := strconv.Atoi(strings.TrimSpace(below[0]))
+		if err != nil || pid < 2 {
+			h.t.Fatalf("got process %d, %v", pid, err)
+		}
+		pids = append(pids, pid)
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+		for _, task := range tasks {
+			children, _ := os.ReadFile(task)
+			below = append(below, strings.Fields(string(children))...)
+		}
+	}
+	return pids
+}
+
+// freeze suspends a machine.
+func (h house) freeze() {
+	h.t.Helper()
+	for _, pid := range h.inMachine() {
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
 // launch prepares and launches, and returns the error of either.
 func (h house) launch(ctx context.Context) (bottle.Bottle, error) {
 	plan, err := bottle.Use(h.Driver).Prepare(ctx, h.spec())

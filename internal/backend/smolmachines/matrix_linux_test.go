@@ -90,7 +90,7 @@ func (h house) lives(b bottle.Bottle) {
 }
 
 // A machine in a state that is none to work with is listed as what it is, with words that are safe to
-// show; nothing is run in it, and cleanup stops it.
+// show; nothing is run in it, and stop and cleanup stop it.
 func TestAMachineInAStateOfItsOwn(t *testing.T) {
 	for _, state := range []string{"unreachable", "frozen", "failed", "\x1b]0;owned\x07" + strings.Repeat("x", 200)} {
 		h := open(t)
@@ -101,10 +101,21 @@ func TestAMachineInAStateOfItsOwn(t *testing.T) {
 			strings.ContainsAny(active[0].Status, "\x1b\x07") || len(active[0].Status) > 60 {
 			t.Errorf("%q: got %+v, %v", state, active, err)
 		}
-		if _, err := h.Open(t.Context(), b.Name()); !errors.Is(err, bottle.ErrNotRunning) {
-			t.Errorf("%q: opened: %v", state, err)
+		found, err := h.Open(t.Context(), b.Name())
+		if err != nil {
+			t.Fatal(err)
 		}
-		h.clean()
+		if _, err := found.Run(t.Context(), []string{control.Binary, "version"}, bottle.Node, bottle.IO{}); err == nil || !strings.Contains(err.Error(), "does not answer: its machine is ") || strings.ContainsAny(err.Error(), "\x1b\x07") {
+			t.Errorf("%q: got %v", state, err)
+		}
+		if byStop := state == "unreachable"; byStop {
+			err = found.Close()
+		} else {
+			h.clean()
+		}
+		if err != nil {
+			t.Errorf("%q: %v", state, err)
+		}
 		h.faults(nil)
 		if m, _, err := h.find(t.Context(), b.Name()); err != nil || m.up() {
 			t.Errorf("%q: got %+v, %v", state, m, err)

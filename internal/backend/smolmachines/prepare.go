@@ -103,6 +103,9 @@ func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
 		return withHint("bot-bottle rm "+p.Identity+" removes it, with its disk", "smolvm has lost the labels of machine %s: it is not started again", m.Name)
 	}
 	if open, err := d.Open(ctx, p.Identity); err == nil {
+		if b := open.(*Bottle); b.silent != nil {
+			return errors.Join(b.silent, b.Detach())
+		}
 		return errors.Join(fmt.Errorf("%s: %w", p.Identity, bottle.ErrRunning), open.Detach())
 	}
 	if p.Dir, err = d.keptDirectory(m); err != nil {

@@ -32,7 +32,7 @@ func (d *Driver) Remove(ctx context.Context, identity string) error {
 			dir = kept
 		}
 	}
-	return d.discard(ctx, identity, dir, false)
+	return explain(d.discard(ctx, identity, dir, false))
 }
 
 // Build implements bottle.Driver. A machine's disk begins as its image once: another image would

@@ -83,6 +83,22 @@ func gone(err error) bool {
 	return errors.As(err, &failed) && (strings.Contains(failed.said, "vm not found: ") || strings.Contains(failed.said, "' not found"))
 }
 
+// lateError is that of a limit that has passed: a context.DeadlineExceeded that says more.
+type lateError string
+
+func (e lateError) Error() string { return string(e) }
+
+// Is makes it a context.DeadlineExceeded.
+func (e lateError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// within is a limit, or less where all are bounded.
+func (d *Driver) within(limit time.Duration) time.Duration {
+	if d.patience > 0 {
+		return min(limit, d.patience)
+	}
+	return limit
+}
+
 // command prepares a call of the program on PATH: what is there sets up what the real one needs.
 func (d *Driver) command(args []string, env ...string) (*exec.Cmd, error) {
 	path, err := lookPath(d.Getenv("PATH"))
@@ -97,7 +113,8 @@ func (d *Driver) command(args []string, env ...string) (*exec.Cmd, error) {
 
 // call runs smolvm to its end, with nothing on its standard input, and returns what it printed.
 func (d *Driver) call(ctx context.Context, limit time.Duration, args []string, env ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it is not done after %s", limit))
+	limit = d.within(limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, lateError("it is not done after "+limit.String()))
 	defer cancel()
 	c, err := d.command(args, env...)
 	if err != nil {

@@ -84,8 +84,8 @@ func (k *conn) Write(p []byte) (int, error) {
 func (k *conn) why(err error) error {
 	select {
 	case <-k.done:
-		if said := k.said.last(); k.err != nil && said != "" {
-			return k.lost(&callError{verb: "machine exec", said: said})
+		if k.err != nil {
+			return k.lost(&callError{verb: "machine exec", code: k.process.ProcessState.ExitCode(), said: k.said.last()})
 		}
 	case <-time.After(endGrace):
 	}
@@ -144,7 +144,7 @@ func (d *Driver) ask(ctx context.Context, name, verb string, answer any) error {
 	defer k.until(ctx)()
 	if err := decodeLine(k, answer); err != nil {
 		if ctx.Err() != nil {
-			err = ctx.Err()
+			err = context.Cause(ctx)
 		}
 		return fmt.Errorf("the machine's guest does not answer: %w", err)
 	}

@@ -88,12 +88,7 @@ func (b *Bottle) endAgent(ctx context.Context) {
 }
 
 func (b *Bottle) tearDown(ctx context.Context) error {
-	how := byItself
-	if b.driver.agentStatus(ctx, b.machine) == nil {
-		how = stopped
-		b.endAgent(ctx)
-	}
-	code := b.driver.agentStatus(ctx, b.machine)
+	code, how := b.end(ctx)
 	if b.tty {
 		b.driver.keepTranscript(ctx, b.identity, b.machine, b.secrets)
 	}
@@ -101,6 +96,18 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 		return err
 	}
 	return b.driver.recordEnd(b.identity, code, how)
+}
+
+// end makes the agent end, if it has not, and tells how it did.
+func (b *Bottle) end(ctx context.Context) (code *int, how string) {
+	if b.silent != nil { // its guest was asked already, and is not waited for again
+		return nil, stopped
+	}
+	if code := b.driver.agentStatus(ctx, b.machine); code != nil {
+		return code, byItself
+	}
+	b.endAgent(ctx)
+	return b.driver.agentStatus(ctx, b.machine), stopped
 }
 
 // agentStatus is how a machine's agent ended, nil if that is not known.

@@ -33,7 +33,11 @@ func (d *Driver) UploadPack(ctx context.Context, identity, repository string, st
 	if !there {
 		return 0, fmt.Errorf("%s: %w", identity, bottle.ErrGone)
 	}
-	if !m.up() {
+	if m.up() {
+		if err := d.answers(ctx, m); err != nil {
+			return 0, err
+		}
+	} else {
 		stop, err := d.startAlone(ctx, m, identity)
 		if err != nil {
 			return 0, explain(err)
