@@ -55,7 +55,9 @@ type Server struct {
 	hooks   *hooks
 	slots   chan struct{}
 	parked  chan *held
-	pushed  chan pushed // the upstream has them
+	parking sync.Mutex       // for the next, and for what is in the directories of held pushes
+	waiting map[string]*held // pushes of which something is still to become, by directory
+	pushed  chan pushed      // the upstream has them
 	volume  *volume
 	untidy  chan struct{}
 	visits  visits
@@ -78,7 +80,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, slots: make(chan struct{}, maxOperations), parked: make(chan *held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
+	s := &Server{Options: o, config: config, slots: make(chan struct{}, maxOperations), parked: make(chan *held), waiting: make(map[string]*held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
 	s.checkWith(checker)
 	if s.hooks, err = newHooks(o); err != nil {
 		return nil, err
@@ -108,7 +110,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	working.Go(func() { s.hooks.serve(ctx) })
 	working.Go(func() { s.warm(ctx) })
-	working.Go(func() { s.attend(ctx) })
+	left := s.leftHeld() // before another one comes
+	working.Go(func() { s.attend(ctx, left) })
 	working.Go(func() { s.keepTidy(ctx) })
 	working.Go(func() { s.showPushed(ctx) })
 	server := &http.Server{

@@ -78,10 +78,16 @@ func (p *push) park(ctx context.Context, g git, v *verdict, right requests.PushG
 	if right.Grant != "" {
 		h.Right = &right.Push
 	}
-	if old, err := readHeld(h.dir); err == nil { // the same push again
-		return p.server.Holder.Decision(ctx, old.ID, 0)
+	p.server.parking.Lock()
+	defer p.server.parking.Unlock()
+	if old := p.server.waiting[h.dir]; old != nil { // the same push again
+		r, err := p.server.Holder.Decision(ctx, old.ID, 0)
+		if err == nil && old.open(r) || err != nil && !errors.As(err, new(*requests.Refusal)) {
+			return r, err
+		}
+		delete(p.server.waiting, h.dir) // it is over, and about to be cleared away
 	}
-	if err := errors.Join(keepObjects(g, h.dir), h.write()); err != nil {
+	if err := errors.Join(os.RemoveAll(h.dir), keepObjects(g, h.dir), h.write()); err != nil {
 		return requests.Request{}, errors.Join(err, os.RemoveAll(h.dir))
 	}
 	r, err := p.server.Holder.Hold(ctx, whole)
@@ -92,6 +98,7 @@ func (p *push) park(ctx context.Context, g git, v *verdict, right requests.PushG
 	if err := h.write(); err != nil {
 		return r, errors.Join(err, os.RemoveAll(h.dir))
 	}
+	p.server.waiting[h.dir] = h
 	select {
 	case p.server.parked <- h:
 	case <-ctx.Done(): // the next gate takes it up
@@ -101,9 +108,30 @@ func (p *push) park(ctx context.Context, g git, v *verdict, right requests.PushG
 
 // heldDir is named after what is pushed where.
 func (s *Server) heldDir(p control.HeldPush) string {
-	what, _ := json.Marshal([]any{p.Repository, p.Updates}) // of strings
+	what, _ := json.Marshal([]any{p.Repository, p.Upstream, p.Updates}) // of strings
 	sum := sha256.Sum256(what)
 	return filepath.Join(s.Dir, "held", hex.EncodeToString(sum[:12]))
+}
+
+// open reports whether something is still to become of a push, as its request says. One that is of
+// something else is none of its: a name may be given again where the end of a log was lost.
+func (h *held) open(r requests.Request) bool {
+	if r.Push == nil || r.Push.Diff != h.Push.Diff || !slices.EqualFunc(r.Push.Updates, h.Push.Updates, sameIDs) {
+		return false
+	}
+	return r.State == requests.Pending || r.State == requests.Approved && r.Decided.Result == ""
+}
+
+func sameIDs(a, b policy.RefUpdate) bool { return a.Old == b.Old && a.New == b.New }
+
+// drop clears away what is kept of a push that is over, unless it was parked anew.
+func (s *Server) drop(h *held) {
+	s.parking.Lock()
+	defer s.parking.Unlock()
+	if s.waiting[h.dir] == h {
+		delete(s.waiting, h.dir)
+		_ = os.RemoveAll(h.dir)
+	}
 }
 
 func readHeld(dir string) (*held, error) {
@@ -210,17 +238,34 @@ func (g git) diff(ctx context.Context, from, to string) ([]byte, error) {
 	return g.run(ctx, nil, "diff-tree", "-r", "-p", "--no-ext-diff", "--no-textconv", "--no-color", "-M", from, to)
 }
 
-// attend carries decisions out until ctx ends: on what waited when the last gate ended, and
-// on what is parked from now on.
-func (s *Server) attend(ctx context.Context) {
+// leftHeld are the pushes that waited when the last gate ended.
+func (s *Server) leftHeld() (left []*held) {
+	s.parking.Lock()
+	defer s.parking.Unlock()
+	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "held", "*")) // the pattern is ours
+	for _, dir := range dirs {
+		h, err := readHeld(dir)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) { // else it ended while it parked it: the client was told so
+				s.Log.Error("a held push is lost: what was written down of it cannot be read", "err", err)
+			}
+			_ = os.RemoveAll(dir)
+			continue
+		}
+		s.waiting[dir] = h
+		left = append(left, h)
+	}
+	return left
+}
+
+// attend carries decisions out until ctx ends: on what was left, and on what is parked from now on.
+func (s *Server) attend(ctx context.Context, left []*held) {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
-	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "held", "*"))
-	for _, dir := range dirs {
+	for _, h := range left {
 		waiting.Go(func() {
-			if h := s.takeUp(ctx, dir); h != nil {
-				s.await(ctx, h)
-			}
+			s.takeUp(ctx, h)
+			s.await(ctx, h)
 		})
 	}
 	for {
@@ -234,22 +279,13 @@ func (s *Server) attend(ctx context.Context) {
 }
 
 // takeUp shows a push again that waited when the last gate ended.
-func (s *Server) takeUp(ctx context.Context, dir string) *held {
-	h, err := readHeld(dir)
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) { // else it ended while it parked it: the client was told so
-			s.Log.Error("a held push is lost: what was written down of it cannot be read", "err", err)
-		}
-		_ = os.RemoveAll(dir)
-		return nil
-	}
+func (s *Server) takeUp(ctx context.Context, h *held) {
 	if h.ID != "" {
 		if r, err := s.Holder.Decision(ctx, h.ID, 0); err != nil || r.State != requests.Pending {
-			return h
+			return
 		}
 	}
 	s.ask(ctx, h)
-	return h
 }
 
 // ask shows a push again that waits.
@@ -259,7 +295,9 @@ func (s *Server) ask(ctx context.Context, h *held) {
 		s.Log.Info("a held push could not be shown again", "request", h.ID, "err", err)
 		return
 	}
-	if r.ID == h.ID {
+	s.parking.Lock()
+	defer s.parking.Unlock()
+	if r.ID == h.ID || s.waiting[h.dir] != h {
 		return
 	}
 	h.ID = r.ID
@@ -273,20 +311,20 @@ func (s *Server) await(ctx context.Context, h *held) {
 		r, err := s.Holder.Decision(ctx, h.ID, 4*time.Minute)
 		switch {
 		case err != nil && errors.As(err, new(*requests.Refusal)): // nobody knows it any more
-			_ = os.RemoveAll(h.dir)
+			s.drop(h)
 			return
 		case err != nil:
 			select {
 			case <-time.After(time.Second):
 			case <-ctx.Done():
 			}
-		case r.State == requests.Approved && r.Decided.Result == "":
+		case !h.open(r):
+			s.drop(h)
+			return
+		case r.State == requests.Approved:
 			if !s.release(ctx, h) {
 				return
 			}
-		case r.State != requests.Pending:
-			_ = os.RemoveAll(h.dir)
-			return
 		}
 	}
 }

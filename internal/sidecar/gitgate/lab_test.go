@@ -59,7 +59,8 @@ type lab struct {
 	url      string // of the repository at the gate
 	root     string // of the gate
 	events   *lines
-	patience time.Duration // of the gate; 0 for its own
+	patience time.Duration  // of the gate; 0 for its own
+	holder   control.Holder // in the desk's place; nil for the desk
 
 	server *Server
 	stop   func()
@@ -135,9 +136,13 @@ func (l *lab) address() string {
 // start starts the gate; stop ends it.
 func (l *lab) start() {
 	l.t.Helper()
+	holder := l.holder
+	if holder == nil {
+		holder = l.desk
+	}
 	server, err := New(l.config, Options{
 		Dir: filepath.Join(l.dir, "gate"), Keys: filepath.Join(l.dir, "keys"), Self: binary,
-		Events: audit.NewWriter(l.events), Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)), Holder: l.desk,
+		Events: audit.NewWriter(l.events), Log: slog.New(slog.NewTextHandler(l.t.Output(), nil)), Holder: holder,
 	})
 	if err != nil {
 		l.t.Fatal(err)

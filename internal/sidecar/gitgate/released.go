@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,7 +32,7 @@ func (s *Server) release(ctx context.Context, h *held) (waits bool) {
 	if err := s.Holder.Done(context.WithoutCancel(ctx), h.ID, result); err != nil {
 		s.Log.Info("what became of a held push could not be told", "request", h.ID, "err", err)
 	}
-	_ = os.RemoveAll(h.dir)
+	s.drop(h)
 	return false
 }
 
