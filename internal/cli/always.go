@@ -90,8 +90,8 @@ func (a *App) dockerfileForGood(s requests.Shown) (manifestChange, error) {
 	return manifestChange{file, before, after}, nil
 }
 
-// diff shows the lines that come in, with what is around them.
-func (c manifestChange) diff() string {
+// diff shows the lines that come in, with what is around them, on a terminal so wide; 0 is none.
+func (c manifestChange) diff(width int) string {
 	const around = 2
 	before, after := strings.Split(string(c.before), "\n"), strings.Split(string(c.after), "\n")
 	first := 0
@@ -106,7 +106,7 @@ func (c manifestChange) diff() string {
 		if i >= first && i < last {
 			sign = "+"
 		}
-		fmt.Fprintf(&b, "  %s %s\n", sign, after[i])
+		fmt.Fprintf(&b, "  %s %s\n", sign, folded(after[i], width, len("  + ")))
 	}
 	return b.String()
 }

@@ -322,7 +322,7 @@ func (s *sight) rewrite(ctx context.Context, identity string, change func(policy
 // ForGood implements dashboard.Desks.
 func (s *sight) ForGood(shown requests.Shown) (dashboard.Change, error) {
 	change, err := s.forGood(shown)
-	return dashboard.Change{Diff: change.diff(), Write: change.write}, err
+	return dashboard.Change{Diff: change.diff(0), Write: change.write}, err
 }
 
 // Edit implements dashboard.Desks.

@@ -113,14 +113,14 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 		if flags.digest != "" && flags.digest != s.Digest {
 			return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 		}
-		_, _ = fmt.Fprint(a.Stderr, a.block(s)+reachText(s, flags))
+		_, _ = fmt.Fprint(a.Stderr, a.block(s, a.errWidth())+reachText(s, flags))
 		keep, length := func() error { return nil }, d.Scope.String()
 		if flags.always {
 			change, err := a.forGood(s)
 			if err != nil {
 				return fmt.Errorf("cannot approve %s for good: %w", s.ID, err)
 			}
-			_, _ = fmt.Fprint(a.Stderr, printableLines(change.diff()))
+			_, _ = fmt.Fprint(a.Stderr, printableLines(change.diff(a.errWidth())))
 			keep, length = change.write, "for good"
 		}
 		if !flags.yes {
@@ -169,7 +169,7 @@ func (a *App) letPush(ctx context.Context, desk control.Client, s requests.Shown
 	if flags.digest != "" && flags.digest != s.Digest {
 		return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 	}
-	_, _ = fmt.Fprint(a.Stderr, a.block(s))
+	_, _ = fmt.Fprint(a.Stderr, a.block(s, a.errWidth()))
 	if !flags.yes {
 		if ok, err := a.ask(ctx, "Push it?"); err != nil || !ok {
 			return errors.Join(err, notGranted(err))

@@ -38,6 +38,19 @@ func printableLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// folded is a text on one line that stands behind indent cells of a line of ours, on a terminal so
+// wide. What has no room goes on below, further in than that: were it left to the terminal, it would
+// begin where lines of ours do, and could be taken for one (ATTACKS H2). A width of 0 is no terminal.
+func folded(text string, width, indent int) string {
+	text = printable(text)
+	if width == 0 {
+		return text
+	}
+	const further = 2
+	rows := plain.Wrap(text, max(narrow, width-indent-further))
+	return strings.Join(rows, "\n"+strings.Repeat(" ", indent+further))
+}
+
 // printJSON prints a value for programs, indented unless it is a line of many. What a
 // terminal would act on stands there in JSON's own escapes: to a program it is the same.
 func printJSON(w io.Writer, v any, indented bool) error {

@@ -69,7 +69,7 @@ func (a *App) runPull(ctx context.Context, identity, path string, asJSON bool) e
 		return err
 	}
 	for _, p := range pulled {
-		if err := printPulled(a.Stdout, p); err != nil {
+		if err := printPulled(a.Stdout, a.width(), p); err != nil {
 			return err
 		}
 	}
@@ -91,21 +91,21 @@ func nowAndThen(say func(string), now func() time.Time) func(string) {
 }
 
 // printPulled shows a branch. All that commits and files are called is the agent's.
-func printPulled(w io.Writer, p provision.Pulled) error {
+func printPulled(w io.Writer, width int, p provision.Pulled) error {
 	what := "new"
 	if p.Old != "" {
 		what = fmt.Sprintf("%.10s..%.10s", p.Old, p.New)
 	}
-	_, err := fmt.Fprintf(w, "%s  (%s)\n", cell(p.Ref), what)
+	_, err := fmt.Fprintln(w, folded(fmt.Sprintf("%s  (%s)", cell(p.Ref), what), width, 0))
 	for i, c := range p.Commits {
 		if i == 20 {
 			_, _ = fmt.Fprintln(w, "  …")
 			break
 		}
-		_, err = fmt.Fprintf(w, "  %.10s %s  (%s)\n", c.ID, cell(c.Subject), cell(c.Author))
+		_, err = fmt.Fprintf(w, "  %.10s %s\n", c.ID, folded(cell(c.Subject)+"  ("+cell(c.Author)+")", width, len("  0123456789 ")))
 	}
 	for _, line := range p.Stat {
-		_, err = fmt.Fprintf(w, "    %s\n", printable(line))
+		_, err = fmt.Fprintf(w, "    %s\n", folded(line, width, len("    ")))
 	}
 	return err
 }

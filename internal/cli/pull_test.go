@@ -21,7 +21,7 @@ func TestAttackH1_WhatAPullShowsIsText(t *testing.T) {
 			Ref: "refs/bottles/x/" + control, New: strings.Repeat("1", 40), Stat: []string{" a" + control + " | 1 +"},
 			Commits: []provision.Written{{ID: strings.Repeat("1", 40), Author: "A" + control, Subject: "s" + control}},
 		}
-		if err := printPulled(&out, p); err != nil {
+		if err := printPulled(&out, 0, p); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Count(out.String(), "\n") != 3 || strings.ContainsAny(out.String(), "\x1b\x07\r\x00\x7f\x08\u009b\u202e\u2066") || strings.Contains(out.String(), "\x9b31m") {

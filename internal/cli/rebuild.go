@@ -63,14 +63,14 @@ func (a *App) agree(ctx context.Context, s requests.Shown, flags approval) (keep
 	if flags.digest != "" && flags.digest != s.Digest {
 		return nil, fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 	}
-	_, _ = fmt.Fprint(a.Stderr, a.block(s))
+	_, _ = fmt.Fprint(a.Stderr, a.block(s, a.errWidth()))
 	keep = func() error { return nil }
 	if flags.always {
 		change, err := a.forGood(s)
 		if err != nil {
 			return nil, fmt.Errorf("cannot approve %s for good: %w", s.ID, err)
 		}
-		_, _ = fmt.Fprint(a.Stderr, printableLines(change.diff()))
+		_, _ = fmt.Fprint(a.Stderr, printableLines(change.diff(a.errWidth())))
 		keep = change.write
 	}
 	if flags.yes {

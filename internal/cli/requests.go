@@ -68,7 +68,7 @@ func (a *App) listRequests(ctx context.Context, asJSON, all bool) error {
 		if i > 0 {
 			_, _ = fmt.Fprintln(a.Stdout)
 		}
-		if _, err := fmt.Fprint(a.Stdout, a.block(s)); err != nil {
+		if _, err := fmt.Fprint(a.Stdout, a.block(s, a.width())); err != nil {
 			return err
 		}
 	}
@@ -245,13 +245,14 @@ func (a *App) printNews(s requests.Shown, asJSON bool) error {
 	if asJSON {
 		return printJSON(a.Stdout, s, false)
 	}
-	_, err := fmt.Fprint(a.Stdout, a.block(s)+"\n")
+	_, err := fmt.Fprint(a.Stdout, a.block(s, a.width())+"\n")
 	return err
 }
 
 // block shows a request. What the agent says comes last, marked as its words: nothing
-// above is its choice of words. No line holds anything that a terminal would act on.
-func (a *App) block(s requests.Shown) string {
+// above is its choice of words. No line holds anything that a terminal would act on, and none
+// of somebody else's words is wider than width, if that is not 0.
+func (a *App) block(s requests.Shown, width int) string {
 	var b strings.Builder
 	line := func(key, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-8s %s\n", key, cell(fmt.Sprintf(format, args...)))
@@ -262,9 +263,9 @@ func (a *App) block(s requests.Shown) string {
 	}
 	fmt.Fprintf(&b, "%s  %s of %s  %s%s\n", cell(s.ID), cell(string(s.Kind)), cell(s.Bottle), a.ago(s.Asked.Format(time.RFC3339)), state)
 	for _, l := range s.Lines() {
-		line(l.Key, "%s", l.Text)
+		fmt.Fprintf(&b, "  %-8s %s\n", l.Key, folded(cell(l.Text), width, len("  wants    ")))
 	}
-	a.next(s, line)
+	a.next(s, line) // all of it ours, to be copied
 	return b.String()
 }
 

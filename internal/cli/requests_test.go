@@ -26,7 +26,7 @@ func TestAttackH1_RequestsArePlain(t *testing.T) {
 			Routes:  []policy.Route{{Host: hostile}},
 			Decided: &requests.Outcome{Reason: hostile, Answer: hostile}, Grant: &requests.Grant{Ended: time.Now(), Why: hostile},
 		},
-	})
+	}, 0)
 	for _, r := range text {
 		if r != '\n' && !unicode.IsPrint(r) {
 			t.Fatalf("%U is in %q", r, text)
@@ -44,7 +44,7 @@ func TestAttackH1_RequestsArePlain(t *testing.T) {
 func TestAttackG10_TheWholeHostIsShown(t *testing.T) {
 	a := &App{System: System{Now: time.Now}}
 	host := strings.Repeat("api.github.com.", 15) + "evil.example"
-	text := a.block(requests.New("a").Show(requests.Request{ID: "a-1", Kind: requests.Egress, State: requests.Pending, Routes: []policy.Route{{Host: host, Port: 443, Protocol: policy.HTTPS}}}, policy.Policy{}))
+	text := a.block(requests.New("a").Show(requests.Request{ID: "a-1", Kind: requests.Egress, State: requests.Pending, Routes: []policy.Route{{Host: host, Port: 443, Protocol: policy.HTTPS}}}, policy.Policy{}), 0)
 	if !strings.Contains(text, host+":443") {
 		t.Errorf("got %s", text)
 	}

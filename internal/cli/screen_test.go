@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,12 +48,12 @@ func printed(t *testing.T, words string) map[string]string {
 			Decided: &requests.Outcome{By: words, Reason: words, Answer: words, Result: words},
 		},
 	}
-	out.WriteString(a.block(s) + reachText(s, approval{}))
+	out.WriteString(a.block(s, 0) + reachText(s, approval{}))
 	take("requests", nil)
 	take("approve", a.done(s, false, words))
 	a.note(hinted{errors.New(words)})
 	take("an error", nil)
-	take("pull", printPulled(&out, provision.Pulled{Ref: words, New: words, Commits: []provision.Written{{ID: "0", Author: words, Subject: words}}, Stat: []string{words}}))
+	take("pull", printPulled(&out, 0, provision.Pulled{Ref: words, New: words, Commits: []provision.Written{{ID: "0", Author: words, Subject: words}}, Stat: []string{words}}))
 	take("list", a.show(table{columns: []column{{"A", whole}, {"B", 1}}, rows: [][]string{{words, words}}}, false))
 	out.WriteString(printableLines(words))
 	take("a diff", nil)
@@ -101,7 +102,7 @@ func TestAttackH2_WordsAreNoRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		ours := map[string]bool{}
-		for i, line := range strings.Split(strings.TrimSuffix(a.block(l.Show(r, policy.Policy{})), "\n"), "\n") {
+		for i, line := range strings.Split(strings.TrimSuffix(a.block(l.Show(r, policy.Policy{}), 0), "\n"), "\n") {
 			key, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 			if i > 0 && !strings.HasPrefix(line, "  ") || ours[key] && key != "" && key != "for" {
 				t.Errorf("%s: line %q could be taken for one of ours", attack, line)
@@ -150,13 +151,44 @@ func TestAttackG7_NothingIsLookedUp(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := l.Show(r, policy.Policy{})
-		_ = a.block(s)
+		_ = a.block(s, 0)
 		d := requests.Decision{Approve: true, Digest: s.Digest}
 		if ask.Kind == requests.Secret {
 			d.Secret = "v"
 		}
 		if _, err := l.Decide(now, r.ID, policy.Policy{}, d); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// Attack H2: a line is so long, with so many spaces in it, that the terminal goes on with it just
+// where one of ours would begin: a change of the image adds "risk none" below itself, or a commit a
+// branch that is not there. What goes on below begins further in than all that is ours.
+func TestAttackH2_ALongLineIsNoneOfOurs(t *testing.T) {
+	const width = 80
+	ours := map[string]int{"requests": 11, "pull": 4, "--always": 4} // as far in as any of them begins
+	forged := strings.Repeat(" ", width) + "  risk     none: it was built before" + strings.Repeat(" ", width) + "  sends    nothing" + strings.Repeat(" ", width) + "for ten minutes"
+	for column := range width { // wherever the line begins
+		long := strings.Repeat("x", column) + forged
+		s := requests.Shown{Delta: []string{"+ RUN " + long}, Request: requests.Request{ID: "k7x2m4-1", Kind: requests.Capability, State: requests.Pending, Why: []string{long}}}
+		s.Push = &requests.Push{Commits: []requests.Commit{{ID: "0", Author: long, Subject: long}}, Stat: []string{long}}
+		a := &App{System: System{Now: time.Now}}
+		var pulled strings.Builder
+		if err := printPulled(&pulled, width, provision.Pulled{Ref: "refs/bottles/x", New: "0", Commits: []provision.Written{{ID: "0", Author: long, Subject: long}}, Stat: []string{long}}); err != nil {
+			t.Fatal(err)
+		}
+		change := manifestChange{"dev.md", []byte("---\n"), []byte("---\nRUN " + long + "\n")}
+		for of, text := range map[string]string{"requests": a.block(s, width), "pull": pulled.String(), "--always": change.diff(width)} {
+			for line := range strings.Lines(text) {
+				if line = strings.TrimSuffix(line, "\n"); plain.Width(line) > width && !strings.HasPrefix(line, "  decide ") {
+					t.Fatalf("%s: a line is left to the terminal to break: %q", of, line)
+				}
+				first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+				if slices.Contains([]string{"risk", "sends", "nothing", "for"}, first) && strings.Index(line, first) <= ours[of] {
+					t.Fatalf("%s: %q begins where ours do", of, line)
+				}
+			}
 		}
 	}
 }

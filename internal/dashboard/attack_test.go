@@ -288,3 +288,16 @@ func TestAttackG12_APasteDecidesNothing(t *testing.T) {
 		t.Errorf("decided %v", f.decided)
 	}
 }
+
+// Attack H2: a line of a change of the image has so many spaces in it that it is broken just where
+// another one would begin, and says below itself for how long it is. What is broken goes on further
+// in than every line begins.
+func TestAttackH2_ALongLineIsNoOtherLine(t *testing.T) {
+	m := &model{}
+	s := requests.Shown{Delta: []string{"+ RUN true" + strings.Repeat(" ", 90) + "for ten minutes"}, Risks: []string{"it is a risk"}}
+	for _, r := range m.detail(s, 80) {
+		if at := strings.Index(r.text(), "for ten minutes"); at >= 0 && at <= strings.Index(m.detail(s, 80)[0].text(), "+ RUN") {
+			t.Errorf("got %q", r.text())
+		}
+	}
+}

@@ -221,10 +221,10 @@ func (m *model) detail(s requests.Shown, width int) []row {
 		case !ok:
 			style = t.text
 		}
-		name := l.Key
-		for _, line := range plain.Wrap(text, width-keyWidth-2) {
+		name, further := l.Key, mark+"  "
+		for _, line := range plain.Wrap(text, width-keyWidth-4) {
 			rows = append(rows, row{{t.text, " "}, col(t.dim, name, keyWidth-1), {t.rule, mark}, {style, line}})
-			name = ""
+			name, mark = "", further // else it could be taken for another line (ATTACKS H2)
 		}
 	}
 	return rows
