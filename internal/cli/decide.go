@@ -113,7 +113,7 @@ func (a *App) grant(ctx context.Context, desk control.Client, s requests.Shown, 
 		if flags.digest != "" && flags.digest != s.Digest {
 			return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 		}
-		_, _ = fmt.Fprint(a.Stderr, a.block(s, a.errWidth())+reachText(s, flags))
+		_, _ = fmt.Fprint(a.Stderr, a.shown(s, a.errWidth())+reachText(s, flags))
 		keep, length := func() error { return nil }, d.Scope.String()
 		if flags.always {
 			change, err := a.forGood(s)
@@ -169,8 +169,9 @@ func (a *App) letPush(ctx context.Context, desk control.Client, s requests.Shown
 	if flags.digest != "" && flags.digest != s.Digest {
 		return fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 	}
-	_, _ = fmt.Fprint(a.Stderr, a.block(s, a.errWidth()))
+	_, _ = fmt.Fprint(a.Stderr, a.shown(s, a.errWidth()))
 	if !flags.yes {
+		_, _ = fmt.Fprintf(a.Stderr, "  %-8s bot-bottle requests --diff %s\n", "diff", cell(s.ID))
 		if ok, err := a.ask(ctx, "Push it?"); err != nil || !ok {
 			return errors.Join(err, notGranted(err))
 		}

@@ -330,6 +330,9 @@ func TestWhatBecameOfAnApprovedPushIsTold(t *testing.T) {
 		if got := fmt.Sprint(err); test.want == "" && (err != nil || !strings.Contains(stderr.String(), "abcdef-1 is pushed")) || test.want != "" && got != test.want {
 			t.Errorf("%s: got %s\n%s", name, got, stderr)
 		}
+		if strings.Contains(stderr.String(), "decide") {
+			t.Errorf("%s: who decides is told how to:\n%s", name, stderr)
+		}
 		var hinted interface{ Hint() string }
 		if errors.As(err, &hinted); test.hint != "" && (hinted == nil || !strings.Contains(hinted.Hint(), test.hint)) {
 			t.Errorf("%s: there is no hint", name)

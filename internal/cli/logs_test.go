@@ -162,6 +162,27 @@ func TestLogsOfABottleThatEnded(t *testing.T) {
 	}
 }
 
+// What kind of event it is, is not cut.
+func TestLogsOfRequestsAndWhatBecameOfThem(t *testing.T) {
+	var events []audit.Event
+	for _, kind := range []string{audit.Ask, audit.Edit, audit.Decision, audit.GrantEnd, audit.Lifecycle, audit.Flag, audit.Scanner} {
+		events = append(events, audit.Event{Service: "supervise", Kind: kind, Reason: "of " + kind}, audit.Event{Service: "supervise", Kind: kind, Repository: "acme/widget", Decision: audit.Allow})
+	}
+	log := chained(t, audit.Head{}, events...)
+	l := newLogged(t, ended(t, log), log)
+	stdout, _ := l.logs(t, 0, identity)
+	for line := range strings.Lines(stdout) {
+		if len(line) > 24 && strings.Contains(line[:24], "…") {
+			t.Errorf("cut: %s", line)
+		}
+	}
+	for _, want := range []string{"back", "allow push    acme/widget"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("it lacks %q:\n%s", want, stdout)
+		}
+	}
+}
+
 // Attack H5: the log on this host is edited, cut, or holds what is no event. It is named
 // whatever is asked for, and nothing is skipped.
 func TestAttackH5_LogsOfABrokenLog(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
@@ -63,7 +64,7 @@ func (a *App) agree(ctx context.Context, s requests.Shown, flags approval) (keep
 	if flags.digest != "" && flags.digest != s.Digest {
 		return nil, fmt.Errorf("cannot approve %s: %w", s.ID, requests.ErrChanged)
 	}
-	_, _ = fmt.Fprint(a.Stderr, a.block(s, a.errWidth()))
+	_, _ = fmt.Fprint(a.Stderr, a.shown(s, a.errWidth()))
 	keep = func() error { return nil }
 	if flags.always {
 		change, err := a.forGood(s)
@@ -104,7 +105,9 @@ func (a *App) restart(ctx context.Context, s requests.Shown) error {
 		}
 	}
 	note := "Your operator approved " + s.ID + ", and this machine was restarted with it. Go on with what you were doing."
-	return a.runResume(ctx, s.Bottle, []string{note}, startFlags{yes: true, detach: true})
+	silent := *a
+	silent.Stdout = io.Discard // whoever approves says what runs
+	return silent.runResume(ctx, s.Bottle, []string{note}, startFlags{yes: true, detach: true})
 }
 
 // startable makes sure that a bottle could be started from here: its secrets are found, for

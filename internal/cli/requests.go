@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -249,14 +250,19 @@ func (a *App) printNews(s requests.Shown, asJSON bool) error {
 	return err
 }
 
-// block shows a request. What the agent says comes last, marked as its words: nothing
-// above is its choice of words. No line holds anything that a terminal would act on, and none
-// of somebody else's words is wider than width, if that is not 0.
+// block shows a request, and what can be done about it.
 func (a *App) block(s requests.Shown, width int) string {
 	var b strings.Builder
-	line := func(key, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-8s %s\n", key, cell(fmt.Sprintf(format, args...)))
-	}
+	b.WriteString(a.shown(s, width))
+	a.next(s, &b)
+	return b.String()
+}
+
+// shown shows a request. What the agent says comes last, marked as its words: nothing
+// above is its choice of words. No line holds anything that a terminal would act on, and none
+// of somebody else's words is wider than width, if that is not 0.
+func (a *App) shown(s requests.Shown, width int) string {
+	var b strings.Builder
 	state := ""
 	if s.State != requests.Pending {
 		state = "  " + cell(string(s.State))
@@ -265,21 +271,23 @@ func (a *App) block(s requests.Shown, width int) string {
 	for _, l := range s.Lines() {
 		fmt.Fprintf(&b, "  %-8s %s\n", l.Key, folded(cell(l.Text), width, len("  wants    ")))
 	}
-	a.next(s, line) // all of it ours, to be copied
 	return b.String()
 }
 
-// next says what can be done about a request.
-func (a *App) next(s requests.Shown, line func(string, string, ...any)) {
+// next says what can be done about a request: all of it ours, to be copied.
+func (a *App) next(s requests.Shown, w io.Writer) {
+	line := func(key, format string) {
+		_, _ = fmt.Fprintf(w, "  %-8s %s\n", key, strings.ReplaceAll(format, "ID", cell(s.ID)))
+	}
 	switch {
 	case s.State == requests.Pending && s.Kind == requests.Question:
-		line("decide", "bot-bottle answer %s TEXT", s.ID)
+		line("decide", "bot-bottle answer ID TEXT")
 	case s.State == requests.Pending && s.Kind == requests.Pushing:
-		line("decide", "bot-bottle requests --diff %s, then bot-bottle approve %s   or   bot-bottle reject %s --reason TEXT", s.ID, s.ID, s.ID)
+		line("decide", "bot-bottle requests --diff ID, then bot-bottle approve ID   or   bot-bottle reject ID --reason TEXT")
 	case s.State == requests.Pending:
-		line("decide", "bot-bottle approve %s   or   bot-bottle reject %s --reason TEXT", s.ID, s.ID)
+		line("decide", "bot-bottle approve ID   or   bot-bottle reject ID --reason TEXT")
 	case s.Live():
-		line("", "to take it back: bot-bottle revoke %s", s.ID)
+		line("", "to take it back: bot-bottle revoke ID")
 	}
 }
 

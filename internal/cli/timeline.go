@@ -111,13 +111,21 @@ func verdict(e audit.Event) string {
 		return "open"
 	case e.Kind == audit.Lifecycle, e.Kind == audit.Scanner && e.Decision == "":
 		return "note"
-	case e.Kind == audit.AgentEnd:
+	case e.Kind == audit.AgentEnd, e.Kind == audit.GrantEnd:
 		return "end"
+	case e.Kind == audit.Decision && e.Decision == "": // the agent took it back
+		return "back"
 	}
 	return cmp.Or(e.Decision, e.Kind)
 }
 
 func method(e audit.Event) string {
+	switch {
+	case e.Kind == audit.Decision && e.Repository != "":
+		return audit.Push // what became of one that was approved
+	case e.Kind == audit.GrantEnd, e.Kind == audit.Lifecycle:
+		return ""
+	}
 	if e.Method == "" && (e.Host != "" || e.Repository != "") {
 		return e.Kind
 	}

@@ -54,8 +54,10 @@ func TestAChangeOfTheImageIsAskedForAndBuilt(t *testing.T) {
 	h.run(2, "", "approve", good, "-y", "--once")
 	approve := h.Command(t.Context(), "approve", good, "-y", "--always")
 	approve.Env = append(approve.Env, "HTTP_PROXY=http://user:s3cr3t-proxy-word@proxy.example:3128", "npm_config_registry=https://registry.example/s3cr3t-proxy-word")
-	if out, err := approve.CombinedOutput(); err != nil || !strings.Contains(string(out), "runs with it") || !strings.Contains(string(out), "+ RUN mkdir /once && id -u > /built") {
-		t.Fatalf("%v: %s", err, out)
+	var shown strings.Builder
+	approve.Stderr = &shown
+	if out, err := approve.Output(); err != nil || !strings.HasPrefix(string(out), "granted "+good) || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "runs with it") || !strings.Contains(shown.String(), "+ RUN mkdir /once && id -u > /built") {
+		t.Fatalf("%v: %s%s", err, out, shown.String())
 	}
 	h.built(identity)
 	if got := h.tool(identity, "check_request", `{"id":"`+good+`"}`); !strings.Contains(got, "is approved: this machine has it") {
