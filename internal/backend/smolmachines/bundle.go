@@ -186,12 +186,12 @@ func bundleLives(dir string) bool {
 	return conn.Close() == nil
 }
 
-// bundleGrace is how long a bundle may take to end when asked.
-const bundleGrace = 5 * time.Second
+// bundleGrace is how long a bundle may take to end when asked; its services take two seconds at most.
+const bundleGrace = 10 * time.Second
 
-// endBundle ends the bundle of a directory, whoever started it, and removes the directory. The
-// process is the one that listens: no number of a process is remembered that may be another's by
-// now.
+// endBundle ends the bundle of a directory, whoever started it, and removes the directory. Its log is
+// whole then, since a bundle listens until it is. The process is the one that listens: no number of a
+// process is remembered that may be another's by now.
 func endBundle(ctx context.Context, dir string) error {
 	deadline := time.Now().Add(bundleGrace)
 	for sent := syscall.Signal(0); ; {

@@ -84,7 +84,8 @@ func Run(ctx context.Context, o Options) error {
 			}
 			return nil
 		}
-		running.Go(func() { api.serve(ctx, listener) })
+		defer func() { _ = listener.Close() }() // when the log is whole: by this others see that it is
+		running.Go(func() { api.serve(ctx, lasting{listener}) })
 		running.Go(func() { api.keep(ctx) })
 	}
 	beside := newBeside(o, config.Egress)
@@ -114,7 +115,7 @@ func Run(ctx context.Context, o Options) error {
 
 // prepare reads the configuration and makes the sockets. Without egress there is nothing
 // to decide about, and no bundle.
-func prepare(o Options, stdin *bufio.Reader) (config control.BundleConfig, services []*service, l net.Listener, err error) {
+func prepare(o Options, stdin *bufio.Reader) (config control.BundleConfig, services []*service, l *net.UnixListener, err error) {
 	if config, err = readConfig(stdin); err != nil {
 		return config, nil, nil, err
 	}

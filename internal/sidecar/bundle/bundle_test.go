@@ -263,6 +263,29 @@ func TestBundleThatCannotStartSaysWhy(t *testing.T) {
 	}
 }
 
+// Whoever ends a bundle on a host sees by its control socket that it has ended: nothing comes into the log
+// after that, also where a service does not end when it is asked to.
+func TestItListensUntilItsLogIsWhole(t *testing.T) {
+	r := launch(t, script(t, `trap '' TERM; echo '{"ready":true}'; while :; do sleep 0.1; done`), config(t))
+	r.awaitReady(t)
+	r.cancel()
+	for {
+		conn, err := net.Dial("unix", filepath.Join(r.dir, "control"))
+		if err != nil {
+			break
+		}
+		_ = conn.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := r.pipe.SetReadDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := r.out.ReadString('\n'); err != nil || !strings.Contains(line, `"`+audit.End+`"`) {
+		t.Errorf("nobody listens, and the log has %q, %v", line, err)
+	}
+	<-r.ended
+}
+
 // Attack H5: a service that writes a line which cannot be recorded goes on unrecorded.
 func TestAttackH5_WhoCannotBeRecordedStops(t *testing.T) {
 	r := launch(t, script(t, `echo '{"ready":true}'; head -c 200000 /dev/zero | tr '\0' x; echo; echo '{"event":"late"}'; exec sleep 60`), config(t))

@@ -204,11 +204,11 @@ func (o *operator) has(name string) bool {
 }
 
 // listenControl makes the control API's socket, for root alone.
-func listenControl(path string) (net.Listener, error) {
+func listenControl(path string) (*net.UnixListener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
 	}
-	l, err := net.Listen("unix", path)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("cannot make socket %s: %w", path, err)
 	}
@@ -217,6 +217,12 @@ func listenControl(path string) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+// lasting is a listener that, closed, takes no connections, and whose socket stays.
+type lasting struct{ *net.UnixListener }
+
+// Close implements net.Listener.
+func (l lasting) Close() error { return l.SetDeadline(time.Unix(1, 0)) }
 
 // serve answers the host until ctx ends.
 func (o *operator) serve(ctx context.Context, l net.Listener) {
