@@ -97,7 +97,7 @@ func (c census) known() []string {
 }
 
 // lookAtLives finds out which bottles live: those that another process is at work on, and those
-// that run. A machine is asked only where it cannot be told otherwise.
+// that run.
 func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 	var mu sync.Mutex
 	var asking sync.WaitGroup
@@ -110,15 +110,13 @@ func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 		if m.State != running {
 			continue
 		}
-		if _, begun := readMark(c.dirs[identity]); begun && bundleLives(c.dirs[identity]) {
-			c.alive[identity] = true
-			continue
-		}
 		asking.Go(func() {
-			now, err := d.condition(ctx, m.Name)
+			_, begun := readMark(c.dirs[identity])
+			lives := begun && bundleLives(c.dirs[identity])
+			now, err := d.conditionWithin(ctx, lookLimit, m.Name)
 			mu.Lock()
 			defer mu.Unlock()
-			c.alive[identity] = err == nil && now.Begun && !now.Ended
+			c.alive[identity] = err == nil && now.Begun && !now.Ended || err != nil && lives // a guest may be slow; a bundle outlives its agent for a moment
 			c.unused[identity] = err == nil && !now.Begun
 		})
 	}
