@@ -75,7 +75,7 @@ func (e *echoes) names(name string) bool {
 }
 
 // begun is how much of data's end may be the beginning of a value, of which at least so
-// many characters have come.
+// many characters have come. Where one is enough, it may be one that is spelled out, and cut short.
 func (e *echoes) begun(data []byte, characters int) int {
 	if e == nil {
 		return 0
@@ -83,8 +83,9 @@ func (e *echoes) begun(data []byte, characters int) int {
 	data = data[max(0, len(data)-e.exact.reach()):]
 	held := e.exact.begun(data, characters)
 	for v := (spelled{text: data, more: true}); v.undo(); {
+		cut := v.open < len(v.text)
 		v.text = v.text[:v.open]
-		if n := e.exact.begun(v.text, characters); n > 0 {
+		if n := e.exact.begun(v.text, characters); n > 0 || cut && characters == 1 {
 			held = max(held, len(data)-v.source(len(v.text)-n))
 		}
 	}

@@ -173,6 +173,24 @@ func TestAttackC3_AWebSocketEchoIsMasked(t *testing.T) {
 	}
 }
 
+// Attack B8, C3: the same spelled out, as JSON or HTML would, and cut within what stands for its first
+// character: what came of that is not handed on before it is known what it is.
+func TestAttackC3_AWebSocketEchoIsCutInAnEscape(t *testing.T) {
+	for name, how := range spellings() {
+		for kind, text := range map[string]string{
+			"first": "a " + spell(realKey[:1], how) + realKey[1:], "whole": "a " + spell(realKey, how), "in JSON": quoted("a " + spell(realKey, how)),
+		} {
+			sent := append(head(0x81, false, len(text)), text...)
+			for _, size := range []int{1, 2, 3, 5, 7, 64} {
+				got, err := io.ReadAll(newSocket(&stub{chunks: slices.Collect(slices.Chunk(sent, size))}, testEchoes()))
+				if err != nil || leaks(got) || len(got) != len(sent) {
+					t.Errorf("%s, %s, %d at a time: got %q, %v", name, kind, size, got, err)
+				}
+			}
+		}
+	}
+}
+
 // stub is an upstream that sends chunks and remembers what it got.
 type stub struct {
 	chunks [][]byte
