@@ -42,8 +42,20 @@ func newSecrets(cfg control.EgressConfig) (secrets, error) {
 		if r.Auth.Scheme == policy.Placeholder && len(s.placeholders[r.Auth.Secret]) < minNeedle {
 			return s, fmt.Errorf("route %s needs a placeholder for secret %s that can be told from other text", r.Host, r.Auth.Secret)
 		}
+		if r.Auth.Scheme == policy.Placeholder || r.Auth.Scheme == policy.Query {
+			s.place(r.Auth.Secret)
+		}
 	}
 	return s, nil
+}
+
+// place notes that the bottle puts what it likes before a secret.
+func (s *secrets) place(name string) {
+	for i, n := range s.needles {
+		if n.real && n.name == name {
+			s.needles[i].pieces = piecesOf(string(n.plain), s.placeholders[name])
+		}
+	}
 }
 
 // maxRemembered bounds the secrets that are remembered after they were replaced.

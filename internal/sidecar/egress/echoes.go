@@ -11,10 +11,12 @@ import (
 
 // echoes finds our real values in what upstreams answer: as they are, in base64 and hex, and
 // spelled out in part or in whole as JSON, HTML, JavaScript, C or URLs do, up to
-// maxSpelled times over. It is immutable and may be used concurrently; nil finds nothing.
+// maxSpelled times over; and pieces of those that the bottle may have cut off. It is immutable and
+// may be used concurrently; nil finds nothing.
 type echoes struct {
 	exact  *finder
 	folded *finder // without regard to case, for the names of headers
+	pieces bool    // some forms are pieces of others: stars on one must not hide the next
 
 	buffers sync.Pool // of *[sieveSize]byte
 }
@@ -39,7 +41,10 @@ func newEchoes(needles []needle) *echoes {
 	for _, form := range forms {
 		folded = append(folded, bytes.ToLower(form))
 	}
-	return &echoes{exact: newFinder(forms), folded: newFinder(folded), buffers: sync.Pool{New: func() any { return new([sieveSize]byte) }}}
+	for _, n := range needles {
+		forms = append(forms, n.pieces...)
+	}
+	return &echoes{exact: newFinder(forms), folded: newFinder(folded), pieces: len(forms) > len(folded), buffers: sync.Pool{New: func() any { return new([sieveSize]byte) }}}
 }
 
 // mask overwrites what is found, byte for byte, so that lengths stay right (ATTACKS C3).
@@ -47,8 +52,20 @@ func (e *echoes) mask(data []byte) {
 	if e == nil || len(data) < e.exact.least {
 		return
 	}
-	find(e.exact, data, func(from, to int) { stars(data[from:to]) })
-	for v := (spelled{text: data}); v.undo(); {
+	raw := data
+	if e.pieces {
+		raw = bytes.Clone(data)
+	}
+	e.maskAs(data, raw)
+}
+
+// maskAs overwrites what is found in raw, which is data before anything of it was.
+func (e *echoes) maskAs(data, raw []byte) {
+	if e == nil || len(raw) < e.exact.least {
+		return
+	}
+	find(e.exact, raw, func(from, to int) { stars(data[from:to]) })
+	for v := (spelled{text: raw}); v.undo(); {
 		find(e.exact, v.text, func(from, to int) { stars(data[v.source(from):v.source(to)]) })
 	}
 }

@@ -21,6 +21,7 @@ type sieve struct {
 	pooled *[sieveSize]byte // nil where the buffer is the sieve's own
 	buffer []byte           // what the three below are parts of
 	tail   []byte           // the end of what was read, which a form may have begun in
+	raw    []byte           // the same as it came; nil where no stars can hide what begins below them
 	sent   int              // how much of tail was handed on already
 	ready  []byte           // judged, not yet handed on
 	err    error
@@ -73,15 +74,23 @@ func (s *sieve) fill() {
 	before := copy(s.buffer, s.tail)
 	n, err := s.ReadCloser.Read(s.buffer[before:])
 	data := s.buffer[:before+n]
-	s.echoes.mask(data)
+	raw := data
+	if s.echoes != nil && s.echoes.pieces {
+		s.raw = append(s.raw, data[before:]...)
+		raw = s.raw
+	}
+	s.echoes.maskAs(data, raw)
 	held := 0
 	if err == nil {
-		held = s.echoes.begun(data, minHeld)
+		held = s.echoes.begun(raw, minHeld)
 	}
 	judged := max(s.sent, len(data)-held)
 	s.ready, s.err = data[s.sent:judged], err
 	kept := min(len(data), max(held, minKept))
 	s.tail = data[len(data)-kept:]
+	if s.raw != nil {
+		s.raw = append(s.raw[:0], raw[len(raw)-kept:]...)
+	}
 	s.sent = max(0, judged-(len(data)-kept))
 	if err == io.EOF && s.end != nil {
 		s.end()

@@ -2,8 +2,11 @@ package egress
 
 import (
 	"encoding/base64"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,4 +89,85 @@ func TestAttackC6_WhatCannotBeReplacedAfterAllIsToldWhy(t *testing.T) {
 	l.awaitEvent(t, "the refusal", func(e audit.Event) bool {
 		return e.Decision == audit.Deny && strings.Contains(e.Reason, "the placeholder of secret KEY does not stand in the request's head")
 	})
+}
+
+// Attack C3: an upstream that echoes an address shows only so much of it, as error pages do. The
+// bottle, which says what stands before the credential, has it cut off wherever it likes: one
+// character before the end, and none is a whole credential to be masked.
+func TestAttackC3_EchoesThatAreCutOff(t *testing.T) {
+	const shown = 120
+	up := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		text := r.URL.EscapedPath() + "?" + r.URL.RawQuery
+		w.Header().Set("X-Asked", text[:min(shown, len(text))]+"…")
+		_, _ = fmt.Fprintf(w, "not found: %s… (%s)", text[:min(shown, len(text))], text[max(0, len(text)-shown):])
+	})
+	for name, c := range map[string]struct {
+		auth  *policy.Auth
+		begin string // of the address, up to what fills it
+		end   string // behind that
+	}{
+		"path":          {&policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"}, "/", placeholder},
+		"parameter":     {&policy.Auth{Scheme: policy.Placeholder, Secret: "KEY"}, "/?a=", "&b=" + placeholder},
+		"own parameter": {&policy.Auth{Scheme: policy.Query, Parameter: "odd", Secret: "KEY"}, "/?a=", ""},
+	} {
+		l := newLab(t, up.route("api.example", c.auth))
+		client := l.client(t, true)
+		for filled := range shown {
+			response, body := get(t, client, request(t, "GET", "https://api.example"+c.begin+strings.Repeat("x", filled)+c.end, nil))
+			for _, text := range []string{body, response.Header.Get("X-Asked")} {
+				text = strings.ReplaceAll(text, "sk-ant-api03-", "…") // as the placeholder begins
+				if n := longestPiece(text, realKey); n >= minPiece(realKey) {
+					t.Errorf("%s, behind %d: %d characters of %d pass: %s", name, filled, n, len(realKey), text)
+				}
+			}
+		}
+	}
+}
+
+// Attack C3: the same, where what is cut off comes a few bytes at a time, spelled out or not, in the
+// body or over a WebSocket: a star on one piece hides no other one.
+func TestAttackC3_WhatIsCutOffComesInPieces(t *testing.T) {
+	key := newNeedle("KEY", realKey, true)
+	key.pieces = piecesOf(realKey, "")
+	e := newEchoes([]needle{key, newNeedle("OTHER", otherReal, true)})
+	for from := range len(realKey) {
+		for _, to := range []int{len(realKey), len(realKey) - 1, len(realKey) - 5, from + minPiece(realKey) + 2} {
+			if to > len(realKey) || to <= from {
+				continue
+			}
+			for name, how := range spellings() {
+				text := "a " + spell(realKey[from:from+1], how) + realKey[from+1:to] + " b " + spell(realKey[from:to], how) + " c " + otherReal
+				for _, size := range []int{1, 3, 8, 64, 1 << 16} {
+					body, err := io.ReadAll(e.maskBody(io.NopCloser(&pieces{strings.NewReader(text), size}), nil))
+					if err != nil {
+						t.Fatal(err)
+					}
+					frame := append(head(0x81, false, len(text)), text...)
+					socket, err := io.ReadAll(newSocket(&stub{chunks: slices.Collect(slices.Chunk(frame, size))}, e))
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, got := range []string{string(body), string(socket[len(socket)-len(text):])} {
+						plain := got
+						for v := (spelled{text: []byte(got)}); v.undo(); {
+							plain += string(v.text)
+						}
+						if n := longestPiece(plain, realKey); n >= minPiece(realKey) || strings.Contains(got, otherReal) || len(got) != len(text) || got[:2] != "a " {
+							t.Fatalf("%s, %d to %d, %d at a time: %d characters pass: %q of %q", name, from, to, size, n, got, text)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// longestPiece is how long a piece of a value a text has.
+func longestPiece(text, value string) (longest int) {
+	for from := range value {
+		for to := from + longest + 1; to <= len(value) && strings.Contains(text, value[from:to]); to++ {
+			longest = to - from
+		}
+	}
+	return longest
 }

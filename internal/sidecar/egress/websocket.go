@@ -28,6 +28,7 @@ type webSocket struct {
 	second *holding // keeps what goes out until pipelock has seen it; nil: it is not asked
 
 	message []byte // of the message coming in, not yet handed on
+	raw     []byte // the same as it came, where stars could hide what begins below them
 	heads   []placed
 	base    int // how much of the message was handed on already
 	ready   []byte
@@ -196,7 +197,10 @@ func (s *webSocket) keep(f *frame, plain []byte) error {
 		return s.put(data)
 	}
 	s.message = append(s.message, plain...)
-	s.echoes.mask(s.message)
+	if s.echoes != nil && s.echoes.pieces {
+		s.raw = append(s.raw, plain...)
+	}
+	s.echoes.maskAs(s.message, s.unmasked())
 	s.handOn(s.held())
 	return nil
 }
@@ -211,7 +215,15 @@ func (s *webSocket) release(f *frame) error {
 
 // held is how much of the message's end may be the beginning of a secret. It waits for
 // the message to go on or to end.
-func (s *webSocket) held() int { return s.echoes.begun(s.message, 1) }
+func (s *webSocket) held() int { return s.echoes.begun(s.unmasked(), 1) }
+
+// unmasked is the message as it came, where that matters.
+func (s *webSocket) unmasked() []byte {
+	if s.echoes != nil && s.echoes.pieces {
+		return s.raw
+	}
+	return s.message
+}
 
 // handOn makes all but the last held bytes of the message ready, each frame's head in
 // its place.
@@ -230,6 +242,7 @@ func (s *webSocket) pass(upTo int) {
 	if n := upTo - s.base; n > 0 {
 		s.ready = append(s.ready, s.message[:n]...)
 		s.message = slices.Delete(s.message, 0, n)
+		s.raw = slices.Delete(s.raw, 0, min(n, len(s.raw)))
 		s.base = upTo
 	}
 }
