@@ -31,15 +31,15 @@ func parseGlob(s string) (glob, error) {
 	if strings.Contains(strings.ToLower(s), "%2a") {
 		return glob{}, errors.New("an escaped * would be a wildcard")
 	}
-	segments, err := parsePath(escapeUnicode(s))
+	segments, err := parsePath(PlainGlob(s))
 	if err != nil {
 		return glob{}, err
 	}
 	return glob{raw: s, segments: segments, loose: loosened(segments), flat: flattened(segments)}, nil
 }
 
-// escapeUnicode lets people write a glob in their own script.
-func escapeUnicode(s string) string {
+// PlainGlob is a glob as requests have it. People write theirs in their own script.
+func PlainGlob(s string) string {
 	var b strings.Builder
 	for i := range len(s) {
 		if s[i] < 0x80 {

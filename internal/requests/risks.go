@@ -62,6 +62,11 @@ func routeRisks(r policy.Route, have []policy.Route, note func(string, ...any)) 
 		note("nobody looks at what goes over a tcp route: not for secrets either")
 		return
 	}
+	for _, path := range r.Paths {
+		if plain := policy.PlainGlob(path); plain != path {
+			note("%s is not in plain letters: it stands for %s", path, plain)
+		}
+	}
 	if writes := writing(r.Methods); writes != "" {
 		switch {
 		case r.Auth != nil:

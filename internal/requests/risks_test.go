@@ -2,6 +2,7 @@ package requests
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -46,6 +47,21 @@ func TestAttackG10_RisksInTheirWords(t *testing.T) {
 		}
 		if got := risks([]policy.Route{route}, readOnly); !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+// Attack G10: a path is in letters of another script that look like those of a repository that the
+// operator knows. It is said what is sent for it.
+func TestAttackG10_APathInAnotherScript(t *testing.T) {
+	for path, want := range map[string]string{"/repos/\u0430cme/**": "/repos/\u0430cme/** is not in plain letters: it stands for /repos/%D0%B0cme/**", "/repos/acme/**": ""} {
+		l := New("k")
+		r, err := l.Ask(t0, policy.Policy{}, egress("api.example", []string{"GET"}, []string{path}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(l.Show(r, policy.Policy{}).Risks, "\n"); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
 		}
 	}
 }
