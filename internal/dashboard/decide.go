@@ -103,9 +103,14 @@ func (m *model) gist(s requests.Shown) []row {
 			rows = append(rows, row{{t.needs, line}})
 		}
 	}
+	return m.bounded(rows, m.whole(s))
+}
+
+// bounded is what a prompt has room for. If that is not all, the whole is to be read above it.
+func (m *model) bounded(rows []row, whole *viewer) []row {
 	if most := max(6, m.height-14); len(rows) > most {
-		m.viewer = m.whole(s)
-		rows = append(rows[:most-1], row{{t.needs, "… and more: read all of it above, with ↑ and ↓"}})
+		m.viewer = whole
+		rows = append(rows[:most-1:most-1], row{{m.theme.needs, "… and more: read all of it above, with ↑ and ↓"}})
 	}
 	return rows
 }
@@ -191,9 +196,13 @@ func (m *model) forGood(s requests.Shown) tea.Cmd {
 	}
 	var about []row
 	for line := range strings.SplitSeq(strings.TrimSuffix(change.Diff, "\n"), "\n") {
-		about = append(about, row{{diffStyle(m.theme)(strings.TrimSpace(line)), said(line)}})
+		style, further := diffStyle(m.theme)(strings.TrimSpace(line)), ""
+		for _, part := range plain.Wrap(said(line), m.width-8) {
+			about, further = append(about, row{{style, further + part}}), "      "
+		}
 	}
-	m.confirm("approve "+s.ID+" for good", "Grant it, and write this into the manifest?", about, m.unchanged(s), func() tea.Cmd {
+	title := "approve " + s.ID + " for good"
+	m.confirm(title, "Grant it, and write this into the manifest?", m.bounded(about, &viewer{title: title, lines: about}), m.unchanged(s), func() tea.Cmd {
 		return m.grant(s, requests.Scope{}, change.Write)
 	})
 	return nil

@@ -669,3 +669,25 @@ func TestTheSmallestScreenSaysWhatCounts(t *testing.T) {
 	b.send(batch{listed{err: errOf("the engine does not answer")}})
 	b.shows("✗ stale")
 }
+
+// Attack G2: the line that would go into the manifest is longer than the screen is wide, with what
+// matters at its end. All of it is shown before the answer, however small the screen.
+func TestAttackG2_AllOfWhatGoesIntoTheManifestIsShown(t *testing.T) {
+	for _, n := range []int{3, 16} {
+		f := office(t)
+		f.ask(t, "reviewer-a2b3c4", noon.Add(-time.Hour), requests.Ask{Kind: requests.Egress, Route: &policy.Route{Host: "docs.example"}})
+		var paths string
+		for i := range n {
+			paths += fmt.Sprintf(", /a/rather/long/path/of/some/number/%d/**", i)
+		}
+		f.change = Change{Diff: "  bottles/dev.md\n  + - {host: docs.example, paths: [/**" + paths + ", /the/end]}\n", Write: func() error { return nil }}
+		b := newBoard(t, f, 80, 24)
+		b.press("2", "g", "a", "A")
+		b.shows("▶ Grant it, and write this into the manifest?")
+		if n > 3 {
+			b.shows("read all of it above")
+			b.press("end")
+		}
+		b.shows("/the/end]}")
+	}
+}
