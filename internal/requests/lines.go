@@ -2,6 +2,7 @@ package requests
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bot-bottle/bot-bottle/internal/plain"
@@ -55,6 +56,9 @@ func (s Shown) Lines() []Line {
 // lines show what a push brings. How commits and files are called is the agent's choice.
 func (p Push) lines() []Line {
 	var all []Line
+	if slices.ContainsFunc(p.Reasons, p.usual) {
+		all = append(all, Line{Key: "waits", Text: "as " + AsEvery(p.Repository)})
+	}
 	for i, c := range p.Commits {
 		if i == maxListed {
 			all = append(all, Line{Text: fmt.Sprintf("and %d more", p.Count-i)})

@@ -28,6 +28,12 @@ type Commit struct {
 	Subject string `json:"subject"`
 }
 
+// AsEvery is the reason of a push that waits because the manifest has every one wait.
+func AsEvery(repository string) string { return "every push of " + repository + " does" }
+
+// usual reports whether a reason is the manifest's, and says nothing about this push.
+func (p Push) usual(reason string) bool { return reason == AsEvery(p.Repository) }
+
 // Bounds of what is kept of a push.
 const (
 	maxCommits = 50
@@ -86,7 +92,7 @@ func (s *Shown) showPush() {
 		}
 	}
 	s.Delta = append(s.Delta, "  "+p.Repository+" is "+p.Upstream)
-	s.Risks = append(s.Risks, p.Reasons...)
+	s.Risks = append(s.Risks, slices.DeleteFunc(slices.Clone(p.Reasons), p.usual)...)
 }
 
 // refNow says what an upstream's ref is before the push.

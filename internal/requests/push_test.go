@@ -38,6 +38,22 @@ func TestAPushShowsWhatTheRefsAreNow(t *testing.T) {
 	}
 }
 
+// That the manifest has every push wait is why it waits, and no risk of this one.
+func TestThatEveryPushWaitsIsNoRisk(t *testing.T) {
+	p := pushed()
+	p.Reasons = []string{AsEvery("widget")}
+	l := New("k")
+	s := l.Show(mustAsk(t, l, t0, Ask{Kind: Pushing, Push: &p}), base())
+	if len(s.Risks) > 0 || !slices.Contains(s.Lines(), Line{Key: "waits", Text: "as every push of widget does"}) {
+		t.Errorf("risks %q, lines %v", s.Risks, s.Lines())
+	}
+	p.Updates, p.Reasons = slices.Clone(p.Updates), []string{AsEvery("other"), AsEvery("widget"), "it changes Makefile"}
+	p.Updates[0].New = strings.Repeat("2", 40)
+	if s := l.Show(mustAsk(t, l, t0, Ask{Kind: Pushing, Push: &p}), base()); !slices.Equal(s.Risks, []string{AsEvery("other"), "it changes Makefile"}) {
+		t.Errorf("risks %q", s.Risks)
+	}
+}
+
 // ATTACK: a push changes more than is listed, and what matters comes last. What is left out is
 // counted.
 func TestAttackG10_WhatIsLeftOutOfAPushIsCounted(t *testing.T) {

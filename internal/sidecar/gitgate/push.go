@@ -15,6 +15,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // push is one that the bottle makes. What happens to it is decided in git's hook, while
@@ -271,7 +272,7 @@ func (p *push) judge(ctx context.Context, g git, lines string) *verdict {
 	p.judgePeople(v)
 	p.judgePaths(v)
 	if p.mirror.Push.Hold {
-		v.held = append(v.held, "every push of "+p.mirror.Name+" does")
+		v.held = append(v.held, requests.AsEvery(p.mirror.Name))
 	}
 	return v
 }
