@@ -146,6 +146,9 @@ func belowWorkspace(dir string) string {
 	if ok && (rest == "" || rest[0] == '/') {
 		return "." + rest
 	}
+	if dir == "" || dir[0] == '-' { // no path, and no option
+		return "./" + dir
+	}
 	return dir
 }
 
@@ -204,4 +207,8 @@ func (l *lastWords) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (l *lastWords) text() string { return printable(string(l.said)) }
+// text is what it says first, on one line: what follows is advice about servers.
+func (l *lastWords) text() string {
+	first, _, _ := strings.Cut(strings.TrimSpace(string(l.said)), "\n")
+	return printable(strings.TrimRight(first, "\r"))
+}

@@ -30,6 +30,21 @@ func TestAttackH1_WhatAPullShowsIsText(t *testing.T) {
 	}
 }
 
+// What git says of a failed pull is a line without an end of its own.
+func TestWhatGitSaysOfAPullIsALine(t *testing.T) {
+	for said, want := range map[string]string{
+		"fatal: invalid gitfile format: /workspace/x\n":          "fatal: invalid gitfile format: /workspace/x",
+		"fatal: bad\r\n\nPlease make sure you have the rights\n": "fatal: bad",
+		"fatal: \x1b[31mx\n": "fatal: ·[31mx",
+	} {
+		l := &lastWords{}
+		_, _ = l.Write([]byte(said))
+		if got := l.text(); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
+	}
+}
+
 // How far a pull is comes now and then: not when it is quick, and not all the time.
 func TestProgressComesNowAndThen(t *testing.T) {
 	at := time.Now()
@@ -46,7 +61,7 @@ func TestProgressComesNowAndThen(t *testing.T) {
 
 // A repository is named by its path below the workspace, or by that in the bottle.
 func TestARepositoryIsNamedEitherWay(t *testing.T) {
-	for dir, want := range map[string]string{".": ".", "widget": "widget", "/workspace": ".", "/workspace/": "./", "/workspace/widget": "./widget", "/workspaces": "/workspaces", "/etc": "/etc"} {
+	for dir, want := range map[string]string{".": ".", "widget": "widget", "/workspace": ".", "/workspace/": "./", "/workspace/widget": "./widget", "/workspaces": "/workspaces", "": "./", "-x": "./-x", "/etc": "/etc"} {
 		if got := belowWorkspace(dir); got != want {
 			t.Errorf("%s: got %s, want %s", dir, got, want)
 		}
