@@ -51,6 +51,7 @@ func (a *App) runReport(ctx context.Context, identity, out, prices string) (err 
 		return fmt.Errorf("cannot read the audit log of %s: %w", identity, err)
 	}
 	defer func() { _ = log.Close() }()
+	o.Running = m.EndedAt == nil && a.runs(ctx, identity)
 	page, err := htmlreport.Read(log, m, o)
 	if err != nil {
 		return err
@@ -69,6 +70,12 @@ func (a *App) runReport(ctx context.Context, identity, out, prices string) (err 
 	}
 	_, err = fmt.Fprintln(a.Stdout, out)
 	return err
+}
+
+// runs reports whether a bottle is seen to run.
+func (a *App) runs(ctx context.Context, identity string) bool {
+	running, err := a.find(ctx, identity)
+	return err == nil && running.Detach() == nil
 }
 
 // prices are those of a file, else of the one that config.yaml names, else the program's own.

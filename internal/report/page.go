@@ -190,12 +190,19 @@ func (r *Report) HostShare(h *Host) int64 {
 	return share(h.Requests, all)
 }
 
-// End is when the last run ended, the zero time while it goes on.
-func (r *Report) End() time.Time { return ended(r.Bottle) }
+// LastRun is when the last run was, as far as that is known.
+func (r *Report) LastRun() string {
+	if r.Running && r.Bottle.EndedAt == nil {
+		return "since " + stamp(r.Bottle.StartedAt)
+	}
+	return "from " + stamp(r.Bottle.StartedAt) + " to " + stamp(ended(r.Bottle))
+}
 
 // Ending says how the bottle ended.
 func (r *Report) Ending() string {
 	switch {
+	case r.Bottle.EndedAt == nil && r.Running:
+		return "It runs."
 	case r.Bottle.EndedAt == nil:
 		return "It has not ended, or nobody saw it end."
 	case r.Bottle.ExitCode != nil:

@@ -22,6 +22,7 @@ import (
 type Options struct {
 	Prices  Prices
 	Now     time.Time
+	Running bool   // it was seen to run
 	Program string // its version, for the foot of the page
 }
 

@@ -36,6 +36,32 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// A bottle that runs is said to run; of one that was not seen to, nothing is made up.
+func TestABottleThatRunsIsSaidToRun(t *testing.T) {
+	for _, c := range []struct {
+		running       bool
+		lead, lastRun string
+	}{
+		{true, " It runs.", "<dd>since "},
+		{false, " It has not ended, or nobody saw it end.", " to —"},
+	} {
+		d := aDay(t)
+		m := d.ended()
+		m.EndedAt, m.ExitCode = nil, nil
+		r, err := Read(strings.NewReader(d.log.String()), m, Options{Now: d.at, Running: c.running})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page strings.Builder
+		if err := r.Write(&page); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(page.String(), c.lead) || !strings.Contains(page.String(), c.lastRun) {
+			t.Errorf("running %t: it does not say %q and %q", c.running, c.lead, c.lastRun)
+		}
+	}
+}
+
 // A broken log makes a page that says so, above all else.
 func TestABrokenLogIsSaid(t *testing.T) {
 	d := aDay(t)
