@@ -116,6 +116,37 @@ func TestImagePrune(t *testing.T) {
 	others.noImages(t)
 }
 
+// What a Dockerfile made whose path begins where the bottle is started is kept from any other
+// directory: nobody can tell there what it makes.
+func TestImagePruneFromAnotherDirectory(t *testing.T) {
+	dockerOnly(t, "its images are the engine's")
+	t.Parallel()
+	h := open(t, standin.Options{})
+	h.dockerfile(t, "far", "RUN echo "+lab.NewKey()+" > /mark")
+	if err := h.Write("bottles/far.md", "---\nextends: dev\nagent_provider: {dockerfile: far/Dockerfile}\n---\n"); err != nil {
+		t.Fatal(err)
+	}
+	in := func(dir string, args ...string) string {
+		c := h.Command(t.Context(), args...)
+		c.Dir = dir
+		said, err := c.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, said)
+		}
+		return string(said)
+	}
+	in(h.Home, "build", "far")
+	defer in(h.Home, "image", "prune", "-y")
+	defer func() { _ = h.Write("bottles/far.md", "---\nextends: dev\n---\n") }() // so that it takes the image, too
+	before := len(h.own(t))
+	if said := in(t.TempDir(), "image", "prune", "-y"); !strings.Contains(said, "every image is used") || len(h.own(t)) != before {
+		t.Errorf("got %s", said)
+	}
+	if said := in(t.TempDir(), "image", "list"); !strings.Contains(said, "perhaps, by bottle far: its Dockerfile is not in this directory") {
+		t.Errorf("got %s", said)
+	}
+}
+
 // dockerfile gives a bottle of this name, and its agent, an image of its own that waits.
 func (h house) dockerfile(t *testing.T, name, line string) {
 	t.Helper()

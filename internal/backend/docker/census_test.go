@@ -1,6 +1,8 @@
 package docker
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
@@ -79,6 +81,26 @@ func TestAnImageWithoutANameIsRemovedByItsID(t *testing.T) {
 		all, err := d.unusedImages(t.Context(), c, bottle.CleanupOptions{Manifest: &manifest.Manifest{}})
 		if err != nil || len(all) != 1 || all[0].ID != name || all[0].Name != name {
 			t.Errorf("%s: got %+v, %v", name, all, err)
+		}
+	}
+}
+
+// What a Dockerfile has made that lies in another directory may be needed there.
+func TestADockerfileThatIsNotHere(t *testing.T) {
+	here := t.TempDir()
+	if err := os.WriteFile(filepath.Join(here, "here.Dockerfile"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := &Driver{Images: image.Builder{}, State: state.Open(t.TempDir())}
+	for file, left := range map[string]int{"": 5, "here.Dockerfile": 5, "/nowhere/Dockerfile": 5, "there.Dockerfile": 2} {
+		c := census{}
+		for _, name := range []string{"bot-bottle/custom:a", "bot-bottle/layer:a", "<none>:<none>", "bot-bottle/claude:old", "bot-bottle/pipelock:old"} {
+			c.images = append(c.images, imagetypes.Summary{ID: "sha256:" + name, RepoTags: []string{name}})
+		}
+		m := &manifest.Manifest{Bottles: map[string]manifest.Bottle{"dev": {Name: "dev", Provider: manifest.Provider{Template: "none", Dockerfile: file}}}}
+		all, err := d.unusedImages(t.Context(), c, bottle.CleanupOptions{Manifest: m, Cwd: here})
+		if err != nil || len(all) != left {
+			t.Errorf("%q: got %d of %d, %+v, %v", file, len(all), left, all, err)
 		}
 	}
 }

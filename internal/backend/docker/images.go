@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -38,12 +40,16 @@ func (d *Driver) unusedImages(ctx context.Context, c census, o bottle.CleanupOpt
 	if err != nil {
 		return nil, err
 	}
+	far := elsewhere(o.Manifest, o.Cwd) != ""
 	slices.SortFunc(c.images, func(a, b imagetypes.Summary) int {
 		return cmp.Or(cmp.Compare(b.Created, a.Created), cmp.Compare(a.ID, b.ID))
 	})
 	var all []bottle.Task
 	for _, i := range c.images {
 		if slices.ContainsFunc(append([]string{i.ID}, i.RepoTags...), func(name string) bool { return used[name] }) {
+			continue
+		}
+		if far && slices.ContainsFunc(image.NamesOf(i), ofDockerfile) {
 			continue
 		}
 		since, size, name := time.Unix(i.Created, 0).UTC(), i.Size, image.NamesOf(i)[0]
@@ -77,6 +83,27 @@ func (d *Driver) usedImages(ctx context.Context, c census, o bottle.CleanupOptio
 		}
 	}
 	return used, nil
+}
+
+// ofDockerfile reports whether an image may be one that a Dockerfile of the operator's was built to: one
+// without a name may.
+func ofDockerfile(name string) bool {
+	return strings.HasPrefix(name, "bot-bottle/custom:") || isLayer(name) || !strings.HasPrefix(name, "bot-bottle/")
+}
+
+// elsewhere names a bottle of the manifest whose Dockerfile is where agents are started, and not
+// here, "" for none: which image it has built nobody can tell from here.
+func elsewhere(m *manifest.Manifest, cwd string) string {
+	for _, name := range slices.Sorted(maps.Keys(m.Bottles)) {
+		b := m.Bottles[name]
+		if b.Provider.Dockerfile == "" || filepath.IsAbs(b.Provider.Dockerfile) {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(cwd, b.Provider.Dockerfile)); err != nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // namedImages are those that the manifest's bottles as they are now would run, by reference.
@@ -117,6 +144,9 @@ func (d *Driver) BuiltImages(ctx context.Context, images image.Builder, m *manif
 		}
 		for ref := range named {
 			all[ref] = "by a bottle of the manifest"
+		}
+		if name := elsewhere(m, cwd); name != "" {
+			all[image.Anything] = "perhaps, by bottle " + name + ": its Dockerfile is not in this directory"
 		}
 		if len(m.Problems) > 0 {
 			all[image.Anything] = "perhaps, by a bottle of the manifest, which has problems"
