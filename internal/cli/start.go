@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ import (
 )
 
 type startFlags struct {
-	backend                                      string
+	backend, identity                            string
 	yes, cwd, dirty, remote, detach, remove, dry bool
 	view                                         viewFlags
 }
@@ -51,6 +52,8 @@ connection breaks. The exit status is the agent's own.`,
 	flags.BoolVar(&f.remove, "rm", false, "remove home and workspace too when the agent ends")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be started, and start nothing")
 	f.view.register(c)
+	flags.StringVar(&f.identity, "identity", "", "call the bottle this, as the dashboard has shown it")
+	_ = flags.MarkHidden("identity")
 	_ = c.RegisterFlagCompletionFunc("backend", a.completeBackends)
 	return c
 }
@@ -97,6 +100,9 @@ func (a *App) runStart(ctx context.Context, agent string, args []string, f start
 	if f.dirty && !f.cwd {
 		return &usageError{what: "--dirty is about the repository at hand", hint: "use it with --cwd"}
 	}
+	if _, err := a.store().Read(f.identity); f.identity != "" && !errors.Is(err, fs.ErrNotExist) {
+		return &usageError{what: "there is a bottle " + f.identity + " already", hint: "leave --identity out: each start has a name of its own"}
+	}
 	backend, err := a.backend(f.backend)
 	if err != nil {
 		return err
@@ -105,6 +111,7 @@ func (a *App) runStart(ctx context.Context, agent string, args []string, f start
 	if err != nil {
 		return err
 	}
+	spec.Identity = f.identity
 	return a.launch(ctx, backend, spec, f)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
@@ -137,7 +138,7 @@ func (p *agentsPane) draw(m *model, y, width, height int) []string {
 	if !m.looked {
 		empty = "looking for bottles …"
 	} else if m.looking.err != nil {
-		empty = "cannot look for bottles: " + said(m.looking.err.Error())
+		empty = "cannot look for bottles: " + said(onOneLine(m.looking.err.Error()))
 	}
 	drawn := p.rows.draw(t, y+1, width, height-1-below, empty)
 	lines := append([]string{append(head, p.rows.part(t)).draw(width)}, drawn...)
@@ -170,7 +171,7 @@ func (m *model) about(k *known, width, height int) []string {
 	}
 	for _, s := range []source{k.asking, k.log} {
 		if s.err != nil && k.Running {
-			rows = append(rows, row{col(t.dim, " stale", keyWidth), {t.bad, fmt.Sprintf("since %s: %s", clock(s.since), said(s.err.Error()))}})
+			rows = append(rows, row{col(t.dim, " stale", keyWidth), {t.bad, fmt.Sprintf("since %s: %s", clock(s.since), said(onOneLine(s.err.Error())))}})
 		}
 	}
 	for i, s := range k.pending() {
@@ -264,6 +265,9 @@ func (p *agentsPane) press(m *model, key string) tea.Cmd {
 	return nil
 }
 
+// called names a bottle of an agent: what is shown before it starts is what starts.
+func called(agent string) string { return "--identity=" + bottle.NewIdentity(agent) }
+
 // newAgent asks which agent to start.
 func (m *model) newAgent() tea.Cmd {
 	agents, err := m.o.Bottles.Agents()
@@ -280,8 +284,8 @@ func (m *model) newAgent() tea.Cmd {
 	for i, name := range agents[:min(len(agents), len(keys))] {
 		choices = append(choices, choice{keys[i : i+1], said(name), func() tea.Cmd {
 			m.prompt = &prompt{title: "start " + said(name), question: "With what in its workspace?", choices: []choice{
-				{"enter", "nothing", func() tea.Cmd { return m.bringUp("start "+name, "start", name) }},
-				{"c", "the repository at hand (--cwd)", func() tea.Cmd { return m.bringUp("start "+name, "start", "--cwd", name) }},
+				{"enter", "nothing", func() tea.Cmd { return m.bringUp("start "+name, "start", called(name), name) }},
+				{"c", "the repository at hand (--cwd)", func() tea.Cmd { return m.bringUp("start "+name, "start", called(name), "--cwd", name) }},
 			}}
 			return nil
 		}})

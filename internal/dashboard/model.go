@@ -245,7 +245,7 @@ func (m *model) requests(want func(requests.Shown) bool) []requests.Shown {
 
 func isPending(s requests.Shown) bool { return s.State == requests.Pending }
 
-func (m *model) say(bad bool, text string) { m.notice = notice{said(text), bad, m.now} }
+func (m *model) say(bad bool, text string) { m.notice = notice{said(onOneLine(text)), bad, m.now} }
 
 // lookAgain is for a key that came right after the selection had moved by itself.
 func (m *model) lookAgain() { m.say(true, "the selection has just moved: look, and press again") }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
@@ -323,7 +324,12 @@ func TestAgentsKeys(t *testing.T) {
 	if b.at != 2 || b.panes[2].list().filter != "implementer-k7x2m4" {
 		t.Errorf("pane %d with filter %q", b.at, b.panes[2].list().filter)
 	}
-	want := []string{"stop implementer-k7x2m4", "attach implementer-k7x2m4", "pull implementer-k7x2m4", "start --dry-run --cwd reviewer", "start -y --detach --cwd reviewer"}
+	shown, _ := strings.CutPrefix(b.fake.did[3], "start --dry-run --identity=") // it is what is started
+	name, _, _ := strings.Cut(shown, " ")
+	if !bottle.ValidIdentity(name) || !strings.HasPrefix(name, "reviewer-") {
+		t.Errorf("what is shown has no name of its own: %s", b.fake.did[3])
+	}
+	want := []string{"stop implementer-k7x2m4", "attach implementer-k7x2m4", "pull implementer-k7x2m4", "start --dry-run --identity=" + name + " --cwd reviewer", "start -y --detach --identity=" + name + " --cwd reviewer"}
 	if diff := cmp.Diff(want, b.fake.did); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -534,7 +540,7 @@ func TestNothingIsStartedThatCannotBe(t *testing.T) {
 		t.Error("it asks whether to start it")
 	}
 	b.press("y")
-	if slices.Contains(b.fake.did, "start -y --detach implementer") {
+	if slices.ContainsFunc(b.fake.did, func(did string) bool { return strings.HasPrefix(did, "start -y") }) {
 		t.Errorf("did %v", b.fake.did)
 	}
 }
@@ -689,5 +695,27 @@ func TestAttackG2_AllOfWhatGoesIntoTheManifestIsShown(t *testing.T) {
 			b.press("end")
 		}
 		b.shows("/the/end]}")
+	}
+}
+
+// An error of several lines is told on one, without marks for the ends of the others.
+func TestAnErrorOfSeveralLinesIsTold(t *testing.T) {
+	b := newBoard(t, office(t), 120, 24)
+	b.say(true, "bottles/bad.md:2: unknown key foo\nbottles/bad.md:3: unknown key bar\n")
+	b.shows("bottles/bad.md:2: unknown key foo; bottles/bad.md:3: unknown key bar")
+	if strings.Contains(b.screen(), "·bottles") {
+		t.Error(b.screen())
+	}
+}
+
+// Of a start that fails, the error is told with what to do about it, and not that alone.
+func TestWhatAStartEndedWithIsTold(t *testing.T) {
+	for said, want := range map[string]string{
+		"  agent  x\nbot-bottle: building\nbot-bottle: cannot start: no engine\n  start it: systemctl start docker\n": "cannot start: no engine\n  start it: systemctl start docker\n",
+		"bot-bottle: no\n": "no\n", "killed": "killed", "": "",
+	} {
+		if got := lastError(said); got != want {
+			t.Errorf("%q: got %q, want %q", said, got, want)
+		}
 	}
 }

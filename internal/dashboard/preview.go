@@ -37,7 +37,7 @@ func (m *model) screenRows(k *known, width, most int) []row {
 		case errors.Is(k.noScreen, ErrNoScreen), errors.Is(k.noScreen, errLooking):
 			why = k.noScreen.Error()
 		default:
-			why = "its terminal cannot be looked at: " + k.noScreen.Error()
+			why = "its terminal cannot be looked at: " + onOneLine(k.noScreen.Error())
 		}
 		return []row{{{t.rule, " " + gutter}, {t.dim, said(why)}}}
 	}

@@ -157,6 +157,13 @@ func (m *model) bringUp(what string, args ...string) tea.Cmd {
 	}, with("--dry-run")...)
 }
 
+// lastError is what a run of this program ended with, and what to do about it; what stands before is
+// its preflight and progress.
+func lastError(said string) string {
+	const ours = "bot-bottle: "
+	return strings.TrimPrefix(said[max(0, strings.LastIndex("\n"+said, "\n"+ours)):], ours)
+}
+
 // started runs it, and has its terminal opened.
 func (m *model) started(what string, args []string) tea.Msg {
 	var stderr strings.Builder
@@ -164,8 +171,7 @@ func (m *model) started(what string, args []string) tea.Msg {
 	c.Stderr = &stderr
 	out, err := c.Output()
 	if err != nil {
-		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-		return did{what: what, err: errors.New(strings.TrimPrefix(lines[len(lines)-1], "bot-bottle: "))}
+		return did{what: what, err: errors.New(lastError(stderr.String()))}
 	}
 	identity := strings.TrimSpace(string(out))
 	return did{what: what, then: func(m *model) tea.Cmd {

@@ -15,6 +15,17 @@ var reserved = strings.NewReplacer("━", "-", "▶", ">", "┃", "|", "▌", "|
 // said is a bottle's text, to be drawn on one line.
 func said(s string) string { return reserved.Replace(plain.Text(s)) }
 
+// onOneLine joins the lines of an error.
+func onOneLine(s string) string {
+	var all []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
 // squeeze is said without the spaces around and between.
 func squeeze(s string) string { return strings.Join(strings.Fields(said(s)), " ") }
 
