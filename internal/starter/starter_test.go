@@ -70,6 +70,18 @@ func checkGit(t *testing.T, b manifest.Bottle, want Repository, ask bool) {
 	}
 }
 
+// No image of ours has what fetches a project's packages: a route to them alone would promise that.
+func TestWhatTheImageHasNotIsSaid(t *testing.T) {
+	c := Choices{Bottle: "dev", Agent: "implementer", Template: "claude", Reads: []Reads{{"Go modules", []string{"proxy.golang.org"}}, {"npm packages", []string{"registry.npmjs.org"}}}}
+	if text := c.BottleFile(); !strings.Contains(text, "nothing that fetches or builds Go modules or npm packages: name a\n# dockerfile in agent_provider") {
+		t.Error(text)
+	}
+	read(t, c)
+	if c.Reads = nil; strings.Contains(c.BottleFile(), "dockerfile") {
+		t.Error(c.BottleFile())
+	}
+}
+
 // Words that are more than a word in YAML stay the words that they were.
 func TestWordsStayWords(t *testing.T) {
 	for _, word := range []string{"a b", "a: b", "a}", "a, env: X", `"`, "'", "#x", "&x", "*x", "!x", "yes", "null", "1", "~", "é", "a\\nb", "- x", "%x", "@x", "`x`"} {

@@ -16,6 +16,10 @@ func (c Choices) BottleFile() string {
 	line("# A bottle: what agents in it run on, and all that they may reach. Every key: docs/manifest.md,")
 	line("# or bot-bottle validate --schema; what is wrong: bot-bottle validate.")
 	line("agent_provider: {template: %s}   # the host of its models is allowed with it", c.Template)
+	if len(c.Reads) > 0 {
+		line("# Its image has git, curl, jq and ripgrep, and nothing that fetches or builds %s: name a", c.packages())
+		line("# dockerfile in agent_provider that adds it (docs/providers.md).")
+	}
 	c.secrets(line)
 	c.egress(line)
 	c.git(line)
@@ -52,6 +56,15 @@ func (c Choices) egress(line func(string, ...any)) {
 		}
 	}
 	line("    # - {host: api.github.com, paths: [\"/repos/acme/widget/**\"], auth: {scheme: bearer, secret: GH_TOKEN}}")
+}
+
+// packages are what the work is made of, in words.
+func (c Choices) packages() string {
+	var all []string
+	for _, r := range c.Reads {
+		all = append(all, r.What)
+	}
+	return strings.Join(all, " or ")
 }
 
 func remark(first bool, what string) string {
