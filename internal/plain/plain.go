@@ -30,7 +30,7 @@ func Text(s string) string {
 				b.WriteRune(r)
 			}
 			continue // one without a letter before it would stand on what is not its own
-		case r == '\t':
+		case r == '\t', r == 0xa0: // a space that breaks no line: programs put it behind their prompts
 			r = ' '
 		case !unicode.IsPrint(r) || r == utf8.RuneError || blank(r):
 			r = '·'

@@ -10,6 +10,7 @@ func TestText(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain":                           "plain",
 		"tab\there":                       "tab here",
+		">\u00a0typed":                    "> typed",
 		"\x1b[2J\r\n\x00\x7f\u009b":       "·[2J·····",
 		"\u202eevil\u2066\u200b\ufeff":    "·evil···",
 		"e" + strings.Repeat("\u0301", 9): "e\u0301\u0301",
