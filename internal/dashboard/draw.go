@@ -17,12 +17,25 @@ const (
 	leastHeight = 16
 )
 
+// tooSmall says what is to be done, in as few cells as there may be.
+func (m *model) tooSmall() string {
+	lines := []string{
+		fmt.Sprintf("the dashboard needs %d×%d", leastWidth, leastHeight),
+		fmt.Sprintf("this terminal has %d×%d", m.width, m.height),
+		"make it larger, or ctrl-c quits",
+	}
+	for i, line := range lines {
+		lines[i] = plain.Cut(line, m.width)
+	}
+	return strings.Join(lines[:max(1, min(len(lines), m.height))], "\n")
+}
+
 // View implements tea.Model.
 func (m *model) View() tea.View {
 	v := tea.NewView("")
 	v.AltScreen, v.MouseMode, v.WindowTitle = true, tea.MouseModeCellMotion, "bot-bottle dashboard"
 	if m.width < leastWidth || m.height < leastHeight {
-		v.SetContent(plain.Cut(fmt.Sprintf("needs %d×%d", leastWidth, leastHeight), m.width))
+		v.SetContent(m.tooSmall())
 		return v
 	}
 	foot, cursor := m.foot()

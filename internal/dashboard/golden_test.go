@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,6 +123,14 @@ func TestGoldenColours(t *testing.T) {
 	}
 }
 
+// In a terminal that is too small it says what it needs, what there is, and what to do.
+func TestATerminalThatIsTooSmall(t *testing.T) {
+	b := newBoard(t, office(t), 40, 24)
+	if got, want := b.View().Content, "the dashboard needs 60×16\nthis terminal has 40×24\nmake it larger, or ctrl-c quits"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // From the smallest size on, every screen fills its terminal exactly, whatever its size.
 func TestEverySize(t *testing.T) {
 	b := newBoard(t, office(t), 80, 24)
@@ -133,7 +142,7 @@ func TestEverySize(t *testing.T) {
 				b.press(keys...)
 				lines := strings.Split(b.View().Content, "\n")
 				if width < leastWidth || height < leastHeight {
-					if len(lines) != 1 || ansi.StringWidth(lines[0]) > width {
+					if len(lines) > height || ansi.StringWidth(slices.MaxFunc(lines, func(a, b string) int { return ansi.StringWidth(a) - ansi.StringWidth(b) })) > width {
 						t.Errorf("%d×%d: %q", width, height, lines)
 					}
 					continue
