@@ -15,6 +15,8 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/manifest"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 func (a *App) list() *cobra.Command {
@@ -184,7 +186,15 @@ func (a *App) agentTable() (table, error) {
 		t.rows = append(t.rows, []string{name, agent.Bottle, agent.File})
 	}
 	t.data = all
+	a.noteProblems(m)
 	return t, nil
+}
+
+// noteProblems says of what is listed of a manifest that it may not be all, or not start.
+func (a *App) noteProblems(m *manifest.Manifest) {
+	if n := len(m.Problems); n > 0 {
+		a.note(&usageError{what: "the manifest has " + plain.Count(n, "problem") + ": what is wrong is not listed, or cannot start", hint: "bot-bottle validate shows them"})
+	}
 }
 
 func (a *App) bottleTable() (table, error) {
@@ -199,6 +209,7 @@ func (a *App) bottleTable() (table, error) {
 		t.rows = append(t.rows, []string{name, m.Bottles[name].File})
 	}
 	t.data = all
+	a.noteProblems(m)
 	return t, nil
 }
 
