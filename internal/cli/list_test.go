@@ -218,6 +218,11 @@ func TestReportVerb(t *testing.T) {
 			t.Errorf("%v: got status 0", args)
 		}
 	}
+	for out, why := range map[string]string{"/no/such/dir/x": "no such file or directory", t.TempDir(): "file exists"} {
+		if _, stderr := l.run(t.Context(), &stdout, "report", identity, "-o", out); !strings.HasSuffix(stderr, "bot-bottle: cannot write the report to "+out+": "+why+"\n") {
+			t.Errorf("it names what nobody asked for: %s", stderr)
+		}
+	}
 }
 
 // The operator's own prices are taken from the flag, else from config.yaml, else from the program.

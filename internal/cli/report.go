@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,11 +110,22 @@ func readPrices(path string) (p htmlreport.Prices, err error) {
 func writePage(path string, write func(io.Writer) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".report-*")
 	if err != nil {
-		return err
+		return unnamed(err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
 	if err := errors.Join(write(f), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	return unnamed(os.Rename(f.Name(), path))
+}
+
+// unnamed is an error without the file that it happened to, where that is one of ours for a moment.
+func unnamed(err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	if e := (*os.LinkError)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
