@@ -36,6 +36,7 @@ closed or the connection breaks.`,
 	c.Flags().BoolVar(&f.readOnly, "read-only", false, "look, and type nothing; ctrl-C leaves as well")
 	c.Flags().BoolVar(&f.only, "only", false, "nobody else types for as long as this terminal is attached")
 	c.Flags().IntVar(&f.history, "history", -1, "show so many lines of what has scrolled off (default: all that is kept)")
+	c.Flags().Lookup("history").DefValue = "0" // or help would say -1 as well
 	c.MarkFlagsMutuallyExclusive("read-only", "only")
 	return c
 }

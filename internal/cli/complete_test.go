@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -66,5 +68,13 @@ func TestCompletionDoesNotWait(t *testing.T) {
 	}
 	if code, stdout, _ := runWith(t, t.TempDir(), []bottle.Backend{silent{vm, true}}, "__complete", "stop", ""); code != 0 || !strings.HasPrefix(stdout, "vm-aaaaaa") {
 		t.Errorf("got %d %q", code, stdout)
+	}
+}
+
+// A default is said once, in words: -1 is no number of lines.
+func TestHelpSaysADefaultOnce(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := Main(t.Context(), System{Args: []string{"attach", "--help"}, Stdout: &out, Stderr: &errs, Getenv: func(string) string { return "" }, LookupEnv: func(string) (string, bool) { return "", false }, Now: time.Now, Executable: os.Executable, UserHome: func() (string, error) { return t.TempDir(), nil }, Getwd: func() (string, error) { return t.TempDir(), nil }, Backends: func(*App) ([]bottle.Backend, error) { return nil, nil }}); code != 0 || !strings.Contains(out.String(), "(default: all that is kept)\n") {
+		t.Errorf("got %d %s%s", code, out.String(), errs.String())
 	}
 }

@@ -247,7 +247,7 @@ func (a *App) reject() *cobra.Command {
 	c := &cobra.Command{
 		Use:               "reject ID",
 		Short:             "Refuse what an agent asks for",
-		Long:              "Reject refuses a request. The agent is told the reason, and is not taken seriously with the same for half an hour.",
+		Long:              "Reject refuses a request. The agent is told the reason. If it asks for the same\nagain within half an hour, it is told that once more and you are not asked.",
 		Example:           `  bot-bottle reject k7x2m4-1 --reason "use the mirror at git.example"`,
 		Args:              asUsed,
 		ValidArgsFunction: a.completeRequests,

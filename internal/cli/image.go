@@ -19,8 +19,12 @@ func (a *App) image() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "image",
 		Short: "See and remove the images that were built for bottles",
-		Args:  aVerb,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
+		Long: `An image is built the first time that a bottle needs it. List shows what was built, and what each
+is kept for; prune shows what nothing needs, asks, and removes it. A start builds again what it needs.`,
+		Example: `  bot-bottle image list
+  bot-bottle image prune`,
+		Args: aVerb,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	var asJSON, yes bool
 	list := &cobra.Command{
