@@ -3,13 +3,16 @@ package gitgate
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
@@ -138,4 +141,48 @@ func TestWhatWouldBeRedactedIsRefused(t *testing.T) {
 	l.git(work, "checkout", "-q", "-b", "agent/fix")
 	l.commit(work, "a", pat+"\n")
 	l.refused(work, "REFUSED: a secret (gitlab-token)", "push", "-q", "origin", "agent/fix")
+}
+
+// One upstream does not answer, and as many as there may be at once wait for it. The others are there for their
+// clients all the same.
+func TestAnUpstreamThatHangsKeepsNoOther(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) {
+		other := c.Repositories[0]
+		other.Name, other.Places = "other", []string{"other"}
+		c.Repositories = append(c.Repositories, other)
+	})
+	l.git("/", "ls-remote", l.url)
+	m := l.server.find("widget")
+	m.mu.Lock() // as who waits for the upstream
+	ctx, leave := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	for range 2 * maxOperations {
+		clients.Go(func() {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url+"/info/refs?service="+uploadPack, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if answer, err := (&http.Client{Transport: &http.Transport{}}).Do(r); err == nil {
+				_ = answer.Body.Close()
+			}
+		})
+	}
+	for len(l.server.slots) < maxOfOne { // the test's own end bounds that
+		time.Sleep(time.Millisecond)
+	}
+	within, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := http.NewRequestWithContext(within, http.MethodGet, l.root+"/other.git/info/refs?service="+uploadPack, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := http.DefaultClient.Do(r); err != nil {
+		t.Error(err)
+	} else {
+		_ = answer.Body.Close()
+	}
+	leave()
+	m.mu.Unlock()
+	clients.Wait()
 }

@@ -77,3 +77,14 @@ func TestEveryPushIsOneEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The event of a push that waits names its request: whoever reads the log finds what became of it.
+func TestTheEventOfAHeldPushNamesItsRequest(t *testing.T) {
+	l, work, _ := holding(t, "main.go", "package main\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "agent/fix")
+	for i, e := range l.pushes() {
+		if e.Decision != audit.Deny || e.Request != "t-1" || e.Reason != "it waits for the operator as t-1" {
+			t.Errorf("%d: the log has %+v", i, e)
+		}
+	}
+}

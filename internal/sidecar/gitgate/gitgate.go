@@ -69,6 +69,7 @@ type Server struct {
 // How much runs at once, and for how long the gate waits for its client.
 const (
 	maxOperations = 8
+	maxOfOne      = 6 // of those, with one repository, whose upstream may hang
 	headTimeout   = 30 * time.Second
 	idleTimeout   = 5 * time.Minute // between requests
 	stallTimeout  = 2 * time.Minute // within one
@@ -257,12 +258,19 @@ func noLFS(w http.ResponseWriter) {
 	_, _ = fmt.Fprintln(w, `{"message":"bot-bottle: git LFS does not pass the gate. Commit the file itself, or leave it out."}`)
 }
 
-// acquire takes one of the slots for work; release gives it back.
-func (s *Server) acquire(ctx context.Context) (release func(), err error) {
+// acquire takes one of the slots for work with a mirror; release gives it back. Whoever waits for the
+// mirror's lock has one, so it may not have them all.
+func (s *Server) acquire(ctx context.Context, m *mirror) (release func(), err error) {
+	select {
+	case m.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	select {
 	case s.slots <- struct{}{}:
-		return func() { <-s.slots }, nil
+		return func() { <-s.slots; <-m.slots }, nil
 	case <-ctx.Done():
+		<-m.slots
 		return nil, ctx.Err()
 	}
 }
@@ -276,7 +284,7 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 		return
 	}
 	started := time.Now()
-	release, err := s.acquire(r.Context())
+	release, err := s.acquire(r.Context(), m)
 	if err != nil {
 		return
 	}
@@ -298,7 +306,7 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 
 // fetch answers with objects.
 func (s *Server) fetch(w http.ResponseWriter, r *http.Request, m *mirror) {
-	release, err := s.acquire(r.Context())
+	release, err := s.acquire(r.Context(), m)
 	if err != nil {
 		return
 	}

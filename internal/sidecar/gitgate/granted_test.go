@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
@@ -234,6 +235,10 @@ func TestAttackG2_AHeldPushGoesNowhereElse(t *testing.T) {
 			t.Errorf("%s has %s", dir, refs)
 		}
 	}
+	all := l.pushes()
+	if last := all[len(all)-1]; last.Decision != audit.Deny || last.Request != "t-1" || last.Repository != "widget" || len(last.Updates) != 1 || last.Reason != "approved as t-1: the repository is not declared any more" {
+		t.Errorf("the log has %+v", last)
+	}
 }
 
 // A repository is taken away while somebody is fetching from it and pushing to it: both end at once,
@@ -255,4 +260,24 @@ func TestAttackG13_WhatIsOpenEndsWithItsRepository(t *testing.T) {
 		}
 	}
 	l.empty("after the repository")
+}
+
+// Somebody else pushes what waits for the operator. It is there when it is approved, and no grant has let it through:
+// none is used up.
+func TestWhatSomebodyElsePushedIsNoUse(t *testing.T) {
+	l := newLab(t)
+	l.grant(pushes("t-9", 1, "refs/heads/fix"))
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	l.commit(work, ".github/workflows/ci.yml", "on: push\n")
+	l.refused(work, "NOT PUSHED YET", "push", "origin", "fix")
+	l.git(work, "push", "-q", l.upstream, "fix")
+	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded {
+		t.Fatalf("it became %q", r.Decided.Result)
+	}
+	if strings.Contains(l.events.String(), `"grant":"t-9"`) {
+		t.Errorf("the log has a use of the grant:\n%s", l.events)
+	}
+	l.commit(work, "main.go", "package main\n")
+	l.git(work, "push", "-q", "origin", "fix")
 }

@@ -31,7 +31,8 @@ type mirror struct {
 	signer   ssh.Signer // nil where nothing is signed
 	rights   *rights
 	volume   *volume
-	users    sync.RWMutex // held for reading by who reads or writes its objects
+	slots    chan struct{} // of the gate's that it has
+	users    sync.RWMutex  // held for reading by who reads or writes its objects
 
 	mu        sync.Mutex // held while refs change: by a refresh, and by a push from its check to its end
 	refreshed time.Time  // when the last refresh that went well began
@@ -45,7 +46,7 @@ type mirror struct {
 }
 
 func newMirror(r control.GitRepository, c control.GitConfig, o Options, v *volume) (*mirror, error) {
-	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More), volume: v}
+	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More), volume: v, slots: make(chan struct{}, maxOfOne)}
 	keys := filepath.Join(o.Keys, directory(r))
 	m.line = newLine(r, o, filepath.Join(keys, "ssh_config"))
 	if err := errors.Join(writeCredential(keys, m.line.path(), r, c), writeLocal(o)); err != nil {

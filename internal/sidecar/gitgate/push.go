@@ -39,7 +39,7 @@ type push struct {
 
 // push takes a pack in (gitprotocol-pack(5)), and lets git ask us by way of its hook.
 func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
-	release, err := s.acquire(r.Context())
+	release, err := s.acquire(r.Context(), m)
 	if err != nil {
 		return
 	}
@@ -194,6 +194,7 @@ type verdict struct {
 	there   bool               // the upstream has it already
 	again   bool               // an approved one was refused for the time being: the upstream has not said what it makes of it
 	grant   string             // that it was forwarded by; "" if it needs none
+	request string             // as which it waits
 }
 
 func (v *verdict) refuse(format string, args ...any) {
@@ -440,7 +441,7 @@ func (p *push) judgePeople(v *verdict) {
 // record writes the push down.
 func (p *push) record(v *verdict, decision, reason string) {
 	e := audit.Event{
-		Time: p.started, Kind: audit.Push, Decision: decision, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent, Grant: v.grant,
+		Time: p.started, Kind: audit.Push, Decision: decision, Request: v.request, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent, Grant: v.grant,
 	}
 	if p.approved != nil {
 		e.Request, e.Commits = p.approved.ID, p.approved.Push.Count

@@ -48,20 +48,17 @@ func (s *Server) giveBack(ctx context.Context, h *held, why string) bool {
 
 // carryOut says what became of it, for the operator and the agent, and whether it may be tried again.
 func (s *Server) carryOut(ctx context.Context, h *held) (result string, again bool) {
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return err.Error(), false
-	}
-	defer release()
 	for {
 		all := s.repositories()
 		i := slices.IndexFunc(all, func(m *mirror) bool { return m.Name == h.Push.Repository && m.Upstream == h.Push.Upstream })
 		if i < 0 {
-			return h.doubtful(errUndeclared.Error()), false
+			return s.nowhere(h), false
 		}
 		v, err := s.send(ctx, all[i], h)
 		switch {
 		case errors.Is(err, errUndeclared): // another may be in its place
+		case err != nil:
+			return err.Error(), false
 		case len(v.refused) == 0:
 			return control.Forwarded, false
 		default:
@@ -70,9 +67,24 @@ func (s *Server) carryOut(ctx context.Context, h *held) (result string, again bo
 	}
 }
 
+// nowhere says that an approved push has no repository any more.
+func (s *Server) nowhere(h *held) string {
+	why := h.doubtful(errUndeclared.Error())
+	of := &mirror{GitRepository: control.GitRepository{Name: h.Push.Repository}}
+	p := &push{server: s, mirror: of, check: s.checks.Load(), started: time.Now(), approved: h}
+	p.record(&verdict{updates: h.Push.Updates}, audit.Deny, "approved as "+h.ID+": "+why)
+	return why
+}
+
 // send sends an approved push, unless the upstream has it already: whoever sent it may have been
-// killed before it told. Its error is errUndeclared, where the mirror is not the bottle's any more.
+// killed before it told. Its error is errUndeclared, where the mirror is not the bottle's any more,
+// or that of ctx.
 func (s *Server) send(ctx context.Context, m *mirror, h *held) (*verdict, error) {
+	release, err := s.acquire(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := &push{server: s, mirror: m, check: s.checks.Load(), ctx: ctx, started: time.Now(), approved: h}
@@ -167,6 +179,9 @@ func (g git) contains(ctx context.Context, tip, commit string) bool {
 // what became of that. Its error is errUndeclared, where the mirror is not the bottle's any more.
 func (p *push) deliver(g git, v *verdict) error {
 	h := p.approved
+	if v.there && !h.Sending { // by somebody else
+		return nil
+	}
 	grant, give, err := p.mirror.use(h.Push.Updates)
 	if v.grant = grant; v.there {
 		return nil // if it needed a grant that has ended since, that was good when it was sent
