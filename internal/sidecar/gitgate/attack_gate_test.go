@@ -333,6 +333,23 @@ func TestAttackF7_WhatAProtectedBranchGets(t *testing.T) {
 	l.mustRefuse(t, "it changes .github/workflows/ci.yml", &pack{}, command(main, head, "refs/heads/main"))
 }
 
+// Attack F7: the same, with so many files which are only held before one that is refused that it is not told of.
+func TestAttackF7_WhatIsRefusedIsNotHiddenByWhatIsHeld(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) {
+		c.Repositories[0].Push = policy.Push{Refs: []string{"refs/heads/main"}, Paths: map[string]policy.PathAction{"zone/**": policy.RefusePath}}
+	})
+	main := l.fresh()
+	seed := filepath.Join(l.dir, "seed")
+	l.git(seed, "checkout", "-q", "-b", "proposal")
+	for i := range maxReported + 1 {
+		write(t, filepath.Join(seed, fmt.Sprintf(".github/workflows/%02d.yml", i)), "on: push\n")
+	}
+	head := l.commit(seed, "zone/file", "x\n")
+	l.git(seed, "push", "-q", l.upstream, "proposal")
+	l.fresh()
+	l.mustRefuse(t, "zone/file may not be changed from here", &pack{}, command(main, head, "refs/heads/main"))
+}
+
 // by is a commit by somebody.
 func (p *pack) by(parent, author, committer string) string {
 	return p.add("commit", []byte("tree "+p.add("tree", treeOf(p.file("a", "x")))+"\nparent "+parent+"\nauthor "+author+"\ncommitter "+committer+"\n\nx\n"))

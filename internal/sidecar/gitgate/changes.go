@@ -32,10 +32,7 @@ func (g git) changes(ctx context.Context, commits []commit, asked func(path stri
 		if asked(c.path) {
 			differs[c]++
 		}
-		if len(differs) > maxEntries {
-			return tooMuch("it changes more than %d files that servers act on", maxEntries)
-		}
-		return nil
+		return boundedChanges(len(differs))
 	}, "--stdin", "-m", "--root")
 	if err != nil {
 		return nil, err
@@ -98,14 +95,22 @@ func (g git) entries(ctx context.Context, id string, paths []string) (map[string
 	return have, err
 }
 
+// boundedChanges refuses more than can be looked at.
+func boundedChanges(n int) error {
+	if n > maxEntries {
+		return tooMuch("it changes more than %d files that servers act on", maxEntries)
+	}
+	return nil
+}
+
 // moved lists the files in which two commits differ, of those that asked names.
 func (g git) moved(ctx context.Context, from, to string, asked func(path string) bool) ([]string, error) {
 	var all []string
 	err := g.diffTree(ctx, nil, func(c change) error {
-		if asked(c.path) && len(all) < maxReported {
+		if asked(c.path) {
 			all = append(all, c.path)
 		}
-		return nil
+		return boundedChanges(len(all))
 	}, from, to)
 	return all, err
 }
