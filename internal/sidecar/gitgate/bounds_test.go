@@ -9,11 +9,14 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
 )
@@ -52,6 +55,10 @@ func TestAttackF8_EveryBoundIsOne(t *testing.T) {
 				}
 			}
 			return nil
+		},
+		"objects": func() error {
+			_, err := listed(bufio.NewReader(strings.NewReader(strings.Repeat(id(1)+" a\n", maxObjects+1))))
+			return err
 		},
 		"a directory": func() error { return declared("tree", maxTree+1) },
 		"a file":      func() error { return declared("blob", maxBlob+1) },
@@ -185,4 +192,140 @@ func TestAnUpstreamThatHangsKeepsNoOther(t *testing.T) {
 	leave()
 	m.mu.Unlock()
 	clients.Wait()
+}
+
+// So many objects as may be are listed.
+func TestObjectsUpToTheBound(t *testing.T) {
+	all, err := listed(bufio.NewReader(strings.NewReader(strings.Repeat("1 a b\n", maxObjects))))
+	if err != nil || len(all) != maxObjects || all[0] != (object{"1", "a b"}) {
+		t.Errorf("got %d objects, %v", len(all), err)
+	}
+}
+
+// Of many reasons, and of many findings, the first are told, and how many more there are.
+func TestWhatIsToldIsBounded(t *testing.T) {
+	log := &lines{}
+	c, err := newChecker(control.GitConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Options: Options{Events: audit.NewWriter(log)}}
+	s.checkWith(c)
+	p := &push{server: s, mirror: &mirror{}, check: c}
+	v := &verdict{seen: &inspection{}}
+	for i := range maxReported + 3 {
+		v.refuse("reason %d", i)
+		v.seen.findings = append(v.seen.findings, finding{Finding: dlp.Finding{Rule: "r"}, kind: "blob", object: object{path: fmt.Sprint("file", i)}})
+	}
+	told := v.report()
+	if len(told) != maxReported+1 || told[0] != "REFUSED: reason 0" || told[maxReported] != "… and 3 more" {
+		t.Errorf("told %q", told)
+	}
+	if exact := (&verdict{refused: v.refused[:maxReported]}).report(); len(exact) != maxReported || exact[maxReported-1] != "REFUSED: reason 19" {
+		t.Errorf("told %q", exact)
+	}
+	p.record(v, audit.Deny, "no")
+	if n := strings.Count(log.String(), `"rule":"r"`); n != maxReported || !strings.Contains(log.String(), "file19") {
+		t.Errorf("the log has %d findings: %s", n, log)
+	}
+}
+
+// What git reads out is what was asked for, or nothing is taken for it: else something that was never looked at could
+// pass in the place of something harmless.
+func TestAnObjectIsTheOneThatWasAskedFor(t *testing.T) {
+	id, other := strings.Repeat("1", 40), strings.Repeat("2", 40)
+	for head, fine := range map[string]bool{id + " blob 1": true, other + " blob 1": false, id + " missing": false, id[:39] + " blob 1": false, id + " blob x": false} {
+		taken := 0
+		take := func(o object, kind string, data []byte) error { taken++; return nil }
+		err := next(bufio.NewReader(strings.NewReader(head+"\nx\n")), object{id: id}, take, nil)
+		if (err == nil) != fine || (taken == 1) != fine {
+			t.Errorf("%q: taken %d times, %v", head, taken, err)
+		}
+	}
+}
+
+// ATTACK E8: a commit says twice who made it, or of what tree, and the gate looks at one and the upstream at the other.
+func TestAttackE8_AHeaderThatComesTwice(t *testing.T) {
+	tree, person := "tree "+strings.Repeat("1", 40)+"\n", agentLine+"\n"
+	whole := tree + "author " + person + "committer " + person
+	if _, err := parseCommit("id", []byte(whole+"\nx\n")); err != nil {
+		t.Fatal(err)
+	}
+	for name, head := range map[string]string{
+		"two trees": tree + whole, "two authors": tree + "author " + person + "author " + person + "committer " + person, "two committers": whole + "committer " + person,
+		"no tree": "author " + person + "committer " + person, "no author": tree + "committer " + person, "no committer": tree + "author " + person,
+	} {
+		if _, err := parseCommit("id", []byte(head+"\nx\n")); !errors.As(err, new(*errTooMuch)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// Nothing can be taken out of a commit: where egress would, a push is blocked, and the log says so.
+func TestAPushIsNotRedacted(t *testing.T) {
+	c, err := newChecker(control.GitConfig{Scan: map[string]dlp.Action{"private-key": dlp.Redact}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := read(t, filepath.Join(modules(t)["github.com/moby/moby/client"], "testdata", "key.pem"))
+	for what, scanner := range map[string]*dlp.Scanner{"a file": c.scanner, "an archive": c.inside} {
+		found, err := scanner.Scan(t.Context(), dlp.Input{Kind: dlp.Body, Data: []byte(key)})
+		if err != nil || len(found) == 0 || found[0].Rule != "private-key" || found[0].Action != dlp.Block {
+			t.Errorf("%s: got %+v, %v", what, found, err)
+		}
+	}
+}
+
+// A file that only may hold a secret, by the name of what it assigns, is not worth a line in the log; what else is
+// noted is, and so is the same in a message.
+func TestWhatIsNotWorthALineIsDropped(t *testing.T) {
+	c, err := newChecker(control.GitConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := func(rule, kind string, action dlp.Action) finding {
+		return finding{Finding: dlp.Finding{Rule: rule, Action: action, Start: -1}, kind: kind}
+	}
+	in := &inspection{findings: []finding{
+		note(dlp.RuleAssigned, "blob", dlp.Alert), note(dlp.RuleAssigned, "commit", dlp.Alert), note("github-pat", "tag", dlp.Alert), note(dlp.RuleAssigned, "ref", dlp.Block),
+	}}
+	want := slices.Clone(in.findings[1:])
+	if err := c.settle(t.Context(), git{}, in, nil); err != nil || !reflect.DeepEqual(in.findings, want) {
+		t.Errorf("kept %+v, %v", in.findings, err)
+	}
+}
+
+// A file is remembered as clean if it was searched to its end and has nothing, and by that alone.
+func TestOnlyACleanFileIsRemembered(t *testing.T) {
+	c, err := newChecker(control.GitConfig{Known: []control.Secret{{Name: "T", Value: "s3cr3t-d3pl0y-t0k3n-42", Placeholder: "bb-placeholder-deploy-7731"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, test := range []struct {
+		ctx  context.Context
+		data string
+		want bool
+	}{{t.Context(), "nothing\n", true}, {t.Context(), "key s3cr3t-d3pl0y-t0k3n-42\n", false}, {over, "nothing else\n", false}} {
+		id := objectID{byte(i + 1)}
+		f, alone := c.searchAlone(test.ctx, id, []byte(test.data))
+		_, known := c.known.get(id)
+		if alone != test.want || known != test.want || alone && f.size != int64(len(test.data)) {
+			t.Errorf("%q: clean %v, remembered %v, of %d bytes", test.data, alone, known, f.size)
+		}
+	}
+}
+
+// What cannot be searched to its end is the client's to mend; a search that was given up is not.
+func TestWhatCannotBeSearchedIsRefused(t *testing.T) {
+	o := object{id: strings.Repeat("1", 40), path: "a.zip"}
+	if err := unsearched(o, "blob", errors.New("it is odd")); !errors.As(err, new(*errTooMuch)) || err.Error() != "a.zip cannot be searched for secrets: it is odd" {
+		t.Errorf("got %v", err)
+	}
+	for _, gaveUp := range []error{context.Canceled, context.DeadlineExceeded} {
+		if err := unsearched(o, "blob", fmt.Errorf("searching: %w", gaveUp)); errors.As(err, new(*errTooMuch)) || !errors.Is(err, gaveUp) {
+			t.Errorf("got %v", err)
+		}
+	}
 }

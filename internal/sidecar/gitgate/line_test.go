@@ -3,6 +3,7 @@ package gitgate
 import (
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -226,5 +227,34 @@ func TestLineIsMadeWithTheSameConfiguration(t *testing.T) {
 	}
 	if filepath.Dir(held.socket) != filepath.Join(l.dir, "keys") {
 		t.Errorf("its socket is at %s", held.socket)
+	}
+}
+
+// A connection is held where ssh can make its socket, and nowhere else: fetches work without.
+func TestWhereNoSocketCanBeNoLineIsHeld(t *testing.T) {
+	r := control.GitRepository{Upstream: "ssh://git@git.example/x.git"}
+	short, err := os.MkdirTemp("/tmp", "") // t.TempDir may be too long already
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(short) })
+	dir := func(n int) string { return short + "/" + strings.Repeat("k", n-len(short)-1) }
+	const name = len("/line-0123456789")
+	for keys, held := range map[string]bool{dir(maxSocket - name): true, dir(maxSocket - name + 1): false, short + "/a b": false, short + "/%h": false, short + `/"`: false} {
+		line := newLine(r, Options{Keys: keys, Log: slog.New(slog.DiscardHandler)}, "config")
+		if (line != nil) != held {
+			t.Errorf("%d bytes, %s: held %v", len(keys), keys, line != nil)
+		}
+		if line == nil {
+			continue
+		}
+		if err := os.MkdirAll(keys, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("unix", line.socket+".0123456789abcdef") // as ssh does at first
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Close()
 	}
 }

@@ -47,24 +47,30 @@ func tooMuch(format string, args ...any) error { return &errTooMuch{fmt.Sprintf(
 // upstream does not have.
 func (g git) newObjects(ctx context.Context, tips []string) ([]object, error) {
 	var all []object
-	err := g.stream(ctx, strings.NewReader(strings.Join(tips, "\n")+"\n"), func(out *bufio.Reader) error {
-		for {
-			line, err := out.ReadString('\n')
-			if line != "" {
-				id, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-				all = append(all, object{id, path})
-			}
-			switch {
-			case len(all) > maxObjects:
-				return tooMuch("it brings more than %d objects", maxObjects)
-			case errors.Is(err, io.EOF):
-				return nil
-			case err != nil:
-				return err
-			}
-		}
+	err := g.stream(ctx, strings.NewReader(strings.Join(tips, "\n")+"\n"), func(out *bufio.Reader) (err error) {
+		all, err = listed(out)
+		return err
 	}, "rev-list", "--objects", "--stdin", "--not", "--all")
 	return all, err
+}
+
+// listed reads what git lists of objects: an id and a path each.
+func listed(out *bufio.Reader) (all []object, err error) {
+	for {
+		line, err := out.ReadString('\n')
+		if line != "" {
+			id, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+			all = append(all, object{id, path})
+		}
+		switch {
+		case len(all) > maxObjects:
+			return nil, tooMuch("it brings more than %d objects", maxObjects)
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, err
+		}
+	}
 }
 
 // each reads objects in order, and hands each over with its type. data is the receiver's to

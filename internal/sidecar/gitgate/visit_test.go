@@ -2,7 +2,11 @@ package gitgate
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"maps"
+	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -147,4 +151,72 @@ func FuzzPackets(f *testing.F) {
 			t.Errorf("%d and %d bytes are kept", len(head.line), len(whole.from.line))
 		}
 	})
+}
+
+// What a client has done is told once, however it ends: by the objects that it gets, by leaving, or by the gate's end.
+func TestAVisitIsToldOnce(t *testing.T) {
+	t.Parallel()
+	m := &mirror{}
+	refs := make(map[string]string)
+	for i := range maxReported + 5 {
+		refs[fmt.Sprintf("refs/heads/%02d", i)] = fmt.Sprintf("%040d", i)
+	}
+	m.shown.Store(&refs)
+	for name, end := range map[string]func(*Server, net.Conn){
+		"the client leaves": func(s *Server, c net.Conn) { s.left(c, http.StateClosed) },
+		"the gate ends":     func(s *Server, _ net.Conn) { s.farewell() },
+		"both":              func(s *Server, c net.Conn) { s.farewell(); s.left(c, http.StateClosed); s.farewell() },
+	} {
+		var told []audit.Event
+		client, _ := net.Pipe()
+		v := &visit{record: func(e audit.Event) { told = append(told, e) }}
+		s := &Server{visits: visits{all: map[net.Conn]*visit{client: v}}}
+		end(&Server{}, client) // has nothing to tell of it
+		s.left(client, http.StateIdle)
+		v.shown(m, time.Now(), 7)
+		asked := newWanted()
+		for _, id := range refs {
+			_, _ = asked.Write([]byte(packet("want " + id + "\n")))
+		}
+		_, _ = asked.Write([]byte(packet("want " + strings.Repeat("ab", 20) + "\n")))
+		v.served(m, time.Now(), asked, newPackHead(), 3, 4)
+		v.event.Millis = 0 // so fast
+		if len(told) > 0 {
+			t.Errorf("%s: told before its end: %+v", name, told)
+		}
+		end(s, client)
+		if len(told) != 1 {
+			t.Fatalf("%s: told %d times", name, len(told))
+		}
+		e := told[0]
+		if len(e.Updates) != maxReported || e.Updates[maxReported-1].Ref != "refs/heads/19" || e.Reason != "and 5 more refs, 1 ids that are no ref's" || e.Upstream != 7 || e.Millis != 7 || e.BytesOut != 3 || e.BytesIn != 4 {
+			t.Errorf("%s: told %+v", name, e)
+		}
+	}
+}
+
+// A client whose connection is still served when the gate ends is told of before that is over.
+func TestTheGatesEndTellsOfItsClients(t *testing.T) {
+	l := newLab(t)
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+	ask := func() {
+		if answer, err := client.Get(l.url + "/info/refs?service=" + uploadPack); err == nil {
+			_, _ = io.Copy(io.Discard, answer.Body)
+			_ = answer.Body.Close()
+		}
+	}
+	ask()
+	m := l.server.find("widget")
+	m.mu.Lock() // as who waits for the upstream
+	asked := make(chan struct{})
+	go func() { defer close(asked); ask() }() // on the same connection
+	for len(l.server.slots) == 0 {            // the test's own end bounds that
+		time.Sleep(time.Millisecond)
+	}
+	l.stop()
+	if got := strings.Count(l.events.String(), "it asked for no objects"); got != 1 {
+		t.Errorf("the log has %d visits:\n%s", got, l.events)
+	}
+	m.mu.Unlock()
+	<-asked
 }
