@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 )
@@ -89,5 +90,31 @@ func pushed() Push {
 	return Push{
 		Repository: "widget", Upstream: "https://github.com/acme/widget", Diff: strings.Repeat("d", 64),
 		Updates: []policy.RefUpdate{{Ref: "refs/heads/agent/fix", New: strings.Repeat("1", 40)}},
+	}
+}
+
+// The gate shows a push again when the operator has just approved it: it is the one that is on its way, and no other to
+// decide about. Once it has come to its end, the same is another.
+func TestAPushOnItsWayIsTheSame(t *testing.T) {
+	l := New("k")
+	p := pushed()
+	a := Ask{Kind: Pushing, Push: &p}
+	r := mustAsk(t, l, t0, a)
+	if _, err := decide(l, r, Decision{Approve: true}); err != nil {
+		t.Fatal(err)
+	}
+	if same := mustAsk(t, l, t0.Add(time.Minute), a); same.ID != r.ID || same.State != Approved {
+		t.Errorf("it is %s, %s", same.ID, same.State)
+	}
+	other := pushed()
+	other.Updates[0].New = strings.Repeat("9", 40)
+	if another := mustAsk(t, l, t0.Add(2*time.Minute), Ask{Kind: Pushing, Push: &other}); another.ID == r.ID {
+		t.Error("another push is taken for it")
+	}
+	if _, err := l.Finish(r.ID, "refused"); err != nil {
+		t.Fatal(err)
+	}
+	if another := mustAsk(t, l, t0.Add(3*time.Minute), a); another.ID == r.ID || another.State != Pending {
+		t.Errorf("it is %s, %s", another.ID, another.State)
 	}
 }
