@@ -12,20 +12,33 @@ import (
 // maxTranscripts is how many of a bottle's runs have theirs kept: the last ones.
 const maxTranscripts = 5
 
+// BrokenOffError is the error of a copy whose beginning is worth keeping.
+type BrokenOffError struct{ Err error }
+
+func (e *BrokenOffError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *BrokenOffError) Unwrap() error { return e.Err }
+
 // KeepTranscript keeps the transcript of the run of a bottle that began at a time: what copy
-// writes, if it writes anything.
+// writes, if it writes anything. It may be called again for a run. What is whole takes the place of what
+// there is of it; what broke off does only if it is more, and its error comes back.
 func (s Store) KeepTranscript(identity string, began time.Time, copy func(io.Writer) error) error {
 	tmp, err := os.CreateTemp(s.Dir(identity), tmpPattern)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
+	name := filepath.Join(s.Dir(identity), "transcript-"+began.UTC().Format("20060102T150405.000")+".cast")
 	err = copy(tmp)
 	size, seekErr := tmp.Seek(0, io.SeekCurrent)
+	var lost error
+	if brokenOff := (*BrokenOffError)(nil); errors.As(err, &brokenOff) && size > sizeOf(name) {
+		lost, err = err, nil
+	}
 	if err := errors.Join(err, seekErr, tmp.Sync(), tmp.Close()); err != nil || size == 0 {
 		return err
 	}
-	name := filepath.Join(s.Dir(identity), "transcript-"+began.UTC().Format("20060102T150405.000")+".cast")
 	if err := rename(tmp.Name(), name); err != nil { // for good: what the engine has of it goes next
 		return err
 	}
@@ -34,7 +47,16 @@ func (s Store) KeepTranscript(identity string, began time.Time, copy func(io.Wri
 		err = errors.Join(err, os.Remove(all[0]))
 		all = all[1:]
 	}
-	return err
+	return errors.Join(err, lost)
+}
+
+// sizeOf is a file's size, 0 if it is not there.
+func sizeOf(name string) int64 {
+	info, err := os.Stat(name)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // Transcripts are the files of the transcripts that are kept of a bottle, oldest first.

@@ -9,6 +9,34 @@ import (
 	"time"
 )
 
+// A beginning of a run's transcript is kept where nothing of it is, and never takes the place of more.
+func TestATranscriptIsNotReplacedByLessOfIt(t *testing.T) {
+	s := Open(t.TempDir())
+	if err := s.Write(Metadata{Identity: "x-aaaaaa"}); err != nil {
+		t.Fatal(err)
+	}
+	began, lost := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), errors.New("the connection is lost")
+	for _, step := range []struct {
+		copied string
+		err    error
+		want   string
+	}{
+		{"be", &BrokenOffError{lost}, "be"}, {"begin", &BrokenOffError{lost}, "begin"}, {"beg", &BrokenOffError{lost}, "begin"}, {"", &BrokenOffError{lost}, "begin"},
+		{"beginning and end", nil, "beginning and end"}, {"beginning", &BrokenOffError{lost}, "beginning and end"}, {"end, as the rest was too long", nil, "end, as the rest was too long"},
+	} {
+		if err := s.KeepTranscript("x-aaaaaa", began, func(w io.Writer) error { _, _ = io.WriteString(w, step.copied); return step.err }); !errors.Is(err, errors.Unwrap(step.err)) {
+			t.Errorf("%q, %v: got %v", step.copied, step.err, err)
+		}
+		all, err := s.Transcripts("x-aaaaaa")
+		if err != nil || len(all) != 1 {
+			t.Fatalf("got %v, %v", all, err)
+		}
+		if kept, err := os.ReadFile(all[0]); err != nil || string(kept) != step.want {
+			t.Errorf("%q, %v: kept is %q, %v", step.copied, step.err, kept, err)
+		}
+	}
+}
+
 // The last runs keep their transcripts, whole ones and for the operator alone; a run that
 // shows nothing, or that cannot be searched, leaves none.
 func TestTranscriptsAreKept(t *testing.T) {

@@ -49,15 +49,19 @@ func (s *store) exec(p parsed) (int, error) {
 			return 0, usage(fmt.Sprintf("invalid value '%s' for '--timeout <TIMEOUT>'", text))
 		}
 	}
+	out := io.Writer(os.Stdout)
+	if _, fault := s.of("exec", p); fault == "short" {
+		out = &shortened{left: 8 << 10}
+	}
 	switch {
 	case o.TTY:
 		return s.onTerminal(m, o)
 	case o.Interactive:
 		_ = unix.SetNonblock(0, true) // as the real one does, until it exits
 		defer func() { _ = unix.SetNonblock(0, false) }()
-		return s.command(m, o, os.NewFile(0, "stdin"), os.Stdout, os.Stderr)
+		return s.command(m, o, os.NewFile(0, "stdin"), out, os.Stderr)
 	case p.has("stream"):
-		return s.command(m, o, nil, os.Stdout, os.Stderr)
+		return s.command(m, o, nil, out, os.Stderr)
 	}
 	stdout, stderr := &capped{}, &capped{}
 	code, err := s.command(m, o, nil, stdout, stderr)
@@ -67,6 +71,17 @@ func (s *store) exec(p parsed) (int, error) {
 	_, _ = os.Stdout.Write(stdout.Bytes())
 	_, _ = os.Stderr.Write(stderr.Bytes())
 	return code, err
+}
+
+// shortened is a standard output whose connection is lost.
+type shortened struct{ left int }
+
+func (s *shortened) Write(p []byte) (int, error) {
+	n, err := os.Stdout.Write(p[:min(len(p), s.left)])
+	if s.left -= n; err == nil && n < len(p) {
+		err = errors.New("connection to VM lost")
+	}
+	return n, err
 }
 
 type capped struct {

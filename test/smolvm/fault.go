@@ -25,6 +25,7 @@ import (
 //	VERB     "kvm" "permission" "rootfs" "entitlement" "lost" "broken"   fails with that text
 //	VERB     "… once"                the first time only
 //	VERB     "after …"               does its work, then fails
+//	"exec"   "short"                 prints 8 KiB of what it would, and loses the connection
 //	"guest WORDS"                    as VERB, of an exec of our guest's that begins with those words
 func (s *store) fault(key string) string { return s.faults[key] }
 

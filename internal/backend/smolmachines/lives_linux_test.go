@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -440,4 +441,58 @@ func TestAViewerThatIsLateLeavesTheNextRunAlone(t *testing.T) {
 	if err := late.Close(); err != nil {
 		t.Errorf("of a bottle that was removed: %v", err)
 	}
+}
+
+// A bottle whose machine could not be stopped is stopped again, and its transcript copied again. If that
+// breaks off, what was kept before stays.
+func TestATranscriptThatBreaksOffReplacesNoWholeOne(t *testing.T) {
+	h := open(t)
+	var told bytes.Buffer
+	h.Log = slog.New(slog.NewTextHandler(&told, nil))
+	if err := os.WriteFile(filepath.Join(h.home, "b", "agents", "a.md"), []byte("---\nbottle: dev\nargs: ["+control.Binary+", completion, bash]\n---\nx\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := h.spec()
+	spec.TTY = true
+	plan, err := bottle.Use(h.Driver).Prepare(t.Context(), spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	launched, err := plan.Launch(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := launched.(*Bottle)
+	in, keys := io.Pipe()
+	defer func() { _ = keys.Close() }()
+	if code, err := b.Agent(t.Context(), bottle.IO{Stdin: in, Stdout: io.Discard, TTY: true}); code != 0 || err != nil {
+		t.Fatalf("got %d, %v", code, err)
+	}
+	h.faults(map[string]string{"stop": "broken"})
+	if err := b.Close(); err == nil {
+		t.Fatal("its machine was stopped")
+	}
+	kept := func() string {
+		t.Helper()
+		all, err := h.State.Transcripts(b.Name())
+		if err != nil || len(all) != 1 {
+			t.Fatalf("got %v, %v", all, err)
+		}
+		data, err := os.ReadFile(all[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	whole := kept()
+	h.faults(map[string]string{"guest transcript": "short"})
+	h.clean()
+	if now := kept(); now != whole || len(whole) < 9<<10 {
+		t.Errorf("of %d bytes, %d are left", len(whole), len(now))
+	}
+	if !strings.Contains(told.String(), "connection to VM lost") {
+		t.Errorf("it was told %q", told.String())
+	}
+	h.faults(nil)
+	h.remove(b)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
 	"github.com/bot-bottle/bot-bottle/internal/session"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // The guest keeps the transcript on the machine's disk. Before the machine is stopped, it is put
@@ -77,14 +78,15 @@ func (d *Driver) keepTranscript(ctx context.Context, identity, name string, secr
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	var lost error
 	if err == nil {
 		err = d.State.KeepTranscript(identity, m.StartedAt, func(w io.Writer) error {
-			lost = d.copyTranscript(ctx, name, identity, w, secrets)
+			if err := d.copyTranscript(ctx, name, identity, w, secrets); err != nil {
+				return &state.BrokenOffError{Err: err}
+			}
 			return nil
 		})
 	}
-	if err = errors.Join(err, lost); err != nil && !gone(err) {
+	if err != nil && !gone(err) {
 		d.Log.Error("the transcript of a run is lost, or not whole", "bottle", identity, "err", err)
 	}
 }
