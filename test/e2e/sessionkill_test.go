@@ -111,24 +111,27 @@ func (k *killed) schedule(n int) {
 	if k.on == smolvm {
 		fatal = k.onMachine()
 	}
-	want, how := fatal[n%len(fatal)]()
+	end := fatal[n%len(fatal)]()
 	for _, name := range []string{first, second} {
-		if status := k.ended(name); status != want {
-			k.wrong("%s ended with status %s, want %s:\n%s", name, status, want, k.shot(name))
+		if status := k.ended(name); status != end.status {
+			k.wrong("%s ended with status %s, want %s:\n%s", name, status, end.status, k.shot(name))
 		}
 		k.restored(name)
 	}
-	k.gone(how)
+	k.gone(end)
 }
 
-// onEngine and onMachine are what an agent does not survive. Each ends it, and says with what status
-// who looks at it ends then, and what the record says.
-func (k *killed) onEngine() []func() (status, how string) {
-	return []func() (string, string){k.killGuest, k.killAgent, k.killBundle}
+// fate is with what status who looks at an agent ends, what list says then, and what who comes later is
+// told.
+type fate struct{ status, listed, later string }
+
+// onEngine and onMachine are what an agent does not survive. Each ends it.
+func (k *killed) onEngine() []func() fate {
+	return []func() fate{k.killContainer, k.killAgent, k.killBundle}
 }
 
-func (k *killed) onMachine() []func() (status, how string) {
-	return []func() (string, string){k.killAgent, k.killBundle}
+func (k *killed) onMachine() []func() fate {
+	return []func() fate{k.killAgent, k.killBundle, k.killGuest, k.killMachine}
 }
 
 // attached opens a terminal on the agent.
@@ -253,7 +256,7 @@ func (k *killed) restored(name string) {
 }
 
 // gone fails the test unless the verbs say of the agent that it does not run, and how it ended.
-func (k *killed) gone(how string) {
+func (k *killed) gone(end fate) {
 	k.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); strings.Contains(k.run(0, "", "list").Stdout, k.identity); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -261,13 +264,13 @@ func (k *killed) gone(how string) {
 			return
 		}
 	}
-	if all := k.run(0, "", "list", "all").Stdout; !strings.Contains(all, k.identity) || !strings.Contains(all, how) {
-		k.wrong("list all says %q, not %q", all, how)
+	if all := k.run(0, "", "list", "all").Stdout; !strings.Contains(all, k.identity) || !strings.Contains(all, end.listed) {
+		k.wrong("list all says %q, not %q", all, end.listed)
 	}
 	k.windows++
 	name := fmt.Sprintf("late%d", k.windows)
 	k.window(name, "attach", k.identity)
-	if status := k.ended(name); status != "2" || !strings.Contains(strings.ReplaceAll(k.shot(name), "\n", ""), k.identity+" has ended") {
+	if status, said := k.ended(name), strings.ReplaceAll(k.shot(name), "\n", ""); status == "0" || !strings.Contains(said, k.identity+end.later) || !strings.Contains(said, "bot-bottle resume "+k.identity) {
 		k.wrong("a later attach ends with status %s:\n%s", status, k.shot(name))
 	}
 	k.run(0, "", "resume", "-y", "--detach", k.identity)
@@ -275,17 +278,40 @@ func (k *killed) gone(how string) {
 	k.answers(k.attached(), "resumed")
 }
 
-// killGuest kills PID 1 of the bottle, and the bottle with it.
-func (k *killed) killGuest() (status, how string) {
+// killContainer kills PID 1 of the bottle, and the bottle with it.
+func (k *killed) killContainer() fate {
 	k.t.Helper()
 	pid := k.first("agent")
 	k.say("kill the guest")
 	k.kill9(pid)
-	return "137", "ended with status 137"
+	return fate{"137", "ended with status 137", " has ended"}
+}
+
+// killGuest kills the guest in a machine, which goes on: list says so, until it is stopped. How the agent
+// ended nobody knows.
+func (k *killed) killGuest() fate {
+	k.t.Helper()
+	pid := k.first("agent")
+	k.say("kill the guest")
+	k.kill9(pid)
+	if list := k.run(0, "", "list").Stdout; !strings.Contains(list, k.identity) || !strings.Contains(list, "does not answer") {
+		k.wrong("list says %q", list)
+	}
+	k.run(0, "", "stop", k.identity)
+	return fate{"1", "not running", ": no such bottle is running"}
+}
+
+// killMachine kills the machine's own process, and all that is in it.
+func (k *killed) killMachine() fate {
+	k.t.Helper()
+	pid := k.machinePID(k.identity)
+	k.say("kill the machine")
+	k.kill9(pid)
+	return fate{"1", "interrupted", ": no such bottle is running"}
 }
 
 // killAgent kills what the guest runs.
-func (k *killed) killAgent() (status, how string) {
+func (k *killed) killAgent() fate {
 	k.t.Helper()
 	all := k.parts("agent")
 	for _, guest := range all {
@@ -296,17 +322,17 @@ func (k *killed) killAgent() (status, how string) {
 			if p.parent == guest.pid && strings.Contains(p.command, "/claude") {
 				k.say("kill the agent")
 				k.kill9(p.pid)
-				return "137", "ended with status 137"
+				return fate{"137", "ended with status 137", " has ended"}
 			}
 		}
 	}
 	k.t.Fatalf("no agent runs: %v", all)
-	return "", ""
+	return fate{}
 }
 
 // killBundle kills the bundle's first process, and all services with it. Nobody is there who
 // would end the bottle: the agent goes on, without a way out, and list says so.
-func (k *killed) killBundle() (status, how string) {
+func (k *killed) killBundle() fate {
 	k.t.Helper()
 	pid := k.first("sidecar")
 	k.say("kill the bundle")
@@ -323,7 +349,7 @@ func (k *killed) killBundle() (status, how string) {
 		k.wrong("without its bundle the bottle got %q, %v", r.Stdout, err)
 	}
 	k.run(0, "", "stop", k.identity)
-	return "143", "ended with status 143"
+	return fate{"143", "ended with status 143", " has ended"}
 }
 
 func (k *killed) kill9(pid int) {
