@@ -20,7 +20,8 @@ func (a *App) resume() *cobra.Command {
 		Long: `Resume starts a bottle again after its agent ended, after stop, or after a crash: the same
 identity, home and workspace, and the conversation goes on. The manifest is read anew; the
 preflight says what has changed since. Requests wait on; what was granted for a time or a
-number of uses has what is left of it. What follows -- goes to the agent.`,
+number of uses has what is left of it. A virtual machine keeps the image, processors and memory
+that it was made with. What follows -- goes to the agent.`,
 		Example: `  bot-bottle resume implementer-k7x2m4
   bot-bottle resume -y implementer-k7x2m4 -- -p "go on with the tests"`,
 		Args:              oneBottle,

@@ -496,3 +496,51 @@ func TestATranscriptThatBreaksOffReplacesNoWholeOne(t *testing.T) {
 	h.faults(nil)
 	h.remove(b)
 }
+
+// A machine keeps the image, the processors and the memory that it was made with: the preflight of a
+// resume says so, and tells of no change that does not come.
+func TestAResumeSaysWhatItsMachineKeeps(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	found, err := h.Open(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := found.Close(); err != nil {
+		t.Fatal(err)
+	}
+	preflight := func() string {
+		t.Helper()
+		spec := h.spec()
+		spec.Identity, spec.Resume = b.Name(), true
+		plan, err := bottle.Use(h.Driver).Prepare(t.Context(), spec)
+		var said strings.Builder
+		if err == nil {
+			err = plan.WriteSummary(&said)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return said.String()
+	}
+	if said := preflight(); strings.Contains(said, "keeps what it was made with") || strings.Contains(said, "since its last run") {
+		t.Errorf("nothing has changed, and it says %s", said)
+	}
+	other := filepath.Join(h.home, "other.tar")
+	if err := errors.Join(
+		os.WriteFile(other, smallImage(t), 0o600),
+		os.WriteFile(filepath.Join(h.home, "b", "bottles", "dev.md"), []byte("---\nagent_provider: {template: custom, archive: "+other+"}\nresources: {cpus: 7, memory: 3GiB}\nsecrets: {KEY: {env: KEY}}\n---\n"), 0o600),
+	); err != nil {
+		t.Fatal(err)
+	}
+	said := preflight()
+	if want := "which keeps what it was made with: not the manifest's image " + other + ", cpus 7, memory 3072 MiB (a new bottle has them)"; !strings.Contains(said, want) {
+		t.Errorf("it does not say %q: %s", want, said)
+	}
+	for _, lie := range []string{"+ image", "+ limits", "- image", "- limits"} {
+		if strings.Contains(said, lie) {
+			t.Errorf("it says %q: %s", lie, said)
+		}
+	}
+	h.remove(b)
+}

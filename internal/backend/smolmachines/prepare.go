@@ -12,6 +12,7 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
 	"github.com/bot-bottle/bot-bottle/internal/resolve"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // Prepare resolves a Spec against this host. It creates nothing.
@@ -46,8 +47,10 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if p.Dir, err = d.directory(owner, p.Identity); err != nil {
 		return Plan{}, err
 	}
+	var kept machine
+	var record state.Metadata
 	if s.Resume {
-		if err := d.resolveResume(ctx, &p); err != nil {
+		if kept, record, err = d.resolveResume(ctx, &p); err != nil {
 			return Plan{}, err
 		}
 	}
@@ -57,7 +60,11 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err := p.ResolveAgent(s, cli); err != nil {
 		return Plan{}, err
 	}
-	return p, d.resolveImage(&p, cli, s)
+	err = d.resolveImage(&p, cli, s)
+	if s.Resume {
+		p.keep(kept, record.Image)
+	}
+	return p, err
 }
 
 // resolveImage finds out what the agent will run. A resumed machine has its image on its disk.
@@ -82,37 +89,36 @@ func (d *Driver) resolveImage(p *Plan, cli provider.Provider, s bottle.Spec) err
 }
 
 // resolveResume looks for what a bottle left, and makes the plan one for the same bottle.
-func (d *Driver) resolveResume(ctx context.Context, p *Plan) error {
-	record, err := d.State.Read(p.Identity)
-	if err != nil {
-		return fmt.Errorf("cannot read the record of %s: %w", p.Identity, err)
+func (d *Driver) resolveResume(ctx context.Context, p *Plan) (m machine, record state.Metadata, err error) {
+	if record, err = d.State.Read(p.Identity); err != nil {
+		return m, record, fmt.Errorf("cannot read the record of %s: %w", p.Identity, err)
 	}
 	if record.Place != "" && record.Place != p.Place {
-		return fmt.Errorf("%s: %w", p.Identity, bottle.ErrElsewhere)
+		return m, record, fmt.Errorf("%s: %w", p.Identity, bottle.ErrElsewhere)
 	}
 	m, there, err := d.find(ctx, p.Identity)
 	if err != nil {
-		return err
+		return m, record, err
 	}
 	switch {
 	case m.lost && !there:
-		return m.doubt()
+		return m, record, m.doubt()
 	case !there:
-		return fmt.Errorf("%s: %w", p.Identity, bottle.ErrGone)
+		return m, record, fmt.Errorf("%s: %w", p.Identity, bottle.ErrGone)
 	case m.lost:
-		return withHint("bot-bottle rm "+p.Identity+" removes it, with its disk", "smolvm has lost the labels of machine %s: it is not started again", m.Name)
+		return m, record, withHint("bot-bottle rm "+p.Identity+" removes it, with its disk", "smolvm has lost the labels of machine %s: it is not started again", m.Name)
 	}
 	if open, err := d.Open(ctx, p.Identity); err == nil {
 		if b := open.(*Bottle); b.silent != nil {
-			return errors.Join(b.silent, b.Detach())
+			return m, record, errors.Join(b.silent, b.Detach())
 		}
-		return errors.Join(fmt.Errorf("%s: %w", p.Identity, bottle.ErrRunning), open.Detach())
+		return m, record, errors.Join(fmt.Errorf("%s: %w", p.Identity, bottle.ErrRunning), open.Detach())
 	}
 	if p.Dir, err = d.keptDirectory(m); err != nil {
-		return err
+		return m, record, err
 	}
 	p.ResumeFrom(record)
-	return nil
+	return m, record, nil
 }
 
 // keptDirectory is the directory of a machine's sockets, which were mounted when it was made. The

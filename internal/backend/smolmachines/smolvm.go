@@ -221,6 +221,8 @@ type machine struct {
 	Network   *bool             `json:"network"`
 	Ports     *int              `json:"ports"`
 	Mounts    *int              `json:"mounts"`
+	CPUs      int               `json:"cpus"`
+	Memory    int64             `json:"memory_mib"`
 	CreatedAt int64             `json:"created_at"`
 	PID       int               `json:"pid"`
 
