@@ -91,6 +91,9 @@ func (d *Driver) metadata(p Plan, log control.Log, before state.Metadata) state.
 		Identity: p.Identity, Agent: p.Agent, Bottle: p.Bottle, Backend: Name, Place: d.Dir, Image: p.Image, Runtime: "namespaces",
 		Remove: p.Remove, Runs: before.Runs + 1, StartedAt: d.Now().UTC(), Manifest: p.Manifest, Placeholders: p.Placeholders, Preflight: p.summary(), Provider: p.CLI,
 	}
+	if p.Resume {
+		m.Runs = max(m.Runs, 2) // as smolmachines has it: format 1 did not count
+	}
 	if log.After.Lines > 0 {
 		m.Audit = &log.After
 	}
