@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -235,4 +236,29 @@ func TestNoHangingVerbIsWaitedForWithoutEnd(t *testing.T) {
 			h.remove(b)
 		})
 	}
+}
+
+// Between an agent's end and that of its bundle, which hears of it, list and cleanup say the same: it does
+// not run.
+func TestListAndCleanupAgreeOnAnAgentThatHasEnded(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	bundle, err := listenerOf(filepath.Join(b.dir, controlSocket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(bundle, syscall.SIGSTOP); err != nil { // it hears of nothing
+		t.Fatal(err)
+	}
+	h.endAgentOf(b)
+	if active, err := h.Active(t.Context()); err != nil || len(active) > 0 {
+		t.Errorf("it is listed as %+v, %v", active, err)
+	}
+	if tasks := h.clean(); len(tasks) != 3 { // the machine, the bundle and the record
+		t.Errorf("got %+v", tasks)
+	}
+	if bundleLives(b.dir) {
+		t.Error("its bundle lives")
+	}
+	h.remove(b)
 }
