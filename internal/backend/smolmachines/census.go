@@ -112,8 +112,11 @@ func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 		}
 		asking.Go(func() {
 			_, begun := readMark(c.dirs[identity])
-			lives := begun && bundleLives(c.dirs[identity])
-			now, err := d.conditionWithin(ctx, lookLimit, m.Name)
+			lives, limit := begun && bundleLives(c.dirs[identity]), askLimit
+			if lives {
+				limit = lookLimit // what does not answer is left alone
+			}
+			now, err := d.conditionWithin(ctx, limit, m.Name)
 			mu.Lock()
 			defer mu.Unlock()
 			c.alive[identity] = err == nil && now.Begun && !now.Ended || err != nil && lives // a guest may be slow; a bundle outlives its agent for a moment
