@@ -91,7 +91,7 @@ func TestWhatWasWrittenOutlivesALossOfPower(t *testing.T) {
 	if err := errors.Join(
 		s.KeepDecision(identity, requests.Request{ID: "dev-1"}),
 		s.AddLayer(identity, "layer:1"),
-		s.KeepTranscript(identity, at, func(w io.Writer) error { _, err := io.WriteString(w, "shown"); return err }),
+		s.KeepTranscript(Metadata{Identity: identity, StartedAt: at}, func(w io.Writer) error { _, err := io.WriteString(w, "shown"); return err }),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestEachWriteIsFlushedByItself(t *testing.T) {
 		},
 		"transcript": {
 			func(s Store) error {
-				return s.KeepTranscript(identity, time.Now(), func(w io.Writer) error { _, err := io.WriteString(w, "shown"); return err })
+				return s.KeepTranscript(Metadata{Identity: identity, StartedAt: time.Now()}, func(w io.Writer) error { _, err := io.WriteString(w, "shown"); return err })
 			},
 			func(t *testing.T, s Store) bool { return transcripts(t, s) == "shown" },
 		},
@@ -200,7 +200,7 @@ func TestAFullDiskChangesNothing(t *testing.T) {
 	for name, err := range map[string]error{
 		"record": s.Write(Metadata{Identity: identity, Agent: long}), "layers": s.KeepLayers(identity, []string{long}),
 		"log":        s.KeepAudit(identity, strings.NewReader(ofRun(t, audit.Head{}, 100, true))),
-		"transcript": s.KeepTranscript(identity, time.Now(), func(w io.Writer) error { _, err := io.WriteString(w, long); return err }),
+		"transcript": s.KeepTranscript(Metadata{Identity: identity, StartedAt: time.Now()}, func(w io.Writer) error { _, err := io.WriteString(w, long); return err }),
 	} {
 		if !errors.Is(err, unix.ENOSPC) {
 			t.Errorf("%s: got %v", name, err)

@@ -2,11 +2,11 @@ package state
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 )
 
 // maxTranscripts is how many of a bottle's runs have theirs kept: the last ones.
@@ -20,16 +20,16 @@ func (e *BrokenOffError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *BrokenOffError) Unwrap() error { return e.Err }
 
-// KeepTranscript keeps the transcript of the run of a bottle that began at a time: what copy
+// KeepTranscript keeps the transcript of the run that a bottle's record is of: what copy
 // writes, if it writes anything. It may be called again for a run. What is whole takes the place of what
 // there is of it; what broke off does only if it is more, and its error comes back.
-func (s Store) KeepTranscript(identity string, began time.Time, copy func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(s.Dir(identity), tmpPattern)
+func (s Store) KeepTranscript(m Metadata, copy func(io.Writer) error) error {
+	tmp, err := os.CreateTemp(s.Dir(m.Identity), tmpPattern)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
-	name := filepath.Join(s.Dir(identity), "transcript-"+began.UTC().Format("20060102T150405.000")+".cast")
+	name := filepath.Join(s.Dir(m.Identity), transcriptName(m))
 	err = copy(tmp)
 	size, seekErr := tmp.Seek(0, io.SeekCurrent)
 	var lost error
@@ -42,12 +42,18 @@ func (s Store) KeepTranscript(identity string, began time.Time, copy func(io.Wri
 	if err := rename(tmp.Name(), name); err != nil { // for good: what the engine has of it goes next
 		return err
 	}
-	all, err := s.Transcripts(identity)
+	all, err := s.Transcripts(m.Identity)
 	for len(all) > maxTranscripts {
 		err = errors.Join(err, os.Remove(all[0]))
 		all = all[1:]
 	}
 	return errors.Join(err, lost)
+}
+
+// transcriptName is of a run's file. Names are in the order of the runs, whatever the clock did
+// meanwhile; those that an earlier version gave by the time alone come before.
+func transcriptName(m Metadata) string {
+	return fmt.Sprintf("transcript-r%06d-%s.cast", m.Runs, m.StartedAt.UTC().Format("20060102T150405.000"))
 }
 
 // sizeOf is a file's size, 0 if it is not there.

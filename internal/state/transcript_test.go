@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func TestATranscriptIsNotReplacedByLessOfIt(t *testing.T) {
 		{"be", &BrokenOffError{lost}, "be"}, {"begin", &BrokenOffError{lost}, "begin"}, {"beg", &BrokenOffError{lost}, "begin"}, {"", &BrokenOffError{lost}, "begin"},
 		{"beginning and end", nil, "beginning and end"}, {"beginning", &BrokenOffError{lost}, "beginning and end"}, {"end, as the rest was too long", nil, "end, as the rest was too long"},
 	} {
-		if err := s.KeepTranscript("x-aaaaaa", began, func(w io.Writer) error { _, _ = io.WriteString(w, step.copied); return step.err }); !errors.Is(err, errors.Unwrap(step.err)) {
+		if err := s.KeepTranscript(run(1, began), func(w io.Writer) error { _, _ = io.WriteString(w, step.copied); return step.err }); !errors.Is(err, errors.Unwrap(step.err)) {
 			t.Errorf("%q, %v: got %v", step.copied, step.err, err)
 		}
 		all, err := s.Transcripts("x-aaaaaa")
@@ -45,20 +46,26 @@ func TestTranscriptsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for n := range maxTranscripts + 3 {
-		if err := s.KeepTranscript("x-aaaaaa", began.Add(time.Duration(n)*time.Hour), func(w io.Writer) error {
+	for n := range maxTranscripts + 3 { // the clock is set back before each
+		if err := s.KeepTranscript(run(n+1, began.Add(-time.Duration(n)*time.Hour)), func(w io.Writer) error {
 			_, err := io.WriteString(w, "run "+string(rune('0'+n)))
 			return err
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.KeepTranscript("x-aaaaaa", began.AddDate(1, 0, 0), func(io.Writer) error { return nil }); err != nil {
+	if err := s.KeepTranscript(run(maxTranscripts+4, began), func(io.Writer) error { return nil }); err != nil {
 		t.Error(err)
 	}
 	failed := errors.New("cannot be searched")
-	if err := s.KeepTranscript("x-aaaaaa", began.AddDate(2, 0, 0), func(w io.Writer) error { _, _ = io.WriteString(w, "secret"); return failed }); !errors.Is(err, failed) {
+	if err := s.KeepTranscript(run(maxTranscripts+5, began), func(w io.Writer) error { _, _ = io.WriteString(w, "secret"); return failed }); !errors.Is(err, failed) {
 		t.Errorf("got %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(s.Dir("x-aaaaaa"), "transcript-20260102T030405.000.cast"), []byte("of an earlier version"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.KeepTranscript(run(maxTranscripts+3, began.Add(-(maxTranscripts+2)*time.Hour)), func(w io.Writer) error { _, err := io.WriteString(w, "run 7"); return err }); err != nil {
+		t.Fatal(err)
 	}
 	all, err := s.Transcripts("x-aaaaaa")
 	if err != nil || len(all) != maxTranscripts {
@@ -75,4 +82,9 @@ func TestTranscriptsAreKept(t *testing.T) {
 			t.Errorf("%s is %v", e.Name(), info.Mode())
 		}
 	}
+}
+
+// run is the record of a bottle's run.
+func run(n int, began time.Time) Metadata {
+	return Metadata{Identity: "x-aaaaaa", Runs: n, StartedAt: began}
 }

@@ -65,7 +65,7 @@ func (d *Driver) keepTranscript(ctx context.Context, identity string, secrets ma
 		return nil
 	}
 	if err == nil {
-		err = d.State.KeepTranscript(identity, m.StartedAt, func(w io.Writer) error {
+		err = d.State.KeepTranscript(m, func(w io.Writer) error {
 			return d.copyTranscript(ctx, found.ID, identity, w, secrets)
 		})
 	}

@@ -50,5 +50,5 @@ func (d *Driver) keepTranscript(ctx context.Context, m *machine) error {
 	if err != nil {
 		return err
 	}
-	return d.State.KeepTranscript(m.identity, record.StartedAt, func(w io.Writer) error { return m.copyTranscript(ctx, w) })
+	return d.State.KeepTranscript(record, func(w io.Writer) error { return m.copyTranscript(ctx, w) })
 }

@@ -79,7 +79,7 @@ func (d *Driver) keepTranscript(ctx context.Context, identity, name string, secr
 		return
 	}
 	if err == nil {
-		err = d.State.KeepTranscript(identity, m.StartedAt, func(w io.Writer) error {
+		err = d.State.KeepTranscript(m, func(w io.Writer) error {
 			if err := d.copyTranscript(ctx, name, identity, w, secrets); err != nil {
 				return &state.BrokenOffError{Err: err}
 			}
