@@ -270,9 +270,10 @@ func (a *App) explain(p policy.Policy, args []string, asJSON bool) error {
 	return err
 }
 
-// grant puts a route first, and takes back what a deny of its host may have said.
+// grant puts a route first, once, and takes back what a deny of its host may have said.
 func grant(p policy.Policy, r policy.Route) policy.Policy {
-	p.Routes = append([]policy.Route{r}, p.Routes...)
+	others := slices.DeleteFunc(slices.Clone(p.Routes), func(other policy.Route) bool { return reflect.DeepEqual(other, r) })
+	p.Routes = append([]policy.Route{r}, others...)
 	p.Deny = slices.DeleteFunc(slices.Clone(p.Deny), func(d policy.Deny) bool {
 		return (d.Port == 0 || d.Port == r.Port) && reflect.DeepEqual(d, policy.Deny{Host: r.Host, Port: d.Port})
 	})

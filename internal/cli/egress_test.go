@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -61,6 +62,11 @@ func TestGrantAndRevoke(t *testing.T) {
 	keep := policy.Policy{Deny: []policy.Deny{{Host: "a.wide.example", Methods: []string{"DELETE"}}}}
 	if got := grant(keep, route); len(got.Deny) != 1 {
 		t.Errorf("a deny rule of the manifest is gone: %v", got)
+	}
+	other := route
+	other.Paths = []string{"/x"}
+	if got := grant(grant(grant(policy.Policy{}, route), other), route); !reflect.DeepEqual(got.Routes, []policy.Route{route, other}) {
+		t.Errorf("allowed twice: %v", got.Routes)
 	}
 }
 
