@@ -56,7 +56,7 @@ func TestAChangeOfTheImageIsAskedForAndBuilt(t *testing.T) {
 	approve.Env = append(approve.Env, "HTTP_PROXY=http://user:s3cr3t-proxy-word@proxy.example:3128", "npm_config_registry=https://registry.example/s3cr3t-proxy-word")
 	var shown strings.Builder
 	approve.Stderr = &shown
-	if out, err := approve.Output(); err != nil || !strings.HasPrefix(string(out), "granted "+good) || strings.Count(string(out), "\n") != 1 || !strings.Contains(string(out), "runs with it") || !strings.Contains(shown.String(), "+ RUN mkdir /once && id -u > /built") {
+	if out, err := approve.Output(); err != nil || len(out) > 0 || !strings.Contains(shown.String(), "runs with it") || !strings.Contains(shown.String(), "+ RUN mkdir /once && id -u > /built") {
 		t.Fatalf("%v: %s%s", err, out, shown.String())
 	}
 	h.built(identity)

@@ -31,8 +31,9 @@ var endpoints = map[string]string{
 // elsewhere are calls of which no verb here makes one, and why.
 var elsewhere = map[string]string{
 	"DaemonHost": "asks nobody", "ClientVersion": "asks nobody", "Close": "asks nobody",
-	"ExecResize": "is of a terminal, and its answer is not looked at",
-	"ImageBuild": "an engine's build that fails is TestAFailedResumeLosesNothing's", "ImageRemove": "would take images away from other tests",
+	"ContainerStats": "is of a command that could not begin, whose own words are shown where it fails: TestAFullLimitOfProcesses",
+	"ExecResize":     "is of a terminal, and its answer is not looked at",
+	"ImageBuild":     "an engine's build that fails is TestAFailedResumeLosesNothing's", "ImageRemove": "would take images away from other tests",
 	"DistributionInspect": "asks a registry about pipelock's image: TestNoPipelockNoBottle", "ImagePull": "fetches from a registry: TestAPrivateRegistry",
 	"ImageSave":     "copies an image for a micro-VM: backend/smolmachines",
 	"NetworkCreate": "the network is there, and other tests' bottles are on it", "NetworkRemove": "the same",

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/test/faults"
+	"github.com/bot-bottle/bot-bottle/test/lab"
 	"github.com/bot-bottle/bot-bottle/test/standin"
 )
 
@@ -131,21 +133,34 @@ func TestAFailedResumeLosesNothing(t *testing.T) {
 	h.run(2, "", "resume", "-y", identity)
 }
 
-// isRefusedAResume asks for an image that cannot be built, and then for processors that the engine does
-// not have, with the bundle on its way.
+// isRefusedAResume asks for processors that the engine does not have, for an image that cannot be built, and
+// then of an engine that does not start its container, with the bundle on its way.
 func (h house) isRefusedAResume(identity string) {
 	h.t.Helper()
 	good, modest := h.read("sleeper/Dockerfile"), h.read("bottles/dev.md")
-	for _, change := range []struct{ file, good, bad string }{
-		{"sleeper/Dockerfile", good, good + "RUN false\n"}, {"bottles/dev.md", modest, strings.Replace(modest, "secrets:", "resources: {cpus: 900}\nsecrets:", 1)},
+	for _, change := range []struct {
+		file, good, bad string
+		status          int
+	}{
+		{"bottles/dev.md", modest, strings.Replace(modest, "secrets:", "resources: {cpus: 900}\nsecrets:", 1), 1},
+		{"sleeper/Dockerfile", good, good + "RUN false\n", 125},
 	} {
 		if err := h.Write(change.file, change.bad); err != nil {
 			h.t.Fatal(err)
 		}
-		h.run(125, "", "resume", "-y", "--detach", identity)
+		h.run(change.status, "", "resume", "-y", "--detach", identity)
 		if err := h.Write(change.file, change.good); err != nil {
 			h.t.Fatal(err)
 		}
+	}
+	proxy, err := faults.Start(h.t.TempDir(), strings.TrimPrefix(lab.Endpoint(), "unix://"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer func() { _ = proxy.Close() }()
+	proxy.FailOnly(func(call string) bool { return endpoint(call) == endpoints["ContainerStart"] }, 1, faults.Refuse)
+	if h.at("DOCKER_HOST="+proxy.Host).run(125, "", "resume", "-y", "--detach", identity); proxy.Fired() == "" {
+		h.t.Error("the engine started all")
 	}
 }
 
