@@ -159,6 +159,15 @@ func (e *engine) load(from *client.Client) {
 	}
 }
 
+// withOwnEngine is a house with sleepers that has an engine, and a home, of its own.
+func withOwnEngine(t *testing.T) (house, *engine) {
+	t.Helper()
+	h := open(t, standin.Options{})
+	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
+	h.sleeper()
+	return h.moved()
+}
+
 // moved is a house with an engine of its own, and a home of its own.
 func (h house) moved() (house, *engine) {
 	h.t.Helper()
@@ -183,11 +192,8 @@ func (h house) moved() (house, *engine) {
 // middle of verbs.
 func TestAttackJ5_ChaosOfTheEngine(t *testing.T) {
 	t.Parallel()
-	h := open(t, standin.Options{})
-	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
-	h.sleeper()
-	h.asker()
-	own, e := h.moved()
+	own, e := withOwnEngine(t)
+	own.asker()
 	proxy, err := faults.Start(t.TempDir(), strings.TrimPrefix(e.host(), "unix://"))
 	if err != nil {
 		t.Fatal(err)
@@ -207,10 +213,7 @@ func TestAttackJ5_ChaosOfTheEngine(t *testing.T) {
 func TestTheEngineIsKilled(t *testing.T) {
 	dockerOnly(t, "it has an engine of its own that is killed")
 	t.Parallel()
-	h := open(t, standin.Options{})
-	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
-	h.sleeper()
-	own, e := h.moved()
+	own, e := withOwnEngine(t)
 	identity := strings.TrimSpace(own.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
 	own.run(0, "", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark; curl -sk -m 9 -o /dev/null https://elsewhere.example/; true")
 	c := own.Command(context.WithoutCancel(t.Context()), "start", "-y", "--detach", "sleeper") // in the middle of which it happens
@@ -259,10 +262,7 @@ func TestTheEngineIsKilled(t *testing.T) {
 func TestTheEngineIsKilledWhileItRemoves(t *testing.T) {
 	dockerOnly(t, "it has an engine of its own that is killed")
 	t.Parallel()
-	h := open(t, standin.Options{})
-	h.run(0, "", "start", "-y", "--rm", "claude", "--", "-p", "hello") // the images are there
-	h.sleeper()
-	own, e := h.moved()
+	own, e := withOwnEngine(t)
 	identity := strings.TrimSpace(own.run(0, "", "start", "-y", "--detach", "sleeper").Stdout)
 	for n, verb := range [][]string{{"cleanup", "-y"}, {"stop", identity}, {"resume", "-y", "--detach", identity}} {
 		if n > 0 {
