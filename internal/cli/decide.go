@@ -178,7 +178,7 @@ func (a *App) letPush(ctx context.Context, desk control.Client, s requests.Shown
 	}
 	d.Scope, d.Digest = requests.Scope{}, s.Digest
 	done, err := desk.Decide(ctx, s.ID, d)
-	if err == nil && onItsWay(done) {
+	if err == nil && done.OnItsWay() {
 		done, err = afterwards(ctx, desk, s.ID)
 	}
 	switch {
@@ -193,11 +193,6 @@ func (a *App) letPush(ctx context.Context, desk control.Client, s requests.Shown
 		return fmt.Errorf("%s was approved, but not pushed: %s", s.ID, printable(done.Decided.Result))
 	}
 	return a.done(done, flags.json, s.ID+" is pushed: "+done.Decided.Result)
-}
-
-// onItsWay reports whether it is still to be heard what became of an approved push.
-func onItsWay(s requests.Shown) bool {
-	return s.State == requests.Approved && s.Decided.Result == ""
 }
 
 // waitsAgain is of an approved push that waits for another decision.
@@ -218,7 +213,7 @@ func afterwards(ctx context.Context, desk control.Client, id string) (requests.S
 		if i < 0 {
 			return requests.Shown{}, &noRequest{fmt.Errorf("cannot find request %s: %w", id, requests.ErrUnknown)}
 		}
-		if !onItsWay(now.Requests[i]) {
+		if !now.Requests[i].OnItsWay() {
 			return now.Requests[i], nil
 		}
 		now, err = desk.Requests(ctx, now.Revision)

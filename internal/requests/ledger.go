@@ -121,7 +121,7 @@ func (l *Ledger) known(now time.Time, r *Request) (*Request, error) {
 		switch {
 		case old.State == Rejected && !old.Edited && old.same(r) && now.Sub(old.Decided.At) < remindable:
 			return nil, &Refusal{"rejected", fmt.Sprintf("the operator rejected this as %s: %s. Find another way, or ask with what has changed", old.ID, orNone(old.Decided.Reason))}
-		case old.onItsWay() && old.same(r):
+		case old.OnItsWay() && old.same(r):
 			return old, nil
 		case old.State == Pending && old.same(r):
 			old.saying(r.Why)
@@ -133,8 +133,8 @@ func (l *Ledger) known(now time.Time, r *Request) (*Request, error) {
 	return nil, nil
 }
 
-// onItsWay reports whether it is still to be heard what became of an approved push.
-func (r *Request) onItsWay() bool {
+// OnItsWay reports whether it is still to be heard what became of an approved push.
+func (r *Request) OnItsWay() bool {
 	return r.Kind == Pushing && r.State == Approved && r.Decided != nil && r.Decided.Result == ""
 }
 

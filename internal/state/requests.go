@@ -58,7 +58,7 @@ func (s Store) Requests(identity string) (_ []requests.Request, err error) {
 		if r.Grant != nil {
 			r.Grant.Used = max(r.Grant.Used, used[id])
 		}
-		if arrived[id] && r.Kind == requests.Pushing && r.State == requests.Approved && r.Decided != nil && r.Decided.Result == "" {
+		if arrived[id] && r.OnItsWay() {
 			r.Decided.Result = requests.Forwarded
 		}
 		all = append(all, r)

@@ -120,7 +120,7 @@ func (h *held) open(r requests.Request) bool {
 	if r.Push == nil || r.Push.Diff != h.Push.Diff || !slices.EqualFunc(r.Push.Updates, h.Push.Updates, sameIDs) {
 		return false
 	}
-	return r.State == requests.Pending || r.State == requests.Approved && r.Decided.Result == ""
+	return r.State == requests.Pending || r.OnItsWay()
 }
 
 func sameIDs(a, b policy.RefUpdate) bool { return a.Old == b.Old && a.New == b.New }
