@@ -92,7 +92,7 @@ func (a *App) allRequests(ctx context.Context) ([]requests.Shown, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: cannot ask %s: %s\n", identity, printable(err.Error()))
+				a.note(fmt.Errorf("cannot ask %s: %w", identity, err))
 			}
 			found = append(found, now.Requests...)
 		})

@@ -50,6 +50,16 @@ type API interface {
 // ErrConflict says that somebody else was faster.
 var ErrConflict = errors.New("somebody else has changed the policy meanwhile")
 
+// DownError is a bundle that does not run: its bottle is cut off.
+type DownError struct{ Identity string }
+
+func (*DownError) Error() string { return "its sidecar bundle does not run" }
+
+// Hint says what to do.
+func (e *DownError) Hint() string {
+	return "to go on with it: bot-bottle stop " + e.Identity + ", then bot-bottle resume " + e.Identity
+}
+
 // Handler serves an API: HTTP/1.1 and JSON.
 //
 //	GET /v1/egress           → Policy
@@ -170,6 +180,9 @@ func (c Client) call(ctx context.Context, method, path string, in, out any) erro
 		transport.DisableKeepAlives = true
 	}
 	response, err := (&http.Client{Transport: transport}).Do(request)
+	if down := (*DownError)(nil); errors.As(err, &down) {
+		return down
+	}
 	if err != nil {
 		return fmt.Errorf("cannot ask the bottle's bundle: %w", errors.Unwrap(err))
 	}

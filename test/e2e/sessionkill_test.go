@@ -344,6 +344,11 @@ func (k *killed) killBundle() fate {
 		}
 	}
 	k.answers("w1", "cut-off")
+	want := "bot-bottle: cannot read the routes of " + k.identity + ": its sidecar bundle does not run\n" +
+		"  to go on with it: bot-bottle stop " + k.identity + ", then bot-bottle resume " + k.identity + "\n"
+	if told := k.run(1, "", "egress", k.identity).Stderr; told != want {
+		k.wrong("egress says %q, want %q", told, want)
+	}
 	r, err := k.Run(k.t.Context(), nil, "exec", k.identity, "--", "curl", "-sk", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}", "https://api.anthropic.com/")
 	if err != nil || strings.TrimSpace(r.Stdout) != "000" {
 		k.wrong("without its bundle the bottle got %q, %v", r.Stdout, err)

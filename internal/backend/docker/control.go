@@ -6,16 +6,25 @@ import (
 	"io"
 	"net"
 
+	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/pkg/stdcopy"
 	"github.com/moby/moby/client"
 
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // Control opens a stream to the bundle's control API, through a process in its
 // container, so that it works with an engine on another machine, too.
 func (b *Bottle) Control(ctx context.Context) (net.Conn, error) {
-	conn, err := b.driver.stream(ctx, resource(b.identity, roleSidecar), "sidecar", "control")
+	bundle := resource(b.identity, roleSidecar)
+	conn, err := b.driver.stream(ctx, bundle, "sidecar", "control")
+	if errdefs.IsConflict(err) || errdefs.IsNotFound(err) { // a paused one is in conflict, too
+		found, inspectErr := b.driver.Client.ContainerInspect(ctx, bundle, client.ContainerInspectOptions{})
+		if errdefs.IsNotFound(inspectErr) || inspectErr == nil && !found.Container.State.Running {
+			return nil, &control.DownError{Identity: b.identity}
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the bundle of %s: %w", b.identity, err)
 	}

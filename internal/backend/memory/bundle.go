@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -83,6 +84,9 @@ func (d *Driver) gitDir(identity string) string { return filepath.Join(d.dir(ide
 func (b *Bottle) Control(ctx context.Context) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", filepath.Join(b.dir, controlSocket))
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+		return nil, &control.DownError{Identity: b.identity}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the bundle of %s: %w", b.identity, err)
 	}

@@ -253,6 +253,9 @@ func readMark(dir string) (m mark, ok bool) {
 func (b *Bottle) Control(ctx context.Context) (net.Conn, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "unix", filepath.Join(b.dir, controlSocket))
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+		return nil, &control.DownError{Identity: b.identity}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the bundle of %s: %w", b.identity, err)
 	}
