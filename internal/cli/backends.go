@@ -94,7 +94,8 @@ func (a *App) backend(flag string) (bottle.Backend, error) {
 }
 
 // available are the backends that can be used here, in order of name, for verbs that
-// look at all of them. When there is none, the reasons are the error.
+// look at all of them. When there is none, the reasons are the error, but that of one
+// that nobody has used here.
 func (a *App) available(ctx context.Context) ([]bottle.Backend, error) {
 	all, err := a.sorted()
 	if err != nil {
@@ -104,6 +105,9 @@ func (a *App) available(ctx context.Context) ([]bottle.Backend, error) {
 	var why error
 	for _, b := range all {
 		if err := b.Available(ctx); err != nil {
+			if errors.Is(err, bottle.ErrAbsent) && a.spare(b.Name()) {
+				continue
+			}
 			why = errors.Join(why, fmt.Errorf("%s: %w", b.Name(), err))
 			continue
 		}

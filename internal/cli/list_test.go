@@ -260,4 +260,8 @@ func TestNoBackendAtAll(t *testing.T) {
 	if code != 1 || stdout != "" || stderr != want {
 		t.Errorf("got %d %s%s", code, stdout, stderr)
 	}
+	none = []bottle.Backend{backendOf{name: "smolmachines", unavailable: fmt.Errorf("there is no smolvm on PATH: %w", bottle.ErrAbsent)}, twoBackends()[1]}
+	if _, _, stderr := runWith(t, t.TempDir(), none, "exec", "a-k7x2m4", "--", "true"); stderr != "bot-bottle: docker: no engine answers\n  start it\n" {
+		t.Errorf("of what nobody has used here it says %s", stderr)
+	}
 }

@@ -128,23 +128,32 @@ type UnreachableError struct {
 
 func (e *UnreachableError) Error() string {
 	said := strings.Replace(clientsWords.ReplaceAllString(e.Err.Error(), ""), "ssh: ssh: ", "ssh: ", 1)
-	if said == "" {
+	switch {
+	case said == "":
 		return "no docker engine answers at " + e.Host
+	case strings.HasPrefix(said, forbidden):
+		said = "permission denied"
 	}
 	return fmt.Sprintf("no docker engine answers at %s: %s", e.Host, said)
 }
 
-// clientsWords are what the client puts before the cause, or in its place: the address again, and
+// clientsWords are what the client puts around the cause, or in its place: the address again, and
 // its own request.
-var clientsWords = regexp.MustCompile(`^(error during connect: |\w+ "[^"]*": |failed to connect to the docker API at [^ ]+: |Cannot connect to the Docker daemon at [^ ]+\. Is the docker daemon running\?)+`)
+var clientsWords = regexp.MustCompile(`^(error during connect: |\w+ "[^"]*": |failed to connect to the docker API at [^ ;]+(; check if [^:]+)?: |Cannot connect to the Docker daemon at [^ ]+\. Is the docker daemon running\?|dial \w+ [^ ]+: connect: )+`)
+
+// forbidden is all that the client leaves of a cause of that kind.
+const forbidden = "permission denied while trying to connect "
 
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *UnreachableError) Hint() string {
-	if errors.Is(e.Err, fs.ErrPermission) {
+	if errors.Is(e.Err, fs.ErrPermission) || strings.HasPrefix(e.Err.Error(), forbidden) {
 		return "add yourself to the group that owns the socket (often: docker), then log in again"
+	}
+	if !strings.HasPrefix(e.Host, "unix://") {
+		return "start the engine there, or set DOCKER_HOST or the docker context to another"
 	}
 	return "start the engine (on Debian as root: scripts/setup), or set DOCKER_HOST"
 }
