@@ -92,7 +92,7 @@ func TestUnreachableEngine(t *testing.T) {
 	c := h.Command(t.Context(), "start", "-y", "claude")
 	c.Env = append(c.Env, "DOCKER_HOST=tcp://"+gone)
 	out, err := c.CombinedOutput()
-	if err == nil || c.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "no docker engine answers at tcp://"+gone) || !strings.Contains(string(out), "scripts/setup") {
+	if err == nil || c.ProcessState.ExitCode() != 1 || !strings.Contains(string(out), "no docker engine answers at tcp://"+gone) || !strings.Contains(string(out), "start the engine there") {
 		t.Errorf("got %v: %s", err, out)
 	}
 }
