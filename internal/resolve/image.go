@@ -110,20 +110,29 @@ func onOneLine(data []byte) []byte {
 	return bytes.ReplaceAll(bytes.ReplaceAll(data, []byte("\r"), nil), []byte("\n"), nil)
 }
 
-// Layered puts on an image what was approved for a bottle, in the order in which it was asked
-// for, less what the bottle's Dockerfile has by now: twice, it might not build. refs are the
-// layers' names.
-func (p Plan) Layered(ctx context.Context, images Images, on image.Image, asked []requests.Request, say bottle.Progress) (_ image.Image, refs []string, err error) {
+// Approved are the changes of the image that were approved for a bottle, in the order in which
+// they were asked for, less those that the bottle's Dockerfile has by now: twice, they might not
+// build.
+func (p Plan) Approved(asked []requests.Request) ([]requests.Request, error) {
 	var dockerfile []byte
 	if p.Dockerfile != "" {
+		var err error
 		if dockerfile, err = os.ReadFile(p.Dockerfile); err != nil {
-			return on, nil, err
+			return nil, err
 		}
 	}
-	for _, r := range asked {
-		if r.Kind != requests.Capability || r.Grant == nil || !r.Grant.Ended.IsZero() || image.Holds(dockerfile, r.ID) {
-			continue
-		}
+	return slices.DeleteFunc(slices.Clone(asked), func(r requests.Request) bool {
+		return r.Kind != requests.Capability || r.Grant == nil || !r.Grant.Ended.IsZero() || image.Holds(dockerfile, r.ID)
+	}), nil
+}
+
+// Layered puts what was approved for a bottle on an image. refs are the layers' names.
+func (p Plan) Layered(ctx context.Context, images Images, on image.Image, asked []requests.Request, say bottle.Progress) (_ image.Image, refs []string, err error) {
+	approved, err := p.Approved(asked)
+	if err != nil {
+		return on, nil, err
+	}
+	for _, r := range approved {
 		if on, err = images.EnsureLayer(ctx, on, image.Layer{Packages: r.Image.Packages, Dockerfile: r.Image.Dockerfile}, say.Say); err != nil {
 			return on, refs, fmt.Errorf("cannot build what was approved as %s: %w", r.ID, err)
 		}

@@ -27,14 +27,15 @@ type Plan struct {
 	Manifest                       string            // digest of what the manifest says
 	Versions                       map[string]string // of what makes and runs the bottle
 
-	Template   string // image name, "claude"
-	Dockerfile string // absolute; "" without one of the operator's
-	Foreign    string // image of somebody's, by its digest; "" without one
-	Program    string // which the agent's image must have
-	Offline    bool   // the Dockerfile's steps have no network
-	Image      string // reference that the agent runs, when known without building
-	Build      bool   // the image is missing and will be built
-	CLI        string // the agent's provider
+	Template   string   // image name, "claude"
+	Dockerfile string   // absolute; "" without one of the operator's
+	Foreign    string   // image of somebody's, by its digest; "" without one
+	Program    string   // which the agent's image must have
+	Offline    bool     // the Dockerfile's steps have no network
+	Image      string   // reference that the agent runs, when known without building
+	Build      bool     // the image is missing and will be built
+	OnTop      []string // requests that were approved to change the image
+	CLI        string   // the agent's provider
 	Provider   provider.Setup
 
 	CPUs   float64

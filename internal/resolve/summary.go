@@ -111,10 +111,14 @@ func (p Plan) describe(w io.Writer, own Own) error {
 }
 
 func (p Plan) imageLine() string {
+	line := p.Image
 	if p.Build {
-		return p.Image + " (will be built)"
+		line += " (will be built)"
 	}
-	return p.Image
+	if len(p.OnTop) > 0 {
+		line += ", with what was approved as " + strings.Join(p.OnTop, ", ")
+	}
+	return line
 }
 
 // fate is what becomes of home and workspace.

@@ -70,11 +70,16 @@ func TestAChangeOfTheImageIsAskedForAndBuilt(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.run(0, "", "stop", identity)
-	h.run(0, "", "resume", "-y", "--detach", identity)
+	onTop := ", with what was approved as " + good + "\n"
+	if r := h.run(0, "", "resume", "-y", "--detach", identity); !strings.Contains(r.Stderr, onTop) {
+		t.Errorf("the preflight does not tell of it: %s", r.Stderr)
+	}
 	h.built(identity)
 	h.run(0, "", "revoke", good)
 	h.run(0, "", "stop", identity)
-	h.run(0, "", "resume", "-y", "--detach", identity)
+	if r := h.run(0, "", "resume", "-y", "--detach", identity); strings.Count(r.Stderr, onTop) != 1 || !strings.Contains(r.Stderr, "since its last run:\n  - image ") {
+		t.Errorf("what was taken back is a difference, and no more: %s", r.Stderr)
+	}
 	if r := h.inside(identity, "cat /built"); r.Stdout != "" {
 		t.Errorf("what was taken back is still there: %s", r.Stdout)
 	}

@@ -54,7 +54,23 @@ func (d *Driver) Prepare(ctx context.Context, s bottle.Spec) (Plan, error) {
 	if err := p.ResolveAgent(s, cli); err != nil {
 		return Plan{}, err
 	}
-	return p, d.resolveImage(ctx, &p, cli, s)
+	if err := d.resolveImage(ctx, &p, cli, s); err != nil || !s.Resume {
+		return p, err
+	}
+	return p, d.resolveLayers(&p)
+}
+
+// resolveLayers finds what a resumed bottle's image is given on top.
+func (d *Driver) resolveLayers(p *Plan) error {
+	asked, err := d.State.Requests(p.Identity)
+	if err != nil {
+		return err
+	}
+	approved, err := p.Approved(asked)
+	for _, r := range approved {
+		p.OnTop = append(p.OnTop, r.ID)
+	}
+	return err
 }
 
 // resolveEngine chooses the runtime. Sockets are the bottle's only way out, so a
