@@ -6,8 +6,11 @@ import (
 	"sync"
 )
 
-// maxRemembered bounds what is known to be clean: some 24 MiB of text, for 8 MiB of memory.
-const maxRemembered = 32 << 10
+// Bounds of what is known to be clean.
+const (
+	maxRemembered = 32 << 10 // parts of bodies: some 24 MiB of text, for 8 MiB of memory
+	maxWholes     = 8 << 10  // URLs, heads and answers
+)
 
 // digest names a text without holding it.
 type digest [sha256.Size]byte
@@ -15,12 +18,15 @@ type digest [sha256.Size]byte
 // cache knows what pipelock has allowed under one configuration, the latest first. It may
 // be used concurrently.
 type cache struct {
+	most  int
 	mu    sync.Mutex
 	known map[digest]*list.Element
 	order *list.List // of digests
 }
 
-func newCache() *cache { return &cache{known: make(map[digest]*list.Element), order: list.New()} }
+func newCache(most int) *cache {
+	return &cache{most: most, known: make(map[digest]*list.Element), order: list.New()}
+}
 
 func digestOf(kind, text string) digest {
 	h := sha256.New()
@@ -48,7 +54,7 @@ func (c *cache) add(all ...digest) {
 			continue
 		}
 		c.known[d] = c.order.PushFront(d)
-		if c.order.Len() > maxRemembered {
+		if c.order.Len() > c.most {
 			last := c.order.Back()
 			delete(c.known, c.order.Remove(last).(digest))
 		}

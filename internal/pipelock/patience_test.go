@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -354,6 +355,33 @@ func TestOtherHostsForgetWhatIsClean(t *testing.T) {
 		}
 		if looked() == 0 {
 			t.Error("what another configuration had allowed was taken for clean")
+		}
+	})
+}
+
+// A bottle may read as many pages as it likes between two turns of a conversation: what was seen of
+// that is known all the same.
+func TestAnswersPushOutNoConversation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := (&engine{decide: decidesWell}).scanner(t)
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		looked := func() int64 {
+			r, err := s.Body(t.Context(), "the whole conversation", DefaultBudget)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Bytes
+		}
+		looked()
+		for i := range maxRemembered {
+			if _, err := s.Answer(t.Context(), "page "+strconv.Itoa(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := looked(); n > 0 {
+			t.Errorf("%d bytes of it were looked at again", n)
 		}
 	})
 }

@@ -75,7 +75,8 @@ type Scanner struct {
 
 	setting sync.RWMutex // held for writing, beside testing, while pipelock starts with other hosts: scans wait
 	hosts   []string
-	clean   *cache             // under this configuration
+	clean   *cache             // parts of bodies, under this configuration
+	wholes  *cache             // what is one call, under it: pages that are read push no conversation out
 	running context.Context    //nolint:containedctx // of the scans that go on under it
 	stop    context.CancelFunc // ends them
 
@@ -101,7 +102,7 @@ func New(o Options) *Scanner {
 	running, stop := context.WithCancel(context.Background())
 	return &Scanner{
 		options: o, token: token, caller: newCaller(o, token), slots: make(chan struct{}, atOnce), lost: make(chan struct{}, 1),
-		hosts: Allowlist(o.Hosts), clean: newCache(), running: running, stop: stop, down: outage("it has not been tested yet"),
+		hosts: Allowlist(o.Hosts), clean: newCache(maxRemembered), wholes: newCache(maxWholes), running: running, stop: stop, down: outage("it has not been tested yet"),
 	}
 }
 
@@ -138,7 +139,7 @@ func (s *Scanner) whole(ctx context.Context, kind, text string) (r Result, err e
 		return r, err
 	}
 	defer end()
-	known, d := s.clean, digestOf(kind, text)
+	known, d := s.wholes, digestOf(kind, text)
 	if known.has(d) {
 		return r, nil
 	}
@@ -252,7 +253,7 @@ func (s *Scanner) Allow(ctx context.Context, hosts []string) error {
 	s.setting.Lock()
 	defer s.setting.Unlock()
 	s.running, s.stop = context.WithCancel(context.Background())
-	s.hosts, s.clean = hosts, newCache()
+	s.hosts, s.clean, s.wholes = hosts, newCache(maxRemembered), newCache(maxWholes)
 	s.hangUp()
 	return s.settle(s.test(ctx))
 }

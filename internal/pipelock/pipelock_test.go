@@ -97,7 +97,7 @@ func randomText(size int) string {
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	c := newCache()
+	c := newCache(maxRemembered)
 	first := digestOf(kindText, "first")
 	c.add(first)
 	for i := range maxRemembered {
