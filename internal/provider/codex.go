@@ -81,8 +81,8 @@ func codexSetup(in Input) Setup {
 		in.Args, in.Interactive = in.Args[1:], false // it is what a run without a terminal is
 	}
 	files := []File{rooted("/etc/codex/config.toml", codexConfig(in))}
-	if key := in.Placeholders[in.Credential]; key != "" {
-		files = append(files, owned(Home+"/.codex/auth.json", codexAuth(in, key)))
+	if key := in.Placeholders[in.Credential]; key != "" { // written at each start: the operator may have taken to another login since
+		files = append(files, File{Path: Home + "/.codex/auth.json", Mode: 0o600, UID: UID, Data: codexAuth(in, key)})
 	}
 	return Setup{Argv: slices.Concat(codexCommand(in), in.Args), Files: files}
 }

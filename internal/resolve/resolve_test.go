@@ -1,6 +1,8 @@
 package resolve
 
 import (
+	"encoding/base64"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,7 +13,9 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/manifest"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/provider"
+	"github.com/bot-bottle/bot-bottle/internal/provision"
 	"github.com/bot-bottle/bot-bottle/internal/secret"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // spec is that of an agent of a template with these secrets and routes.
@@ -118,6 +122,50 @@ func TestALoginNamesItsAccount(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "{login: codex}") || strings.Contains(err.Error(), "the-real-thing") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// loginOf is an access token that names an account.
+func loginOf(account string) secret.Value {
+	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"https://api.openai.com/auth":{"chatgpt_account_id":"` + account + `"}}`))
+	return secret.New("e30." + claims + ".c2ln")
+}
+
+// Codex's own file says by which credential it talks to whom: a bottle that is resumed after its
+// operator has taken to a key, or has logged in with another account, finds that one there.
+func TestAResumedCodexHasTheCredentialOfToday(t *testing.T) {
+	s := spec("codex", []string{"CODEX_LOGIN", "OPENAI_API_KEY"})
+	s.Resolved.Secrets["CODEX_LOGIN"] = loginOf("account-of-old")
+	first := resolved(t, s)
+	record := state.Metadata{Provider: "codex", Placeholders: first.Placeholders}
+	cli, err := provider.For("codex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(map[string]secret.Value)
+		want   func(Plan) string
+	}{
+		"another account": {func(all map[string]secret.Value) { all["CODEX_LOGIN"] = loginOf("account-of-today") }, func(Plan) string { return `"account_id": "account-of-today"` }},
+		"a key":           {func(all map[string]secret.Value) { delete(all, "CODEX_LOGIN") }, func(p Plan) string { return p.Placeholders["OPENAI_API_KEY"] }},
+	} {
+		again := spec("codex", nil)
+		maps.Copy(again.Resolved.Secrets, s.Resolved.Secrets)
+		c.change(again.Resolved.Secrets)
+		p, err := For(t.Context(), again, cli, "owner", "docker")
+		p.ResumeFrom(record)
+		if err == nil {
+			err = p.ResolveAgent(again, cli)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var files provision.Archive
+		p.addProviderFiles(&files)
+		var tarred strings.Builder
+		if err := files.Tar(&tarred); err != nil || !strings.Contains(tarred.String(), c.want(p)) {
+			t.Errorf("%s: its file is the one of before, %v", name, err)
+		}
 	}
 }
 
