@@ -39,6 +39,22 @@ func TestRequestGoesOutWithOurCredential(t *testing.T) {
 	}
 }
 
+// An upstream that does not take our credential answers an agent that has none: what its command line
+// says, log in again, does not help there. The log says whose value it is.
+func TestTheLogSaysWhichCredentialIsNotTaken(t *testing.T) {
+	up := newOrigin(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	l := newLab(t, up.route("api.example", keyAuth()), up.route("open.example", nil))
+	for host, want := range map[string]string{"api.example": "the upstream does not take the value of KEY", "open.example": ""} {
+		if response, _ := get(t, l.client(t, false), request(t, "GET", "https://"+host+"/v1/models", nil)); response.StatusCode != 401 {
+			t.Errorf("%s: got %d", host, response.StatusCode)
+		}
+		e := l.awaitEvent(t, "its end", func(e audit.Event) bool { return e.Kind == audit.Request && e.Host == host && e.Status == 401 })
+		if e.Decision != audit.Allow || e.Reason != want {
+			t.Errorf("%s: got %s %q, want %q", host, e.Decision, e.Reason, want)
+		}
+	}
+}
+
 func TestRefusalSaysWhyAndWhatToDo(t *testing.T) {
 	up := newOrigin(t, func(http.ResponseWriter, *http.Request) { t.Error("the request arrived") })
 	route := up.route("api.example", nil)

@@ -421,6 +421,8 @@ func (s *Server) recordExchange(r *http.Request, x *exchange, w *countingWriter,
 		if x.refusal.status == 0 {
 			e.Decision = audit.Deny
 		}
+	} else if auth := x.decision.Route.Auth; e.Status == http.StatusUnauthorized && auth != nil && auth.Scheme != policy.Placeholder { // with a placeholder the bottle may have sent none
+		e.Reason = "the upstream does not take the value of " + auth.Secret
 	}
 	s.recordFor(x.decision.Route, e)
 }
