@@ -40,7 +40,7 @@ func (b Builder) build(ctx context.Context, ref string, say func(string), prepar
 	options.Version, options.Labels = build.BuilderV1, labels
 	result, err := b.Client.ImageBuild(ctx, j.context, options)
 	if err != nil {
-		return fmt.Errorf("cannot build image %s: %w", ref, err)
+		return unread(ref, err)
 	}
 	defer func() { _ = result.Body.Close() }()
 	stages, err := watch(result.Body, ref, say)

@@ -197,6 +197,24 @@ func TestEnsureCustomFails(t *testing.T) {
 	}
 }
 
+// What BuildKit knows and the classic builder does not is said to be just that, with the line as it
+// is in the operator's file.
+func TestEnsureCustomWithWhatNeedsBuildKit(t *testing.T) {
+	b := builder(t, nil)
+	for content, want := range map[string]string{
+		"USER root\nRUN <<EOF\necho hi\nEOF\n":                           "line 3",
+		"FROM ${BOT_BOTTLE_BASE}\nRUN true\nCOPY --link Dockerfile /x\n": "line 3",
+		"USER root\nRUN --mount=type=cache,target=/var/cache/apt true\n": "requires BuildKit",
+	} {
+		dir := tree(t, map[string]string{"Dockerfile": content})
+		_, err := b.EnsureCustom(t.Context(), Custom{Base: "custom", Dockerfile: filepath.Join(dir, "Dockerfile")}, func(string) {})
+		var failed *BuildError
+		if !errors.As(err, &failed) || !strings.Contains(failed.Reason, want) || !strings.Contains(failed.Hint(), "knows no RUN --mount") {
+			t.Errorf("%q: got %v", content, err)
+		}
+	}
+}
+
 // An image of the operator's is used as a stage, or a hostile Dockerfile prints its ID as
 // the engine prints that of a stage: tidying up after the build must not remove it.
 func TestAttackJ5_TidyingUpSparesTheOperatorsImages(t *testing.T) {

@@ -3,6 +3,7 @@ package image
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -32,12 +33,30 @@ func (e *BuildError) Hint() string {
 		return "what was downloaded is not what is pinned: check npm's registry and the proxies on the way to it"
 	case strings.HasPrefix(e.Ref, LayerName+":"):
 		return "what was asked for cannot be built as it is: reject it with what you see here as the reason, or change it with --edit"
+	case strings.HasPrefix(e.Ref, customName+":") && (strings.Contains(all, "requires buildkit") || strings.Contains(e.Reason, unreadable)):
+		return "correct the bottle's own Dockerfile, then try again: the engine's classic builder, which builds it, knows no RUN --mount, COPY --link or COPY --chmod, and no here-documents"
 	case strings.Contains(e.Step, contractMark):
 		return "docs/providers.md says what an image must have to be a bottle's"
 	case strings.HasPrefix(e.Ref, customName+":"):
 		return "a step of the bottle's own Dockerfile failed: correct it, then try again"
 	}
 	return "check the engine's network (HTTP_PROXY and HTTPS_PROXY are passed on, and must be reachable from a container), then try again"
+}
+
+// unreadable is what is said of a Dockerfile of the operator's that the engine cannot read.
+const unreadable = "the bottle's own Dockerfile cannot be read"
+
+var parseError = regexp.MustCompile(`dockerfile parse error(?: on)? line (\d+): (.*)`)
+
+// unread is why the engine has not begun a build. Of a Dockerfile of the operator's it counts the line
+// that was put before it (onBase).
+func unread(ref string, err error) error {
+	match := parseError.FindStringSubmatch(err.Error())
+	if match == nil || !strings.HasPrefix(ref, customName+":") {
+		return fmt.Errorf("cannot build image %s: %w", ref, err)
+	}
+	line, _ := strconv.Atoi(match[1]) // of digits
+	return &BuildError{Ref: ref, Reason: fmt.Sprintf("%s: line %d: %s", unreadable, line-1, short(match[2]))}
 }
 
 var exitLine = regexp.MustCompile(`returned a non-zero code: (\d+)`)

@@ -173,6 +173,7 @@ func TestHintsOfABuild(t *testing.T) {
 		"reject it":                             {Ref: LayerName + ":1", Step: "RUN x", Reason: "x"},
 		"docs/providers.md":                     {Ref: customName + ":1", Step: "RUN : " + contractMark, Reason: "x"},
 		"a step of the bottle's own Dockerfile": {Ref: customName + ":1", Step: "RUN x", Reason: "x"},
+		"knows no RUN --mount":                  {Ref: customName + ":1", Step: "RUN --mount=type=cache,target=/x true", Reason: "the --mount option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/"},
 		"HTTP_PROXY and HTTPS_PROXY":            {Ref: "bot-bottle/claude:1", Step: "RUN x", Reason: "x"},
 	} {
 		if got := e.Hint(); !strings.Contains(got, want) {
