@@ -107,14 +107,17 @@ func (c Codex) Token(ctx context.Context) (string, error) {
 func (c Codex) refresh(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshLimit)
 	defer cancel()
-	release, err := lock(ctx, c.Path+".bot-bottle-lock")
+	held, err := take(ctx, c.Path+".bot-bottle-lock")
 	if err != nil {
 		return "", err
 	}
-	defer release()
+	defer func() { _ = held.Close() }()
 	before, err := c.read()
 	if err != nil || c.fresh(before.access()) {
 		return before.access(), err
+	}
+	if held.refused(before.refresh(), c.Now()) {
+		return "", ErrOver
 	}
 	place, err := reserve(c.Path)
 	if err != nil {
@@ -124,6 +127,7 @@ func (c Codex) refresh(ctx context.Context) (string, error) {
 	// From here on nothing interrupts it: an answer that was not kept is a login lost.
 	came, err := c.exchange(context.WithoutCancel(ctx), before.refresh())
 	if errors.Is(err, ErrOver) {
+		held.remember(before.refresh(), c.Now())
 		return c.another(before)
 	}
 	if err != nil {
@@ -168,7 +172,7 @@ func (c Codex) exchange(ctx context.Context, refresh string) (came tokens, err e
 	defer func() { _ = answer.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxFile))
 	switch {
-	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusBadRequest, answer.StatusCode == http.StatusForbidden:
+	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusBadRequest && bytes.Contains(data, []byte(`"invalid_grant"`)):
 		return came, ErrOver
 	case answer.StatusCode != http.StatusOK:
 		return came, fmt.Errorf("cannot refresh codex's login: the server answers with status %d", answer.StatusCode)

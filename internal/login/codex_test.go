@@ -218,3 +218,60 @@ func TestNothingIsLeftBesideALogin(t *testing.T) {
 		}
 	}
 }
+
+// A refresh token that was refused is not sent again and again, by every process, each minute, for the
+// rest of the access token's life: to the server that is somebody who tries a stolen one. What the operator logs in with
+// next is another one.
+func TestARefusedRefreshTokenIsSentOnce(t *testing.T) {
+	e := newEndpoint(t)
+	path := store(t, 14*time.Minute)
+	write(t, path, jwt("access-old", time.Now().Add(14*time.Minute-time.Hour), time.Hour), "refresh-spent")
+	later := e.codex(path)
+	ask := func(c Codex, want string) {
+		t.Helper()
+		if token, err := c.Token(t.Context()); err != nil || nameOf(token) != want {
+			t.Errorf("got %q, %v", nameOf(token), err)
+		}
+	}
+	for range 5 {
+		ask(e.codex(path), "access-old")
+	}
+	if e.misuse != 1 {
+		t.Errorf("it was sent %d times", e.misuse)
+	}
+	later.Now = func() time.Time { return time.Now().Add(15 * time.Minute) }
+	if token, err := later.Token(t.Context()); !errors.Is(err, ErrOver) || e.misuse != 1 {
+		t.Errorf("got %q, %v, sent %d times", nameOf(token), err, e.misuse)
+	}
+	later.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } // it may have been a mistake
+	if _, err := later.Token(t.Context()); !errors.Is(err, ErrOver) || e.misuse != 2 {
+		t.Errorf("got %v, sent %d times", err, e.misuse)
+	}
+	write(t, path, jwt("access-old", time.Now().Add(14*time.Minute-time.Hour), time.Hour), "refresh-0")
+	ask(e.codex(path), "access-1")
+}
+
+// What stands between here and the server, a portal or a proxy, does not decide about a login.
+func TestOnlyTheServerEndsALogin(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		over   bool
+	}{
+		"a proxy's page":        {403, "<html>Just a moment...</html>", false},
+		"a bad request":         {400, `{"error":"invalid_request"}`, false},
+		"refused":               {400, `{"error":"invalid_grant"}`, true},
+		"refused, in an object": {400, `{"error":{"code":"invalid_grant"}}`, true},
+		"used before":           {401, `{"error":{"code":"refresh_token_reused"}}`, true},
+	} {
+		e := newEndpoint(t)
+		e.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			_, _ = w.Write([]byte(c.body))
+		})
+		_, err := e.codex(store(t, -time.Minute)).Token(t.Context())
+		if err == nil || errors.Is(err, ErrOver) != c.over || !c.over && !strings.Contains(err.Error(), fmt.Sprint("status ", c.status)) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
