@@ -77,15 +77,31 @@ func codexAuth(in Input, credential string) []byte {
 }
 
 func codexSetup(in Input) Setup {
-	if len(in.Args) > 0 && (in.Args[0] == "exec" || in.Args[0] == "e") {
-		in.Args, in.Interactive = in.Args[1:], false // it is what a run without a terminal is
+	if i := execWord(in.Args); i >= 0 {
+		in.Args, in.Interactive = slices.Concat(in.Args[:i], in.Args[i+1:]), false // it is what a run without a terminal is
 	}
 	files := []File{rooted("/etc/codex/config.toml", codexConfig(in))}
 	if key := in.Placeholders[in.Credential]; key != "" { // written at each start: the operator may have taken to another login since
 		files = append(files, File{Path: Home + "/.codex/auth.json", Mode: 0o600, UID: UID, Data: codexAuth(in, key)})
 	}
-	return Setup{Argv: slices.Concat(codexCommand(in), in.Args), Files: files}
+	return Setup{Argv: codexCommand(in), Files: files}
 }
+
+// execWord is where the arguments say exec, -1 if nowhere: as the first of them, or behind options,
+// which the manifest may have. Right behind one it may be that one's value.
+func execWord(args []string) int {
+	for i, arg := range args {
+		switch first := i == 0; {
+		case arg == "exec" && (first || !option(args[i-1])), arg == "e" && first:
+			return i
+		case !option(arg) && (first || !option(args[i-1])):
+			return -1
+		}
+	}
+	return -1
+}
+
+func option(arg string) bool { return strings.HasPrefix(arg, "-") && len(arg) > 1 }
 
 // codexCommand is the program. Without a terminal it is codex exec; one that goes on takes up
 // the session that was last written to, if there is one.
@@ -94,15 +110,48 @@ func codexCommand(in Input) []string {
 	resume := "resume --last --include-non-interactive"
 	switch {
 	case len(in.Args) > 0 && slices.Contains(codexCommands, in.Args[0]):
-		return []string{"codex"} // a command of its own, as the operator wrote it
+		return slices.Concat([]string{"codex"}, in.Args) // a command of its own, as the operator wrote it
 	case !in.Interactive:
 		script, resume = "exec codex exec --skip-git-repo-check ", "resume --last"
 	}
 	if !in.Continue {
-		return strings.Fields(strings.TrimPrefix(script, "exec "))
+		return slices.Concat(strings.Fields(strings.TrimPrefix(script, "exec ")), in.Args)
+	}
+	if !in.Interactive {
+		var before []string
+		before, in.Args = beforeResume(in.Args)
+		for _, word := range before {
+			script += "'" + strings.ReplaceAll(word, "'", `'\''`) + "' "
+		}
 	}
 	script = `last=$(find "$HOME/.codex/sessions" -name "*.jsonl" 2>/dev/null | head -n 1)` + "\n" + script + `${last:+` + resume + `} "$@"`
-	return []string{"sh", "-c", script, "codex"}
+	return slices.Concat([]string{"sh", "-c", script, "codex"}, in.Args)
+}
+
+// execOptions are those of codex exec that its resume does not know, and whether a value follows.
+var execOptions = map[string]bool{
+	"--oss": false, "--local-provider": true, "-p": true, "--profile": true, "-s": true, "--sandbox": true, "--approve-for-me": false,
+	"-C": true, "--cd": true, "--add-dir": true, "--color": true,
+}
+
+// beforeResume takes those that must stand before resume out of the arguments.
+func beforeResume(args []string) (before, rest []string) {
+	for i := 0; i < len(args); i++ {
+		name, _, valued := strings.Cut(args[i], "=")
+		follows, known := execOptions[name]
+		switch {
+		case args[i] == "--":
+			return before, append(rest, args[i:]...)
+		case !known:
+			rest = append(rest, args[i])
+			continue
+		case follows && !valued && i+1 < len(args):
+			before = append(before, args[i])
+			i++
+		}
+		before = append(before, args[i])
+	}
+	return before, rest
 }
 
 // codexCommands are the words that are no prompt as the first argument.

@@ -1,6 +1,10 @@
 package provider
 
 import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +17,9 @@ func TestTheOperatorsOwnCommands(t *testing.T) {
 		"codex hello":                "codex exec --skip-git-repo-check hello",
 		"codex exec hello":           "codex exec --skip-git-repo-check hello",
 		"codex e hello":              "codex exec --skip-git-repo-check hello",
+		"codex -m x exec hello":      "codex exec --skip-git-repo-check -m x hello",
+		"codex --json exec":          "codex exec --skip-git-repo-check --json exec",
+		"codex the exec":             "codex exec --skip-git-repo-check the exec",
 		"codex login status":         "codex login status",
 		"codex --version":            "codex --version",
 		"opencode hello":             "opencode run hello",
@@ -37,6 +44,34 @@ func TestTheOperatorsOwnCommands(t *testing.T) {
 		in.Args = words[1:]
 		if got := p.Setup(in).Argv; !slices.Equal(got, strings.Fields(want)) {
 			t.Errorf("%s: got %q, want %q", args, got, want)
+		}
+	}
+}
+
+// The agent's args of a manifest hold for a bottle that is resumed as well: options that codex exec
+// knows and its resume does not stand before that.
+func TestAResumedCodexHasItsOptions(t *testing.T) {
+	for args, want := range map[string]string{
+		"hello":                             "codex exec --skip-git-repo-check resume --last hello",
+		"-m x --json hello":                 "codex exec --skip-git-repo-check resume --last -m x --json hello",
+		"--color never -m x -p=it's hello":  "codex exec --skip-git-repo-check --color never -p=it's resume --last -m x hello",
+		"--oss -C /workspace/sub --cd=/ -s": "codex exec --skip-git-repo-check --oss -C /workspace/sub --cd=/ -s resume --last",
+		"--add-dir /a --sandbox x -- --oss": "codex exec --skip-git-repo-check --add-dir /a --sandbox x resume --last -- --oss",
+	} {
+		argv := codex().Setup(Input{Continue: true, Args: strings.Fields(args)}).Argv
+		home, bin := t.TempDir(), t.TempDir()
+		if err := errors.Join(
+			os.MkdirAll(filepath.Join(home, ".codex", "sessions"), 0o700),
+			os.WriteFile(filepath.Join(home, ".codex", "sessions", "x.jsonl"), nil, 0o600),
+			os.WriteFile(filepath.Join(bin, "codex"), []byte("#!/bin/sh\nfor word in codex \"$@\"; do printf '%s\\n' \"$word\"; done\n"), 0o755),
+		); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command(argv[0], argv[1:]...)
+		c.Env = []string{"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH")}
+		got, err := c.Output()
+		if err != nil || !slices.Equal(strings.Fields(string(got)), strings.Fields(want)) {
+			t.Errorf("%s: got %q, %v, want %q", args, got, err, want)
 		}
 	}
 }
