@@ -191,8 +191,7 @@ func (c *caller) request(ctx context.Context, kind, id, text string) (*http.Requ
 
 // judge takes completed and allow for a yes, with every other word of it as it should be.
 func judge(data []byte, kind, id string) (a answer, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	if decoder.Decode(&a) != nil || decoder.More() {
+	if json.Unmarshal(data, &a) != nil {
 		return answer{}, outage("its answer makes no sense")
 	}
 	a.Scan, a.Version = plain(a.Scan), plain(a.Version)

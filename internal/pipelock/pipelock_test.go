@@ -111,6 +111,16 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// A yes with anything behind it is none: whoever wrote it has written something else.
+func TestAYesIsAllThatIsSaid(t *testing.T) {
+	const yes = `{"status":"completed","decision":"allow","kind":"dlp","request_id":"r1"}`
+	for behind, good := range map[string]bool{"": true, " \n": true, "}": false, "]": false, "x": false, "null": false, yes: false} {
+		if _, err := judge([]byte(yes+behind), kindText, "r1"); (err == nil) != good {
+			t.Errorf("with %q behind it: %v", behind, err)
+		}
+	}
+}
+
 func TestAllowlist(t *testing.T) {
 	got := strings.Join(Allowlist([]string{"b.example", "**.A.example", "*.a.example", "b.example"}), " ")
 	if got != "*.a.example b.example" {
