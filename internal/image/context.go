@@ -3,11 +3,15 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
 )
 
 // maxContext bounds what a Dockerfile of the operator's may bring along, in bytes.
@@ -53,12 +57,20 @@ type leftOut struct {
 // hiddenName stands for a file whose name holds a secret.
 const hiddenName = "(a file whose name is one)"
 
-// addTree adds the regular files of a directory but its Dockerfile, and returns the
-// names of those that it left out because they are, or look like, credentials. Links are
+// addTree adds the regular files of a directory but its Dockerfile and those that are ignored, and
+// returns the names of those that it left out because they are, or look like, credentials. Links are
 // left out as well: they could lead anywhere on the host.
-func (c *buildContext) addTree(dir fs.FS) (left leftOut, err error) {
+func (c *buildContext) addTree(dir fs.FS, ignored *patternmatcher.PatternMatcher) (left leftOut, err error) {
 	var total int64
 	err = fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
+		if skipped, matchErr := ignored.MatchesOrParentMatches(name); matchErr == nil && skipped && name != ignoreFile {
+			if d.IsDir() && !ignored.Exclusions() {
+				return fs.SkipDir
+			}
+			if err != nil || !d.IsDir() {
+				return nil
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -81,7 +93,7 @@ func (c *buildContext) addTree(dir fs.FS) (left leftOut, err error) {
 			return err
 		}
 		if total += info.Size(); total > maxContext {
-			return fmt.Errorf("it is larger than %d MiB; give the Dockerfile a directory of its own", maxContext>>20)
+			return fmt.Errorf("it is larger than %d MiB; give the Dockerfile a directory of its own, or name in .dockerignore what it does not need", maxContext>>20)
 		}
 		data, err := fs.ReadFile(dir, name)
 		if err != nil {
@@ -94,6 +106,33 @@ func (c *buildContext) addTree(dir fs.FS) (left leftOut, err error) {
 		return c.addMode(name, data, int64(info.Mode().Perm()))
 	})
 	return left, err
+}
+
+// ignoreFile names what of a directory no build is sent, as docker's own command reads it. It is sent
+// itself: the engine looks in it for its own name and the Dockerfile's.
+const ignoreFile = ".dockerignore"
+
+// ignoredIn reads a Dockerfile's own, agent.Dockerfile.dockerignore, or else its directory's.
+func ignoredIn(dir fs.FS, dockerfile string) (*patternmatcher.PatternMatcher, error) {
+	for _, name := range []string{dockerfile + ignoreFile, ignoreFile} {
+		data, err := fs.ReadFile(dir, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
+		var ignored *patternmatcher.PatternMatcher
+		if err == nil {
+			ignored, err = patternmatcher.New(patterns)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s: %w", name, err)
+		}
+		return ignored, nil
+	}
+	return patternmatcher.New(nil)
 }
 
 func skip(d fs.DirEntry) error {

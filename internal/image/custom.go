@@ -166,7 +166,11 @@ func customContext(custom Custom, base string) (found ownContext, err error) {
 	}
 	c := newContext()
 	c.secret = custom.Secret
-	if found.left, err = c.addTree(dir.FS()); err != nil {
+	ignored, err := ignoredIn(dir.FS(), filepath.Base(file))
+	if err == nil {
+		found.left, err = c.addTree(dir.FS(), ignored)
+	}
+	if err != nil {
 		return found, fmt.Errorf("cannot read the directory of %s: %w", file, err)
 	}
 	if err := c.add("Dockerfile", slices.Concat(onBase(content, base), []byte("\n"+contract(custom.Program)))); err != nil {

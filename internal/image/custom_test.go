@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -245,5 +246,43 @@ func TestAttackJ5_TidyingUpSparesTheOperatorsImages(t *testing.T) {
 	left, err := b.Client.ImageList(t.Context(), client.ImageListOptions{Filters: client.Filters{}.Add("reference", "bot-bottle-test/mine")})
 	if err != nil || len(left.Items) == 0 {
 		t.Errorf("got %v, %v", left, err)
+	}
+}
+
+// What a directory's .dockerignore names is not sent, as with docker's own command: people keep there
+// what must not be in an image, and what is too large for one. The engine itself does not look at it.
+func TestAnIgnoreFileIsHeeded(t *testing.T) {
+	dir := tree(t, map[string]string{
+		"agent.Dockerfile": "COPY . /all\n", "Dockerfile": "FROM elsewhere\n", "main.go": "package main", "secrets/prod.yaml": "s3cret", "secrets/example.yaml": "an example",
+		"web/node_modules/x/index.js": "s3cret", "notes.md": "s3cret", "web/README.md": "read me", "build/out": "s3cret",
+		".dockerignore": "\ufeff# a comment\n\nsecrets\n!secrets/example.yaml\n**/node_modules\n*.md\n /build/ \nagent.Dockerfile\n",
+	})
+	if err := os.Truncate(filepath.Join(dir, "web/node_modules/x/index.js"), maxContext+1); err != nil {
+		t.Fatal(err)
+	}
+	build := func() []byte {
+		t.Helper()
+		built, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1")
+		if err != nil || len(built.left.private)+len(built.left.secret) > 0 {
+			t.Fatal(built.left, err)
+		}
+		return built.sent
+	}
+	sent := build()
+	want := []string{".dockerignore", "Dockerfile", "main.go", "secrets/example.yaml", "web/README.md"}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(entries(t, sent)))); diff != "" {
+		t.Error(diff)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "notes.md"), []byte("others"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(sent, build()) {
+		t.Error("a file that is ignored makes another image")
+	}
+	if err := os.WriteFile(filepath.Join(dir, ".dockerignore"), []byte("[\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := customContext(Custom{Dockerfile: filepath.Join(dir, "agent.Dockerfile")}, "base:1"); err == nil || !strings.Contains(err.Error(), ".dockerignore") {
+		t.Errorf("one that cannot be read: got %v", err)
 	}
 }
