@@ -59,8 +59,9 @@ const Ahead = "ahead"
 
 // Decisions.
 const (
-	Allow = "allow"
-	Deny  = "deny"
+	Allow   = "allow"
+	Deny    = "deny"
+	Unknown = "unknown" // it was allowed and sent, and whether the upstream has it nobody can say
 )
 
 // Event is one line. Fields that do not apply are left out.

@@ -16,7 +16,7 @@ func (u *Uses) Hear(e Event) bool {
 		return false
 	case u.begun[e.Grant] > 0:
 		add(&u.begun, e.Grant, -1)
-	case e.Decision != Allow:
+	case e.Decision != Allow && e.Decision != Unknown:
 		return false // it never began
 	}
 	add(&u.ended, e.Grant, 1)

@@ -17,6 +17,7 @@ func TestUses(t *testing.T) {
 		"an upload":                     {[]Event{open, end}, false, 1},
 		"one that was cut":              {[]Event{open, cut}, false, 1},
 		"one that never began":          {[]Event{cut}, false, 0},
+		"one that nobody can tell of":   {[]Event{{Grant: "k-1", Decision: Unknown}}, false, 1},
 		"one without a beginning":       {[]Event{end}, false, 1},
 		"two at once":                   {[]Event{ahead, open, end, cut}, false, 2},
 		"one that goes on":              {[]Event{ahead, end, open}, false, 1},

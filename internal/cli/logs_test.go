@@ -423,6 +423,18 @@ func TestAttackH1_TheTimelineIsPlain(t *testing.T) {
 	}
 }
 
+// A push of which nobody knows whether it arrived is neither allowed nor denied.
+func TestTheTimelineShowsWhatNobodyKnows(t *testing.T) {
+	var out strings.Builder
+	tl := &timeline{out: &out, local: time.UTC}
+	if err := tl.show(audit.Event{Time: noon, Kind: audit.Push, Service: "git-gate", Decision: audit.Unknown, Repository: "widget", Reason: "whether it is upstream is not known"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(strings.Fields(out.String()), " "); !strings.HasSuffix(got, "12:00:00 maybe push widget whether it is upstream is not known") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // What pipelock flags, and that it cannot look, is no verdict on a request.
 func TestTheTimelineShowsFlags(t *testing.T) {
 	var out strings.Builder

@@ -113,6 +113,8 @@ func verdict(e audit.Event) string {
 		return "note"
 	case e.Kind == audit.AgentEnd, e.Kind == audit.GrantEnd:
 		return "end"
+	case e.Decision == audit.Unknown:
+		return "maybe"
 	case e.Kind == audit.Decision && e.Decision == "": // the agent took it back
 		return "back"
 	}

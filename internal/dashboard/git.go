@@ -92,6 +92,8 @@ func (p *gitPane) row(m *model, one push) row {
 		}
 	case one.event.Decision == audit.Deny:
 		mark, style, state = "✗ ", t.bad, "refused"
+	case one.event.Decision == audit.Unknown:
+		mark, style, state = "? ", t.needs, "unknown"
 	case one.event.Decision == audit.Allow:
 		mark, style = "● ", t.good
 	}

@@ -530,6 +530,18 @@ func TestKeysOfServicesThatDoNotRun(t *testing.T) {
 	}
 }
 
+// A push of which nobody knows whether it arrived is not shown as pushed, nor as refused.
+func TestAPushThatNobodyKnowsOf(t *testing.T) {
+	b := newBoard(t, office(t), 120, 24)
+	b.event("tester-zz22yy", audit.Event{Time: noon, Seq: 900, Service: "git-gate", Kind: audit.Push, Decision: audit.Unknown, Repository: "widget", Updates: []audit.Update{{Ref: "refs/heads/x", New: strings.Repeat("a", 40)}}, Commits: 1, Reason: "whether it is upstream is not known"})
+	b.press("4")
+	b.panes[3].list().selected = "tester-zz22yy/900"
+	b.shows("unknown   tester-zz22yy", "whether it is upstream is not known")
+	if b.press("d"); len(b.fake.did) > 0 {
+		t.Errorf("it has a diff: %v", b.fake.did)
+	}
+}
+
 // What start says is wrong is shown, and nothing is asked then.
 func TestNothingIsStartedThatCannotBe(t *testing.T) {
 	b := newBoard(t, office(t), 80, 24)

@@ -75,7 +75,7 @@ func (c *counter) add(e audit.Event) {
 // request takes down what a request to the operator has become.
 func (c *counter) request(e audit.Event) {
 	all := c.report.Requests
-	if i, known := c.asked[e.Grant]; known && e.Decision == audit.Allow && all[i].Grant != nil {
+	if i, known := c.asked[e.Grant]; known && (e.Decision == audit.Allow || e.Decision == audit.Unknown) && all[i].Grant != nil {
 		all[i].Grant.Used++
 	}
 	var r requests.Request

@@ -68,6 +68,9 @@ func entryOf(e audit.Event) Entry {
 	case audit.Push, audit.Fetch:
 		n.Class, n.Label = "git", e.Kind
 	}
+	if e.Decision == audit.Unknown {
+		n.Label = "not known"
+	}
 	if e.Decision == audit.Deny {
 		n.Label = map[bool]string{true: "refused", false: "blocked"}[n.Class != "allow"]
 		n.Class = "deny"

@@ -33,15 +33,15 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 	for _, line := range said {
 		say("upstream: " + cut(p.server.mask(line), 400))
 	}
-	if err != nil {
-		give()
-		text := "the upstream " + cut(p.server.mask(explain(err, "did not take it")), 400)
-		say(text)
-		p.record(v, audit.Deny, text)
-		return false
-	}
 	v.grant = grant
-	p.record(v, audit.Allow, "forwarded")
+	became := "forwarded"
+	if err != nil {
+		if !p.arrivedAllTheSame(g, v, err, give, say) {
+			return false
+		}
+		became = "forwarded: the upstream has it, and has not said so"
+	}
+	p.record(v, audit.Allow, became)
 	p.renamed = v.renamed
 	p.shown = &pushed{p.mirror, v.updates, p.mirror.trunk()}
 	for _, u := range v.renamed {
@@ -49,6 +49,28 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 			say(fmt.Sprintf("%s is upstream as %.10s: go on from there with git pull --rebase origin %s", branch, u.New, branch))
 		}
 	}
+	return true
+}
+
+// arrivedAllTheSame says what became of a push that failed, and reports whether the upstream has it.
+func (p *push) arrivedAllTheSame(g git, v *verdict, err error, give func(), say func(string)) bool {
+	why := func(otherwise string) string {
+		return "the upstream " + cut(p.server.mask(explain(err, otherwise)), 400)
+	}
+	switch p.fate(g, v.updates, err) {
+	case nothing:
+		give()
+		v.grant = ""
+		say(why("did not take it"))
+		p.record(v, audit.Deny, why("did not take it"))
+		return false
+	case unclear:
+		p.unknown = true
+		say(why("broke off before it had answered"))
+		p.record(v, audit.Unknown, "whether it is upstream is not known: "+why("broke off before it had answered"))
+		return false
+	}
+	say("the upstream broke off before it had answered, and has it")
 	return true
 }
 

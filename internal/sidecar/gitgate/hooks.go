@@ -77,9 +77,10 @@ type question struct {
 
 // reply is a line for the hook.
 type reply struct {
-	Say  string `json:"say,omitempty"`
-	Done bool   `json:"done,omitempty"`
-	OK   bool   `json:"ok,omitempty"`
+	Say     string `json:"say,omitempty"`
+	Done    bool   `json:"done,omitempty"`
+	OK      bool   `json:"ok,omitempty"`
+	Unknown bool   `json:"unknown,omitempty"` // it is not OK, and may be upstream all the same
 }
 
 // serve answers hooks until ctx ends.
@@ -119,7 +120,7 @@ func (h *hooks) answer(conn net.Conn) {
 	}
 	out := json.NewEncoder(conn)
 	ok := p.decide(q, func(text string) { _ = out.Encode(reply{Say: text}) })
-	_ = out.Encode(reply{Done: true, OK: ok})
+	_ = out.Encode(reply{Done: true, OK: ok, Unknown: p.unknown})
 }
 
 // Hook is git's pre-receive hook. It returns the exit status, which is 0 only if the gate
@@ -134,6 +135,7 @@ func Hook(stdin io.Reader, stderr io.Writer, getenv func(string) string) int {
 
 var (
 	errRefused = errors.New("nothing was pushed")
+	errUnknown = errors.New("whether it was pushed is not known: git fetch shows it")
 	errNoGate  = errors.New("the gate does not answer, so nothing was pushed: try again")
 )
 
@@ -163,11 +165,13 @@ func hear(from io.Reader, stderr io.Writer) error {
 	for {
 		var r reply
 		if err := answers.Decode(&r); err != nil {
-			return errNoGate
+			return errUnknown // the gate has ended while it was at it
 		}
 		switch {
 		case r.Done && r.OK:
 			return nil
+		case r.Done && r.Unknown:
+			return errUnknown
 		case r.Done:
 			return errRefused
 		}

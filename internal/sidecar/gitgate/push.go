@@ -35,6 +35,7 @@ type push struct {
 	approved *held              // what the operator has approved of it; nil for a push that did not wait
 	renamed  []policy.RefUpdate // what git makes the mirror's refs, and what they are upstream
 	shown    *pushed            // to the operator; nil if the upstream does not have it
+	unknown  bool               // it was sent, and nobody can say whether the upstream has it
 }
 
 // push takes a pack in (gitprotocol-pack(5)), and lets git ask us by way of its hook.

@@ -145,20 +145,18 @@ func (p *push) refreshed(ctx context.Context) error {
 	return p.mirror.update(ctx)
 }
 
-// look finds out whether the upstream has the push, as far as its refs say.
+// look finds out whether the upstream has the push, as far as its refs say. One that was not sent
+// is there if it is what they are, to the letter.
 func (p *push) look(ctx context.Context, g git, v *verdict) {
-	h, missing := p.approved, 0
-	for _, u := range h.Push.Updates {
-		switch is := p.mirror.refs.IDs[u.Ref]; {
-		case is == u.New:
-		case is == u.Old || !h.Sending:
-			missing++
-		case u.New != "" && is != "" && !u.Forced && g.contains(ctx, is, u.New): // and was built upon
-		default:
-			v.refuse("%s", h.doubtful(p.check.clean(u.Ref)+" has moved since"))
-		}
+	if !p.approved.Sending {
+		v.there = !slices.ContainsFunc(v.updates, func(u policy.RefUpdate) bool { return p.mirror.refs.IDs[u.Ref] != u.New })
+		return
 	}
-	v.there = missing == 0 && len(v.refused) == 0
+	missing, moved := g.compare(ctx, v.updates, p.mirror.refs)
+	for _, ref := range moved {
+		v.refuse("%s", p.approved.doubtful(p.check.clean(ref)+" has moved since"))
+	}
+	v.there = missing == 0 && len(moved) == 0
 }
 
 // doubtful adds to what stands in the way of a push that it may be upstream, if it may.
@@ -167,12 +165,6 @@ func (h *held) doubtful(why string) string {
 		return why
 	}
 	return "it was on its way before, and " + why + ": whether it was upstream before is not known"
-}
-
-// contains reports whether a commit is part of another's history.
-func (g git) contains(ctx context.Context, tip, commit string) bool {
-	_, err := g.run(ctx, nil, "merge-base", "--is-ancestor", commit, tip)
-	return err == nil
 }
 
 // deliver sends what was judged, if the upstream does not have it. The next gate can find out
