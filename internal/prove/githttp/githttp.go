@@ -4,6 +4,7 @@ package githttp
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -67,10 +68,7 @@ func Start(o Options) (*Server, error) {
 	host, _, _ := net.SplitHostPort(s.Address)
 	s.CA = ca.CertPEM
 	s.http.TLSConfig = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if hello.ServerName != "" {
-			host = hello.ServerName
-		}
-		return issuer.Certificate(host)
+		return issuer.Certificate(cmp.Or(hello.ServerName, host))
 	}}
 	go func() { defer close(s.done); _ = s.http.ServeTLS(listener, "", "") }()
 	return s, nil

@@ -150,48 +150,77 @@ func TestWhatWouldBeRedactedIsRefused(t *testing.T) {
 	l.refused(work, "REFUSED: a secret (gitlab-token)", "push", "-q", "origin", "agent/fix")
 }
 
-// One upstream does not answer, and as many as there may be at once wait for it. The others are there for their
-// clients all the same.
-func TestAnUpstreamThatHangsKeepsNoOther(t *testing.T) {
-	l := newLab(t, func(c *control.GitConfig) {
-		other := c.Repositories[0]
-		other.Name, other.Places = "other", []string{"other"}
-		c.Repositories = append(c.Repositories, other)
+// Three upstreams do not answer, and as many as there may be at once wait for each. Another repository is fetched from and
+// pushed to all the same, by as many as come.
+func TestUpstreamsThatHangKeepNoOther(t *testing.T) {
+	hung := []string{"one", "two", "three"}
+	l, server := newHTTPSLab(t, func(c *control.GitConfig) {
+		for _, name := range hung {
+			other := c.Repositories[0]
+			other.Name, other.Places, other.Upstream = name, []string{name}, strings.Replace(other.Upstream, "upstream.git", name+".git", 1)
+			c.Repositories = append(c.Repositories, other)
+		}
 	})
-	l.git("/", "ls-remote", l.url)
-	m := l.server.find("widget")
-	m.mu.Lock() // as who waits for the upstream
+	over := make(chan struct{})
+	server.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/upstream.git/") {
+			return false
+		}
+		<-over
+		return hangUp(w, r)
+	})
 	ctx, leave := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer close(over)
+	defer leave()
+	for _, name := range hung {
+		for range 2 * maxOperations {
+			clients.Go(func() {
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.root+"/"+name+"/info/refs?service="+uploadPack, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if answer, err := (&http.Client{Transport: &http.Transport{}}).Do(r); err == nil {
+					_ = answer.Body.Close()
+				}
+			})
+		}
+	}
+	for places := l.server.places; ; time.Sleep(time.Millisecond) { // the test's own end bounds that
+		places.mu.Lock()
+		all, hanging := places.taken, len(places.of)
+		places.mu.Unlock()
+		if hanging == len(hung) && all >= maxCrowd {
+			break
+		}
+	}
+	within, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var fetching sync.WaitGroup
 	for range 2 * maxOperations {
-		clients.Go(func() {
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url+"/info/refs?service="+uploadPack, nil)
+		fetching.Go(func() {
+			r, err := http.NewRequestWithContext(within, http.MethodGet, l.url+"/info/refs?service="+uploadPack, nil)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			if answer, err := (&http.Client{Transport: &http.Transport{}}).Do(r); err == nil {
-				_ = answer.Body.Close()
+			answer, err := (&http.Client{Transport: &http.Transport{}}).Do(r)
+			if err != nil {
+				t.Error(err)
+				return
 			}
+			_ = answer.Body.Close()
 		})
 	}
-	for len(l.server.slots) < maxOfOne { // the test's own end bounds that
-		time.Sleep(time.Millisecond)
+	if fetching.Wait(); t.Failed() {
+		return
 	}
-	within, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	r, err := http.NewRequestWithContext(within, http.MethodGet, l.root+"/other.git/info/refs?service="+uploadPack, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer, err := http.DefaultClient.Do(r); err != nil {
-		t.Error(err)
-	} else {
-		_ = answer.Body.Close()
-	}
-	leave()
-	m.mu.Unlock()
-	clients.Wait()
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	l.commit(work, "main.go", "package main\n")
+	l.git(work, "push", "-q", "origin", "agent/fix")
 }
 
 // So many objects as may be are listed.

@@ -53,7 +53,7 @@ type Server struct {
 	known   []string // values that no message may repeat
 	leads   *leads
 	hooks   *hooks
-	slots   chan struct{}
+	places  *places
 	parked  chan *held
 	parking sync.Mutex       // for the next, and for what is in the directories of held pushes
 	waiting map[string]*held // pushes of which something is still to become, by directory
@@ -66,13 +66,11 @@ type Server struct {
 	patience time.Duration           // with a client that neither sends nor reads
 }
 
-// How much runs at once, and for how long the gate waits for its client.
+// For how long the gate waits for its client.
 const (
-	maxOperations = 8
-	maxOfOne      = 6 // of those, with one repository, whose upstream may hang
-	headTimeout   = 30 * time.Second
-	idleTimeout   = 5 * time.Minute // between requests
-	stallTimeout  = 2 * time.Minute // within one
+	headTimeout  = 30 * time.Second
+	idleTimeout  = 5 * time.Minute // between requests
+	stallTimeout = 2 * time.Minute // within one
 )
 
 // New makes the gate of one bottle.
@@ -81,7 +79,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, slots: make(chan struct{}, maxOperations), parked: make(chan *held), waiting: make(map[string]*held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
+	s := &Server{Options: o, config: config, places: newPlaces(), parked: make(chan *held), waiting: make(map[string]*held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
 	s.checkWith(checker)
 	if s.hooks, err = newHooks(o); err != nil {
 		return nil, err
@@ -258,23 +256,6 @@ func noLFS(w http.ResponseWriter) {
 	_, _ = fmt.Fprintln(w, `{"message":"bot-bottle: git LFS does not pass the gate. Commit the file itself, or leave it out."}`)
 }
 
-// acquire takes one of the slots for work with a mirror; release gives it back. Whoever waits for the
-// mirror's lock has one, so it may not have them all.
-func (s *Server) acquire(ctx context.Context, m *mirror) (release func(), err error) {
-	select {
-	case m.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	select {
-	case s.slots <- struct{}{}:
-		return func() { <-s.slots; <-m.slots }, nil
-	case <-ctx.Done():
-		<-m.slots
-		return nil, ctx.Err()
-	}
-}
-
 // advertise answers a client's first question: what refs there are, as the upstream has
 // them now.
 func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
@@ -284,7 +265,7 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 		return
 	}
 	started := time.Now()
-	release, err := s.acquire(r.Context(), m)
+	release, err := s.places.take(r.Context(), m)
 	if err != nil {
 		return
 	}
@@ -306,7 +287,7 @@ func (s *Server) advertise(w http.ResponseWriter, r *http.Request, m *mirror) {
 
 // fetch answers with objects.
 func (s *Server) fetch(w http.ResponseWriter, r *http.Request, m *mirror) {
-	release, err := s.acquire(r.Context(), m)
+	release, err := s.places.take(r.Context(), m)
 	if err != nil {
 		return
 	}

@@ -247,7 +247,7 @@ func TestAttackG13_WhatIsOpenEndsWithItsRepository(t *testing.T) {
 	l := newLab(t)
 	l.clone()
 	conns := []net.Conn{l.begin(receivePack, 1000, "00"), l.begin(uploadPack, 1000, "00")}
-	for len(l.server.slots) < len(conns) { // the test's own end bounds that
+	for l.server.places.inUse() < len(conns) { // the test's own end bounds that
 		time.Sleep(time.Millisecond)
 	}
 	if err := l.server.Apply(control.GitConfig{}); err != nil {

@@ -396,3 +396,9 @@ func (d *desk) decideOn(t *testing.T, id string, approve bool) requests.Request 
 	}
 	return r
 }
+
+func (p *places) inUse() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken
+}

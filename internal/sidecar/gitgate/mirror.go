@@ -31,8 +31,7 @@ type mirror struct {
 	signer   ssh.Signer // nil where nothing is signed
 	rights   *rights
 	volume   *volume
-	slots    chan struct{} // of the gate's that it has
-	users    sync.RWMutex  // held for reading by who reads or writes its objects
+	users    sync.RWMutex // held for reading by who reads or writes its objects
 
 	mu        sync.Mutex // held while refs change: by a refresh, and by a push from its check to its end
 	refreshed time.Time  // when the last refresh that went well began
@@ -46,7 +45,7 @@ type mirror struct {
 }
 
 func newMirror(r control.GitRepository, c control.GitConfig, o Options, v *volume) (*mirror, error) {
-	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More), volume: v, slots: make(chan struct{}, maxOfOne)}
+	m := &mirror{GitRepository: r, dir: filepath.Join(o.Dir, directory(r)+".git"), rights: newRights(r.More), volume: v}
 	keys := filepath.Join(o.Keys, directory(r))
 	m.line = newLine(r, o, filepath.Join(keys, "ssh_config"))
 	if err := errors.Join(writeCredential(keys, m.line.path(), r, c), writeLocal(o)); err != nil {

@@ -40,7 +40,7 @@ type push struct {
 
 // push takes a pack in (gitprotocol-pack(5)), and lets git ask us by way of its hook.
 func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
-	release, err := s.acquire(r.Context(), m)
+	release, err := s.places.take(r.Context(), m)
 	if err != nil {
 		return
 	}

@@ -80,7 +80,7 @@ func (s *Server) nowhere(h *held) string {
 // killed before it told. Its error is errUndeclared, where the mirror is not the bottle's any more,
 // or that of ctx.
 func (s *Server) send(ctx context.Context, m *mirror, h *held) (*verdict, error) {
-	release, err := s.acquire(ctx, m)
+	release, err := s.places.take(ctx, m)
 	if err != nil {
 		return nil, err
 	}

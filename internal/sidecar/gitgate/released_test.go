@@ -136,7 +136,7 @@ func TestAttackG13_ARepositoryEndsBeforeAnApprovedPushIsSent(t *testing.T) {
 			m.mu.Lock() // as somebody who pushes
 			result := make(chan string, 1)
 			go func() { result <- l.desk.decide(t, true).Decided.Result }()
-			for len(l.server.slots) == 0 { // until it is being carried out
+			for l.server.places.inUse() == 0 { // until it is being carried out
 				time.Sleep(time.Millisecond)
 			}
 			next := l.config

@@ -210,7 +210,7 @@ func TestTheGatesEndTellsOfItsClients(t *testing.T) {
 	m.mu.Lock() // as who waits for the upstream
 	asked := make(chan struct{})
 	go func() { defer close(asked); ask() }() // on the same connection
-	for len(l.server.slots) == 0 {            // the test's own end bounds that
+	for l.server.places.inUse() == 0 {        // the test's own end bounds that
 		time.Sleep(time.Millisecond)
 	}
 	l.stop()
