@@ -101,10 +101,15 @@ func (c census) known() []string {
 func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 	var mu sync.Mutex
 	var asking sync.WaitGroup
+	note := func(identity string, alive, unused bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		c.alive[identity], c.unused[identity] = alive, unused
+	}
 	for _, identity := range c.known() {
 		r, m := c.records[identity], c.machines[identity]
 		if identity != held && d.State.Locked(identity) || r.Backend != "" && r.Backend != d.Name() || r.Place != "" && r.Place != c.place {
-			c.alive[identity] = true
+			note(identity, true, false)
 			continue
 		}
 		if m.State != running {
@@ -117,10 +122,8 @@ func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 				limit = lookLimit // what does not answer is left alone
 			}
 			now, err := d.conditionWithin(ctx, limit, m.Name)
-			mu.Lock()
-			defer mu.Unlock()
-			c.alive[identity] = err == nil && now.Begun && !now.Ended || err != nil && lives // a guest may be slow; a bundle outlives its agent for a moment
-			c.unused[identity] = err == nil && !now.Begun
+			alive := err == nil && now.Begun && !now.Ended || err != nil && lives // a guest may be slow; a bundle outlives its agent for a moment
+			note(identity, alive, err == nil && !now.Begun)
 		})
 	}
 	asking.Wait()

@@ -262,3 +262,29 @@ func TestListAndCleanupAgreeOnAnAgentThatHasEnded(t *testing.T) {
 	}
 	h.remove(b)
 }
+
+// Bottles that another process is at work on are counted while the guests of others are asked.
+func TestGuestsAreAskedBesideTheCount(t *testing.T) {
+	h := open(t)
+	for range 5 { // each time in another order
+		c := census{machines: map[string]machine{}, records: map[string]record{}, alive: map[string]bool{}, unused: map[string]bool{}}
+		busy := map[string]bool{}
+		for i := range 12 {
+			identity := bottle.NewIdentity("a")
+			c.machines[identity] = machine{Name: machineName(identity), State: running}
+			if busy[identity] = i%3 > 0; busy[identity] {
+				release, err := h.State.Lock(identity)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(release)
+			}
+		}
+		h.lookAtLives(t.Context(), &c, "")
+		for identity, want := range busy {
+			if c.alive[identity] != want {
+				t.Errorf("%s: locked %t, alive %t", identity, want, c.alive[identity])
+			}
+		}
+	}
+}
