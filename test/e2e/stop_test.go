@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"syscall"
@@ -153,31 +154,59 @@ func TestTheLogOfAKilledBottleStays(t *testing.T) {
 	}
 }
 
+// lockedUntilItEnds has the lock of a bottle until its agent has been ended: by then whoever stops it
+// waits for the lock. Then it does what a holder may do, and lets go.
+func (h house) lockedUntilItEnds(identity string, then func(state.Store)) {
+	h.t.Helper()
+	store := state.Open(h.Home)
+	release, err := store.Lock(identity)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ended := h.Engine.ContainerWait(h.t.Context(), "bot-bottle-"+identity+"-agent", client.ContainerWaitOptions{Condition: "not-running"})
+	go func() {
+		select {
+		case <-ended.Result:
+		case <-ended.Error:
+		}
+		then(store)
+		release()
+	}()
+}
+
 // Who has the lock of a running bottle need not be its holder: a cleanup has it for as long as it
 // looks. stop takes the bottle down all the same, once it is free.
 func TestStopBesideWhoOnlyLooks(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
 	identity := h.idle()
-	release, err := state.Open(h.Home).Lock(identity)
-	if err != nil {
-		t.Fatal(err)
-	}
-	agent := "bot-bottle-" + identity + "-agent"
-	ended := h.Engine.ContainerWait(t.Context(), agent, client.ContainerWaitOptions{Condition: "not-running"})
-	go func() {
-		select { // it is asked for by now, and taken to be somebody's
-		case <-ended.Result:
-		case <-ended.Error:
-		}
-		release()
-	}()
+	h.lockedUntilItEnds(identity, func(state.Store) {})
 	h.run(0, "", "stop", identity)
 	if left, err := h.Left(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
 	}
 	if m, err := state.Open(h.Home).Read(identity); err != nil || m.EndedAt == nil {
 		t.Errorf("got %+v, %v", m, err)
+	}
+}
+
+// A bottle that its holder has taken down may be resumed before who waits for that has seen it: the next
+// run is left alone.
+func TestStopBesideAStopAndAResume(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	identity := h.idle()
+	h.removeAtEnd(identity)
+	h.lockedUntilItEnds(identity, func(s state.Store) { // what is there stands for the next run
+		m, err := s.Read(identity)
+		m.StartedAt = m.StartedAt.Add(time.Second)
+		if err := errors.Join(err, s.Write(m)); err != nil {
+			t.Error(err)
+		}
+	})
+	h.run(0, "", "stop", identity)
+	if _, err := h.Engine.ContainerInspect(t.Context(), "bot-bottle-"+identity+"-sidecar", client.ContainerInspectOptions{}); err != nil {
+		t.Errorf("the next run was taken down: %v", err)
 	}
 }
 

@@ -64,7 +64,7 @@ func (b *Bottle) onlyStop(ctx context.Context, why error) error {
 func (b *Bottle) over(ctx context.Context) bool {
 	m, err := b.driver.State.Read(b.identity)
 	switch {
-	case err == nil && !b.began.IsZero() && !m.StartedAt.Equal(b.began):
+	case err == nil && b.anotherRun(m):
 		return true
 	case err == nil && m.EndedAt == nil, err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false
@@ -73,8 +73,13 @@ func (b *Bottle) over(ctx context.Context) bool {
 	return errors.Is(err, bottle.ErrNotRunning)
 }
 
+// anotherRun reports whether a record is of another run than that which was found.
+func (b *Bottle) anotherRun(m state.Metadata) bool {
+	return !b.began.IsZero() && !m.StartedAt.Equal(b.began)
+}
+
 // askHolder stops the agent and waits until the process that holds the bottle has
-// taken it down.
+// taken it down. Who resumes it then may hold it before that is seen.
 func (b *Bottle) askHolder(ctx context.Context) error {
 	if err := b.driver.stop(ctx, b.agent.id, agentGrace); err != nil {
 		return err
@@ -82,17 +87,20 @@ func (b *Bottle) askHolder(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, holderGrace)
 	defer cancel()
 	for b.driver.State.Locked(b.identity) {
+		if m, err := b.driver.State.Read(b.identity); err == nil && b.anotherRun(m) {
+			return nil
+		}
 		if pause(patience) != nil {
 			return b.overrule(ctx)
 		}
 	}
-	return b.unlessTakenDown(ctx)
+	return b.unlessOver(ctx)
 }
 
-// unlessTakenDown takes down a bottle that was locked by somebody who was not its holder, such
+// unlessOver takes down a bottle that was locked by somebody who was not its holder, such
 // as a cleanup that looked at it.
-func (b *Bottle) unlessTakenDown(ctx context.Context) error {
-	if _, err := b.driver.ownAgent(ctx, b.identity); err != nil {
+func (b *Bottle) unlessOver(ctx context.Context) error {
+	if b.over(ctx) {
 		return nil
 	}
 	release, err := b.driver.State.Lock(b.identity)
@@ -100,12 +108,18 @@ func (b *Bottle) unlessTakenDown(ctx context.Context) error {
 		return err
 	}
 	b.release = release
+	if b.over(ctx) {
+		return nil
+	}
 	return b.tearDown(ctx)
 }
 
 // overrule ends a bottle whose holder hangs or is suspended: its key and its network
 // must not stay up for that.
 func (b *Bottle) overrule(ctx context.Context) error {
+	if b.over(ctx) {
+		return nil
+	}
 	return errors.Join(
 		fmt.Errorf("the process that holds %s does not react; its containers were removed without it", b.identity),
 		b.endAgent(ctx), b.driver.harvest(ctx, b.identity), b.driver.endPipelock(ctx, b.identity),

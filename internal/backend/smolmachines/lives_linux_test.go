@@ -544,3 +544,45 @@ func TestAResumeSaysWhatItsMachineKeeps(t *testing.T) {
 	}
 	h.remove(b)
 }
+
+// Who closes a bottle that somebody else has locked waits for him. If it is resumed before he has seen
+// that it was taken down, the next run is left alone, also by who has run out of patience. If it is still there,
+// since it was only looked at, he takes it down himself.
+func TestWhoWaitsForAHolderLeavesTheNextRunAlone(t *testing.T) {
+	for _, resumed := range []bool{true, false} {
+		h := open(t)
+		b := h.waiting()
+		late, err := h.Open(t.Context(), b.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		release, err := h.State.Lock(b.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- late.Close() }()
+		h.called(`"guest","talk","end"`) // it is locked, and waited for
+		if resumed {
+			m, err := h.State.Read(b.Name())
+			m.StartedAt = m.StartedAt.Add(time.Second)
+			if err := errors.Join(err, h.State.Write(m)); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			release()
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("resumed %t: %v", resumed, err)
+		}
+		m, there, err := h.find(t.Context(), b.Name())
+		record, readErr := h.State.Read(b.Name())
+		if err := errors.Join(err, readErr); err != nil || !there || m.up() != resumed || (record.EndedAt == nil) != resumed {
+			t.Errorf("resumed %t: its machine is %s, and its end %v, %v", resumed, m.State, record.EndedAt, err)
+		}
+		if resumed {
+			release()
+		}
+		h.remove(b)
+	}
+}

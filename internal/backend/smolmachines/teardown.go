@@ -59,23 +59,57 @@ func (b *Bottle) over(ctx context.Context) bool {
 		_, there, err := b.driver.find(ctx, b.identity)
 		return err == nil && !there
 	}
-	return err == nil && (m.EndedAt != nil || !b.began.IsZero() && !m.StartedAt.Equal(b.began))
+	return err == nil && (m.EndedAt != nil || b.anotherRun(m))
 }
 
-// askHolder ends the agent and waits until the process that holds the bottle has taken it down.
+// anotherRun reports whether a record is of another run than that which was found.
+func (b *Bottle) anotherRun(m state.Metadata) bool {
+	return !b.began.IsZero() && !m.StartedAt.Equal(b.began)
+}
+
+// askHolder ends the agent and waits until the process that holds the bottle has taken it down. Who
+// resumes it then may hold it before that is seen.
 func (b *Bottle) askHolder(ctx context.Context) error {
 	b.endAgent(ctx)
 	patience, cancel := context.WithTimeout(ctx, holderGrace)
 	defer cancel()
 	for b.driver.State.Locked(b.identity) {
-		if pause(patience) != nil { // it hangs or is suspended: the bottle's key must not stay up for that
-			return errors.Join(
-				fmt.Errorf("the process that holds %s does not react; its machine was stopped without it", b.identity),
-				b.driver.stop(ctx, b.machine), endBundle(ctx, b.dir),
-			)
+		if m, err := b.driver.State.Read(b.identity); err == nil && b.anotherRun(m) {
+			return nil
+		}
+		if pause(patience) != nil {
+			return b.overrule(ctx)
 		}
 	}
-	return nil
+	return b.unlessOver(ctx)
+}
+
+// unlessOver takes down a bottle that was locked by somebody who was not its holder, such as a
+// cleanup that looked at it.
+func (b *Bottle) unlessOver(ctx context.Context) error {
+	if b.over(ctx) {
+		return nil
+	}
+	release, err := b.driver.State.Lock(b.identity)
+	if err != nil {
+		return err
+	}
+	b.release = release
+	if b.over(ctx) {
+		return nil
+	}
+	return b.tearDown(ctx)
+}
+
+// overrule ends a bottle whose holder hangs or is suspended: its key must not stay up for that.
+func (b *Bottle) overrule(ctx context.Context) error {
+	if b.over(ctx) {
+		return nil
+	}
+	return errors.Join(
+		fmt.Errorf("the process that holds %s does not react; its machine was stopped without it", b.identity),
+		b.driver.stop(ctx, b.machine), endBundle(ctx, b.dir),
+	)
 }
 
 // endAgent asks the guest to end the agent, and waits for it. A guest that does not answer is
