@@ -289,9 +289,16 @@ func (s *Server) takeUp(ctx context.Context, h *held) {
 	s.ask(ctx, h)
 }
 
+// showAgain is after how long a push is shown that came too fast behind others: the operator's side takes
+// so many at once from an agent, and all that wait are shown at once.
+const showAgain = 200 * time.Millisecond
+
 // ask shows a push again that waits.
 func (s *Server) ask(ctx context.Context, h *held) {
 	r, err := s.Holder.Hold(ctx, h.Push)
+	for refusal := (*requests.Refusal)(nil); errors.As(err, &refusal) && refusal.Code == "too_many" && sleep(ctx, showAgain); {
+		r, err = s.Holder.Hold(ctx, h.Push)
+	}
 	if err != nil {
 		s.Log.Info("a held push could not be shown again", "request", h.ID, "err", err)
 		return
@@ -307,6 +314,16 @@ func (s *Server) ask(ctx context.Context, h *held) {
 	}
 }
 
+// sleep waits, and reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (s *Server) await(ctx context.Context, h *held) {
 	for ctx.Err() == nil {
 		r, err := s.Holder.Decision(ctx, h.ID, 4*time.Minute)
@@ -315,10 +332,7 @@ func (s *Server) await(ctx context.Context, h *held) {
 			s.drop(h)
 			return
 		case err != nil:
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
+			sleep(ctx, time.Second)
 		case !h.open(r):
 			s.drop(h)
 			return

@@ -2,6 +2,8 @@ package gitgate
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -105,4 +107,50 @@ func TestAttackG2_AnotherRequestOfTheSameName(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Many pushes wait, and the bottle is resumed: all of them are shown again, though so many at once would be too fast
+// for an agent.
+func TestAllThatWaitAreShownAgain(t *testing.T) {
+	const many = 20
+	d := newDesk()
+	s := &Server{Options: Options{Holder: d, Log: slog.New(slog.DiscardHandler), Dir: t.TempDir()}, parked: make(chan *held), waiting: make(map[string]*held)}
+	var left []*held
+	for i := range many {
+		h := &held{dir: fmt.Sprint(i), Push: control.HeldPush{Text: "a diff", Push: requests.Push{
+			Repository: "widget", Upstream: "https://git.example/widget.git", Updates: []policy.RefUpdate{{Ref: fmt.Sprintf("refs/heads/agent/%d", i), New: strings.Repeat("1", 40)}},
+		}}}
+		asked := time.Now().Add(time.Duration(i-many) * time.Minute)
+		r, err := d.ledger.Ask(asked, policy.Policy{}, requests.Ask{Kind: requests.Pushing, Push: &h.Push.Push})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.ID, s.waiting[h.dir] = r.ID, h
+		left = append(left, h)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	attended := make(chan struct{})
+	go func() { defer close(attended); s.attend(ctx, left) }()
+	late := time.After(time.Minute)
+	for {
+		shown := 0
+		d.mu.Lock()
+		for _, h := range left {
+			if d.diffs[h.ID] != "" {
+				shown++
+			}
+		}
+		changed := d.changed
+		d.mu.Unlock()
+		if shown == many {
+			break
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("%d of %d have a diff", shown, many)
+		}
+	}
+	cancel()
+	<-attended
 }
