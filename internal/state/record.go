@@ -38,6 +38,9 @@ type Metadata struct {
 	EndedAt   *time.Time        `json:"ended_at,omitempty"`
 	ExitCode  *int              `json:"exit_code,omitempty"`
 
+	// TranscriptLeft is whether the transcript of this run is on its machine's disk, and not kept whole yet.
+	TranscriptLeft bool `json:"transcript_left,omitempty"`
+
 	// What a resumed bottle finds as it left it: what stands for its secrets (worthless
 	// outside of it), and what the operator was shown, to be compared with.
 	Placeholders map[string]string `json:"placeholders,omitempty"`

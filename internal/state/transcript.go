@@ -50,6 +50,11 @@ func (s Store) KeepTranscript(m Metadata, copy func(io.Writer) error) error {
 	return errors.Join(err, lost)
 }
 
+// HasTranscript reports whether anything is kept of the transcript of the run that a bottle's record is of.
+func (s Store) HasTranscript(m Metadata) bool {
+	return sizeOf(filepath.Join(s.Dir(m.Identity), transcriptName(m))) > 0
+}
+
 // transcriptName is of a run's file. Names are in the order of the runs, whatever the clock did
 // meanwhile; those that an earlier version gave by the time alone come before.
 func transcriptName(m Metadata) string {

@@ -2,6 +2,7 @@ package smolmachines
 
 import (
 	"context"
+	"errors"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/state"
@@ -56,7 +57,13 @@ func (d *Driver) removeLeftover(ctx context.Context, l bottle.Task) error {
 		if err != nil {
 			return err
 		}
-		return d.State.End(l.Identity, state.Ending{At: d.Now(), Code: m.ExitCode, How: unheld})
+		if err := d.State.End(l.Identity, state.Ending{At: d.Now(), Code: m.ExitCode, How: unheld}); err != nil {
+			return err
+		}
+		if _, there, err := d.find(ctx, l.Identity); err == nil && there && m.TranscriptLeft && !m.Remove {
+			d.tellLeft(l.Identity, errors.New(unheld))
+		}
+		return nil
 	}
 	return d.State.Remove(l.Identity)
 }
@@ -76,8 +83,11 @@ func (d *Driver) keepEnd(ctx context.Context, l bottle.Task) error {
 		code := now.Status & 0xff
 		m.ExitCode = &code
 	}
+	if err := d.State.Write(m); err != nil {
+		return err
+	}
 	if now.Terminal {
 		d.keepTranscript(ctx, l.Identity, l.Name, nil)
 	}
-	return d.State.Write(m)
+	return nil
 }

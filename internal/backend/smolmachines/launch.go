@@ -55,6 +55,9 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 		if err := d.closeBefore(ctx, p, before); err != nil {
 			return nil, err
 		}
+		if before, err = d.State.Read(p.Identity); err != nil { // its transcript may be kept by now
+			return nil, err
+		}
 		undo = func() error { return d.retreat(ctx, p, before) }
 	} else if m, _, err := d.find(ctx, p.Identity); err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 			err = errors.Join(err, undo())
 		}
 	}()
-	return d.bringUp(ctx, p, record, log, &made, say)
+	return d.bringUp(ctx, p, run{before: &before, record: record, log: log}, &made, say)
 }
 
 func (d *Driver) metadata(p Plan, log control.Log, before state.Metadata) state.Metadata {
@@ -116,10 +119,17 @@ func (d *Driver) supplies(ctx context.Context, p Plan, record state.Metadata, sa
 	return s, group.Wait()
 }
 
+// run is one of a bottle's, and the one before.
+type run struct {
+	before *state.Metadata
+	record state.Metadata
+	log    control.Log
+}
+
 // bringUp makes the machine and the bundle side by side, and starts the machine once both are as
 // they must be. made tells whether there is a machine by then.
-func (d *Driver) bringUp(ctx context.Context, p Plan, record state.Metadata, log control.Log, made *bool, say bottle.Progress) (_ *Bottle, err error) {
-	needs, err := d.supplies(ctx, p, record, say)
+func (d *Driver) bringUp(ctx context.Context, p Plan, now run, made *bool, say bottle.Progress) (_ *Bottle, err error) {
+	needs, err := d.supplies(ctx, p, now.record, say)
 	if err != nil {
 		return nil, err
 	}
@@ -127,14 +137,14 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, record state.Metadata, log
 	if err != nil {
 		return nil, err
 	}
-	config, err := d.bundleConfig(p, needs.ca, log)
+	config, err := d.bundleConfig(p, needs.ca, now.log)
 	if err != nil {
 		return nil, err
 	}
 	b := &Bottle{driver: d, identity: p.Identity, machine: machineName(p.Identity), dir: p.Dir, remove: p.Remove, secrets: p.Secrets, tty: p.TTY}
 	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		err := d.create(grouped, p, needs.archive, &record)
+		err := d.create(grouped, p, needs.archive, &now.record)
 		*made = err == nil && !p.Resume
 		return err
 	})
@@ -149,8 +159,14 @@ func (d *Driver) bringUp(ctx context.Context, p Plan, record state.Metadata, log
 	if err := d.start(ctx, p, needs.archive.SHA); err != nil {
 		return nil, err
 	}
+	d.fetchTranscript(ctx, now.before, b.machine, p.Secrets)
 	if err := d.bring(ctx, p, b, files, say); err != nil {
 		return nil, err
+	}
+	if now.record.TranscriptLeft = p.TTY; p.TTY {
+		if err := d.State.Write(now.record); err != nil {
+			return nil, err
+		}
 	}
 	return b, writeMark(p.Dir, mark{Services: p.Services(), Started: d.Now().UTC()})
 }

@@ -125,6 +125,8 @@ func (b *Bottle) tearDown(ctx context.Context) error {
 	code, how := b.end(ctx)
 	if b.tty {
 		b.driver.keepTranscript(ctx, b.identity, b.machine, b.secrets)
+	} else if m, err := b.driver.State.Read(b.identity); err == nil && b.silent != nil && m.TranscriptLeft && !m.Remove {
+		b.driver.tellLeft(b.identity, b.silent)
 	}
 	if err := b.driver.takeDown(ctx, b.identity, b.machine, b.dir, b.remove); err != nil { // it may still run: then the record stays open, for cleanup
 		return err

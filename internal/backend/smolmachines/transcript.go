@@ -79,14 +79,51 @@ func (d *Driver) keepTranscript(ctx context.Context, identity, name string, secr
 		return
 	}
 	if err == nil {
-		err = d.State.KeepTranscript(m, func(w io.Writer) error {
-			if err := d.copyTranscript(ctx, name, identity, w, secrets); err != nil {
-				return &state.BrokenOffError{Err: err}
-			}
-			return nil
-		})
+		err = d.keepTranscriptOf(ctx, m, name, secrets)
 	}
-	if err != nil && !gone(err) {
-		d.Log.Error("the transcript of a run is lost, or not whole", "bottle", identity, "err", err)
+	switch {
+	case err == nil, gone(err):
+	case m.TranscriptLeft && !m.Remove:
+		d.tellLeft(identity, err)
+	default:
+		d.tellLost(identity, err)
 	}
+}
+
+// keepTranscriptOf keeps the transcript of a run, and takes down that it is kept once it is whole.
+func (d *Driver) keepTranscriptOf(ctx context.Context, m state.Metadata, name string, secrets map[string]secret.Value) error {
+	err := d.State.KeepTranscript(m, func(w io.Writer) error {
+		if err := d.copyTranscript(ctx, name, m.Identity, w, secrets); err != nil {
+			return &state.BrokenOffError{Err: err}
+		}
+		return nil
+	})
+	now, readErr := d.State.Read(m.Identity)
+	if err != nil || readErr != nil || !now.TranscriptLeft || !now.StartedAt.Equal(m.StartedAt) {
+		return errors.Join(err, readErr)
+	}
+	now.TranscriptLeft = false
+	return d.State.Write(now)
+}
+
+// fetchTranscript keeps what is left on the disk of a machine that was just started, and runs no agent: the
+// guest, or the machine, was gone before. It stays there until the next agent begins. The disk itself is
+// nothing for this host to read, whose file system is the machine's to write.
+func (d *Driver) fetchTranscript(ctx context.Context, m *state.Metadata, name string, secrets map[string]secret.Value) {
+	if !m.TranscriptLeft {
+		return
+	}
+	if err := d.keepTranscriptOf(ctx, *m, name, secrets); err != nil {
+		d.tellLost(m.Identity, err)
+		return
+	}
+	m.TranscriptLeft = false // nor is it looked for in what an agent that now begins writes
+}
+
+func (d *Driver) tellLeft(identity string, why error) {
+	d.Log.Error("the transcript of a run is still on its machine's disk: resume, cp and pull keep it", "bottle", identity, "err", why)
+}
+
+func (d *Driver) tellLost(identity string, why error) {
+	d.Log.Error("the transcript of a run is lost, or not whole", "bottle", identity, "err", why)
 }

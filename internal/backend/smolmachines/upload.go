@@ -83,6 +83,9 @@ func (d *Driver) startAlone(ctx context.Context, m machine, identity string) (st
 		p.Identity = identity
 		err = d.start(ctx, p, record.ImageID)
 	}
+	if err == nil {
+		d.fetchTranscript(ctx, &record, m.Name, nil)
+	}
 	end := func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
 		defer cancel()
