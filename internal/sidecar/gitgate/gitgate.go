@@ -27,6 +27,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
@@ -66,11 +68,13 @@ type Server struct {
 	patience time.Duration           // with a client that neither sends nor reads
 }
 
-// For how long the gate waits for its client.
+// How many connections there may be, and for how long the gate waits for its client. More wait in the
+// listener's queue: what a bottle makes us hold is its bundle's memory, or the host's.
 const (
-	headTimeout  = 30 * time.Second
-	idleTimeout  = 5 * time.Minute // between requests
-	stallTimeout = 2 * time.Minute // within one
+	maxConnections = 256
+	headTimeout    = 30 * time.Second
+	idleTimeout    = 5 * time.Minute // between requests
+	stallTimeout   = 2 * time.Minute // within one
 )
 
 // New makes the gate of one bottle.
@@ -119,7 +123,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		BaseContext: func(net.Listener) context.Context { return ctx }, ConnContext: s.enter, ConnState: s.left,
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
+	go func() { ended <- server.Serve(netutil.LimitListener(l, maxConnections)) }()
 	var why error
 	select {
 	case err := <-ended:
