@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -494,6 +496,42 @@ func TestAttackJ4_AnUpstreamThatFloods(t *testing.T) {
 					t.Errorf("got %s %q", response.Status, body)
 				}
 			})
+		})
+	}
+}
+
+// Attack J4: under a wildcard the bottle names host after host, and egress keeps a connection to
+// each for its next request: so many that there is no room for another one's.
+func TestAttackJ4_AConnectionToEachOfManyHosts(t *testing.T) {
+	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			var open, most atomic.Int64
+			up := newOriginWith(t, func(server *httptest.Server) {
+				server.EnableHTTP2 = h2
+				server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+					switch state {
+					case http.StateNew:
+						most.Store(max(most.Load(), open.Add(1)))
+					case http.StateClosed:
+						open.Add(-1)
+					}
+				}
+			}, func(http.ResponseWriter, *http.Request) {})
+			l := newLabWith(t, func(s *Server) { s.lines.most = 4 }, up.route("*.wild.example", nil))
+			client := l.client(t, false)
+			client.Transport.(*http.Transport).DisableKeepAlives = true // to us; what egress keeps is its own
+			for i := range 40 {
+				response, _ := get(t, client, request(t, "GET", fmt.Sprintf("https://h%d.wild.example/", i), nil))
+				if response.StatusCode != http.StatusOK {
+					t.Fatalf("got %d", response.StatusCode)
+				}
+			}
+			if got := most.Load(); got > 12 { // the origin hears of an end after it
+				t.Errorf("%d connections at a time are kept", got)
+			}
+			if got := l.server.lines.open.Load(); got > 4 {
+				t.Errorf("%d connections are open", got)
+			}
 		})
 	}
 }

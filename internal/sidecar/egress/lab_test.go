@@ -96,6 +96,12 @@ type origin struct {
 
 func newOrigin(t testing.TB, h http.HandlerFunc) *origin {
 	t.Helper()
+	return newOriginWith(t, func(*httptest.Server) {}, h)
+}
+
+// newOriginWith changes the server before it starts.
+func newOriginWith(t testing.TB, change func(*httptest.Server), h http.HandlerFunc) *origin {
+	t.Helper()
 	ca, issuer := newCA(t)
 	server := httptest.NewUnstartedServer(h)
 	server.EnableHTTP2 = true
@@ -103,6 +109,7 @@ func newOrigin(t testing.TB, h http.HandlerFunc) *origin {
 	server.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return issuer.Certificate(hello.ServerName)
 	}}
+	change(server)
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	return &origin{Server: server, ca: ca}

@@ -73,6 +73,7 @@ type Server struct {
 	scans      chan struct{}       // slots
 	busy       busy
 	crowd      crowd
+	lines      lines
 	answers    chan struct{} // to git, in tunnels that lead nowhere
 	guest      attendance
 	second     *second       // pipelock; nil for none
@@ -94,7 +95,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger, dial 
 	s := &Server{
 		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(), answers: make(chan struct{}, maxAnswers),
-		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
+		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), lines: lines{most: maxLines}, grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	if s.guard.proxy, err = s.newProxy(cfg.Proxy); err != nil {
 		return nil, err
@@ -134,9 +135,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	_ = s.inner.Close()
 	s.tunnels.closeAll()
 	serving.Wait()
-	for _, u := range s.rules.Load().routes {
-		u.transport.CloseIdleConnections()
-	}
+	s.closeIdle()
 	if cause := context.Cause(ctx); errors.As(cause, new(*auditError)) || errors.Is(cause, ErrGuestGone) {
 		return cause
 	}

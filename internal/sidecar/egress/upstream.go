@@ -60,6 +60,21 @@ func (s *Server) dialer(route *policy.Route) func(context.Context, string, strin
 		if err != nil {
 			return nil, errors.New("cannot dial: " + err.Error())
 		}
-		return s.guard.dial(ctx, route, host, port)
+		if s.lines.crowded() {
+			s.closeIdle()
+		}
+		conn, err := s.guard.dial(ctx, route, host, port)
+		if err != nil {
+			return nil, err
+		}
+		return s.lines.line(conn), nil
+	}
+}
+
+// closeIdle closes the connections to upstreams that no request uses. What routes that are gone
+// have left is closed with them (Apply).
+func (s *Server) closeIdle() {
+	for _, u := range s.rules.Load().routes {
+		u.transport.CloseIdleConnections()
 	}
 }
