@@ -28,7 +28,12 @@ type opening struct {
 	number uint64         // in the order in which they were opened
 }
 
-func (o *opening) revoked(now *rules) bool { return o.used.set.Revoked(now.set, o.asked) }
+// revoked reports whether it must end. So must an answer that is not masked, once the host is told
+// a credential.
+func (o *opening) revoked(now *rules) bool {
+	host := o.asked.Host
+	return o.used.set.Revoked(now.set, o.asked) || o.asked.Method != "" && now.credentialFor(host) && !o.used.credentialFor(host)
+}
 
 func newOpenings() *openings { return &openings{all: make(map[*opening]struct{})} }
 

@@ -280,13 +280,13 @@ func authority(x *exchange) string {
 // clean makes an answer safe to hand on: no secret of ours in it, and no invitation to
 // come by another way.
 func (s *Server) clean(answer *http.Response, x *exchange) error {
-	answer.Header.Del("Alt-Svc") // HTTP/3 would go around us
-	secrets := x.rules.secrets
+	answer.Header.Del("Alt-Svc")                                   // HTTP/3 would go around us
+	now := func() *echoes { return s.rules.Load().secrets.echoes } // others may have been sent meanwhile
 	for _, header := range []http.Header{answer.Header, answer.Trailer} {
-		secrets.echoes.maskHeader(header)
+		now().maskHeader(header)
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
-		if err := x.upgraded(answer, secrets.echoes); err != nil {
+		if err := x.upgraded(answer, now); err != nil {
 			return err
 		}
 		x.socket.up, x.socket.down = s.up(x.rules, x.decision.Rule), s.down(x.rules, x.decision.Rule)
@@ -299,7 +299,7 @@ func (s *Server) clean(answer *http.Response, x *exchange) error {
 		if err := decompress(answer); err != nil {
 			return err
 		}
-		answer.Body = secrets.echoes.maskBody(answer.Body, func() { secrets.echoes.maskHeader(answer.Trailer) })
+		answer.Body = maskBody(now, answer.Body, func() { now().maskHeader(answer.Trailer) })
 	}
 	x.observe(answer)
 	s.injections.watch(answer, x)

@@ -23,14 +23,22 @@ type rules struct {
 	scanner  *scanner
 	inert    *strings.Replacer // takes out of a text what pipelock must not see
 	routes   []*upstream       // one for each route, same index
+	told     []string          // the hosts that some route, also one that is gone, puts a credential on
 	all      *policy.Limits    // of the bottle; nil for none
 	replaced chan struct{}     // closed when others have taken over
 }
 
-// credentialFor reports whether some route puts a credential on requests to a host. What one
+// credentialFor reports whether some route puts a credential on requests to a host, or did. What one
 // route sends there, another may fetch.
 func (r *rules) credentialFor(host string) bool {
-	return slices.ContainsFunc(r.routes, func(u *upstream) bool { return u.route.Auth != nil && policy.HostCovers(u.route.Host, host) })
+	return slices.ContainsFunc(r.told, func(known string) bool { return policy.HostCovers(known, host) })
+}
+
+// tells notes whom a route tells a credential.
+func (r *rules) tells(route policy.Route) {
+	if route.Auth != nil && !slices.Contains(r.told, route.Host) {
+		r.told = append(r.told, route.Host)
+	}
 }
 
 // newRules checks a configuration. Ways out that a change leaves as they are keep their
@@ -51,6 +59,7 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 	if old != nil {
 		next.revision = old.revision + 1
 		next.secrets.remember(old.secrets)
+		next.told = slices.Clone(old.told)
 	}
 	next.secrets.echoes = newEchoes(next.secrets.needles)
 	if next.scanner, err = newScanner(next.secrets, cfg, s.scans); err != nil {
@@ -63,6 +72,7 @@ func (s *Server) newRules(cfg control.EgressConfig, old *rules) (*rules, error) 
 			return nil, err
 		}
 		next.routes = append(next.routes, u)
+		next.tells(u.route)
 	}
 	return next, nil
 }

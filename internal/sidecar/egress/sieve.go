@@ -1,6 +1,9 @@
 package egress
 
-import "io"
+import (
+	"bytes"
+	"io"
+)
 
 // minHeld is how much of a form must have come for its beginning to be held back. Less
 // is handed on, or a stream whose message happens to end in the letter that a secret
@@ -15,8 +18,9 @@ const minKept = minHeld * maxCharacter
 // what may well be the beginning of one, so a stream of small events is not delayed.
 type sieve struct {
 	io.ReadCloser
-	echoes *echoes
-	end    func() // called once, when the stream has ended well
+	now    func() *echoes // of what the upstream may know by now
+	echoes *echoes        // as it was when something came last
+	end    func()         // called once, when the stream has ended well
 
 	pooled *[sieveSize]byte // nil where the buffer is the sieve's own
 	buffer []byte           // what the three below are parts of
@@ -62,7 +66,7 @@ func (s *sieve) room() {
 
 // giveBack lets the next answer have the buffer. What is in it is masked.
 func (s *sieve) giveBack() {
-	if s.pooled != nil {
+	if s.pooled != nil && s.echoes != nil {
 		s.echoes.buffers.Put(s.pooled)
 	}
 	s.pooled, s.buffer = nil, nil
@@ -75,7 +79,10 @@ func (s *sieve) fill() {
 	n, err := s.ReadCloser.Read(s.buffer[before:])
 	data := s.buffer[:before+n]
 	raw := data
-	if s.echoes != nil && s.echoes.pieces {
+	if s.echoes = s.now(); s.echoes != nil && s.echoes.pieces {
+		if s.raw == nil {
+			s.raw = bytes.Clone(data[:before])
+		}
 		s.raw = append(s.raw, data[before:]...)
 		raw = s.raw
 	}
@@ -97,7 +104,7 @@ func (s *sieve) fill() {
 	}
 }
 
-// maskBody masks our real values in an answer's body.
-func (e *echoes) maskBody(body io.ReadCloser, end func()) io.ReadCloser {
-	return &sieve{ReadCloser: body, echoes: e, end: end}
+// maskBody masks our real values in an answer's body: those of now, each time something comes.
+func maskBody(now func() *echoes, body io.ReadCloser, end func()) io.ReadCloser {
+	return &sieve{ReadCloser: body, now: now, echoes: now(), end: end}
 }

@@ -15,7 +15,7 @@ func testEchoes() *echoes {
 // maskedIn reads text through a masker, cut into pieces.
 func maskedIn(t *testing.T, text string, cuts func(io.Reader) io.Reader) string {
 	t.Helper()
-	got, err := io.ReadAll(testEchoes().maskBody(io.NopCloser(cuts(strings.NewReader(text))), nil))
+	got, err := io.ReadAll(maskBody(testEchoes, io.NopCloser(cuts(strings.NewReader(text))), nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,8 @@ type webSocket struct {
 	upstream io.ReadWriteCloser
 	outwards *frames
 	inwards  *frames
-	echoes   *echoes // to be masked
+	now      func() *echoes // to be masked, by now
+	echoes   *echoes        // the same, when something came last
 
 	sent, came atomic.Int64        // bytes that went out, and that came in
 	up, down   func(n int64) error // count them, or say that a limit is reached
@@ -44,8 +45,8 @@ type placed struct {
 	data []byte
 }
 
-func newWebSocket(upstream io.ReadWriteCloser, messages, controls func([]byte) error, e *echoes) *webSocket {
-	s := &webSocket{upstream: upstream, messages: messages, controls: controls, echoes: e}
+func newWebSocket(upstream io.ReadWriteCloser, messages, controls func([]byte) error, now func() *echoes) *webSocket {
+	s := &webSocket{upstream: upstream, messages: messages, controls: controls, now: now, echoes: now()}
 	free := func(int64) error { return nil }
 	s.up, s.down = free, free
 	nothing := func(*frame) error { return nil }
@@ -191,15 +192,19 @@ func (s *webSocket) put(data []byte) error {
 
 // keep takes payload: a message's goes through the mask, a control frame's by itself.
 func (s *webSocket) keep(f *frame, plain []byte) error {
+	s.echoes = s.now()
 	if f.control() {
 		data := slices.Clone(plain)
 		s.echoes.mask(data)
 		return s.put(data)
 	}
-	s.message = append(s.message, plain...)
 	if s.echoes != nil && s.echoes.pieces {
+		if len(s.raw) < len(s.message) { // it matters since then
+			s.raw = slices.Clone(s.message)
+		}
 		s.raw = append(s.raw, plain...)
 	}
+	s.message = append(s.message, plain...)
 	s.echoes.maskAs(s.message, s.unmasked())
 	s.handOn(s.held())
 	return nil
@@ -247,8 +252,10 @@ func (s *webSocket) pass(upTo int) {
 	}
 }
 
-// upgraded puts a webSocket in the place of an upgraded connection.
-func (x *exchange) upgraded(answer *http.Response, e *echoes) error {
+// upgraded puts a webSocket in the place of an upgraded connection. Of the answer's status goes
+// the number alone: its words would be handed on as they are.
+func (x *exchange) upgraded(answer *http.Response, now func() *echoes) error {
+	answer.Status = ""
 	both, ok := answer.Body.(io.ReadWriteCloser)
 	if !ok {
 		return errors.New("the upgraded connection cannot be written")
@@ -262,7 +269,7 @@ func (x *exchange) upgraded(answer *http.Response, e *echoes) error {
 		context.AfterFunc(answer.Request.Context(), t.Close)
 		looks[i] = look
 	}
-	x.socket = newWebSocket(both, looks[0], looks[1], e)
+	x.socket = newWebSocket(both, looks[0], looks[1], now)
 	x.socket.second = x.holding(answer.Request.Context())
 	answer.Body = x.socket
 	return nil

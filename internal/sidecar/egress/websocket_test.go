@@ -47,9 +47,15 @@ func echo(t *testing.T, heard *safeBuffer) *origin {
 
 func (l *lab) webSocket(t *testing.T, url string) *websocket.Conn {
 	t.Helper()
+	return l.webSocketFor(t, url, nil)
+}
+
+// webSocketFor is webSocket with a head.
+func (l *lab) webSocketFor(t *testing.T, url string, head http.Header) *websocket.Conn {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: l.client(t, false), CompressionMode: websocket.CompressionContextTakeover})
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: l.client(t, false), HTTPHeader: head, CompressionMode: websocket.CompressionContextTakeover})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +221,7 @@ func (s *stub) Close() error                { s.closed = true; return nil }
 // newSocket searches nothing in what goes out.
 func newSocket(upstream io.ReadWriteCloser, e *echoes) *webSocket {
 	nothing := func([]byte) error { return nil }
-	return newWebSocket(upstream, nothing, nothing, e)
+	return newWebSocket(upstream, nothing, nothing, func() *echoes { return e })
 }
 
 // Attack B8: what follows an upgrade is no WebSocket at all, so that nobody looks into it.
