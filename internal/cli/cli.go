@@ -132,10 +132,10 @@ func (a *App) root() *cobra.Command {
 		Short: "Run AI coding agents unattended, each in a bottle without a network",
 		Long: `bot-bottle runs AI coding agents, each in a bottle: an isolated environment that has
 no network but a few sockets, no credential, and no way to hurt the host.`,
-		Example: `  bot-bottle start implementer                       # a terminal with the agent in it
-  bot-bottle start -y implementer -- -p "fix the tests"  # without one: the answer on standard output
-  bot-bottle list
-  bot-bottle cleanup`,
+		Example: `  bot-bottle init                        # write a first agent and its bottle
+  bot-bottle start implementer           # a terminal with the agent in it
+  bot-bottle start -y implementer -- -p "fix the tests" > answer.txt   # without one
+  bot-bottle dashboard                   # all agents, and what they ask for`,
 		SilenceErrors:    true,
 		SilenceUsage:     true,
 		PersistentPreRun: func(*cobra.Command, []string) { a.usage = false },
@@ -144,15 +144,10 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 	}
 	root.AddCommand(
 		a.init(), a.start(), a.resume(), a.attach(), a.exec(), a.cp(), a.egress(), a.pull(), a.uploadPack(), a.requests(), a.approve(), a.reject(), a.answer(), a.revoke(),
-		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.doctor(), a.prove(), a.version(),
+		a.dashboard(), a.list(), a.logs(), a.reportVerb(), a.stop(), a.rm(), a.cleanup(), a.build(), a.image(), a.validate(), a.doctor(), a.prove(), a.completion(), a.version(),
 	)
 	root.SetFlagErrorFunc(unknownFlag)
-	root.InitDefaultCompletionCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "completion" { // cobra's own, which takes any word for a call for help
-			c.Args, c.RunE = aVerb, func(c *cobra.Command, _ []string) error { return c.Help() }
-		}
-	}
+	a.helpfully(root)
 	return root
 }
 

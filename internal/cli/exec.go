@@ -13,7 +13,7 @@ import (
 func (a *App) exec() *cobra.Command {
 	var root bool
 	c := &cobra.Command{
-		Use:   "exec IDENTITY -- CMD [ARGS…]",
+		Use:   "exec IDENTITY [flags] -- CMD [ARGS…]",
 		Short: "Run a command in a running bottle",
 		Long: `Exec runs a command in a running bottle as the agent's user, with the same environment,
 network (none) and limits. The exit status is the command's own.`,

@@ -15,7 +15,7 @@ import (
 func (a *App) resume() *cobra.Command {
 	var f startFlags
 	c := &cobra.Command{
-		Use:   "resume IDENTITY [-- ARGS…]",
+		Use:   "resume IDENTITY [flags] [-- ARGS…]",
 		Short: "Start a bottle again that ended, with all that it had",
 		Long: `Resume starts a bottle again after its agent ended, after stop, or after a crash: the same
 identity, home and workspace, and the conversation goes on. The manifest is read anew; the

@@ -28,7 +28,7 @@ type startFlags struct {
 func (a *App) start() *cobra.Command {
 	var f startFlags
 	c := &cobra.Command{
-		Use:   "start AGENT [-- ARGS…]",
+		Use:   "start AGENT [flags] [-- ARGS…]",
 		Short: "Start an agent in a new bottle and open its terminal",
 		Long: `Start shows what the agent would get, asks, starts it in a new bottle and connects your
 terminal with it. What follows -- goes to the agent after the manifest's own arguments.

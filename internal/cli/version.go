@@ -13,7 +13,10 @@ func (a *App) version() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  nothing,
+		Long:  `Version prints which bot-bottle this is, the Go it was built with, and for which platform.`,
+		Example: `  bot-bottle version
+  bot-bottle version --json | jq -r .version`,
+		Args: nothing,
 		RunE: func(*cobra.Command, []string) error {
 			v := currentVersion()
 			if asJSON {

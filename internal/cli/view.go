@@ -33,7 +33,7 @@ func joined(all []terminal.Allow) string {
 	for i, a := range all {
 		names[i] = string(a)
 	}
-	return strings.Join(names, ",")
+	return strings.Join(names, ", ")
 }
 
 // view is what the operator wants of a terminal session.
