@@ -69,8 +69,10 @@ func (a *App) runInit(ctx context.Context, agent string, f initFlags) error {
 			return &usageError{what: fmt.Sprintf("%q cannot be a name: %v", name, err)}
 		}
 	}
-	if err := free(files); err != nil {
-		return err
+	if !f.yes { // nobody is asked for nothing
+		if err := free(files); err != nil {
+			return err
+		}
 	}
 	choices, err := (&interview{app: a, flags: f}).choices(ctx, agent)
 	if err != nil {

@@ -62,6 +62,18 @@ func TestInitWithoutQuestions(t *testing.T) {
 	}
 }
 
+// What is wrong with the flags is said first: another name would not mend it.
+func TestInitChecksItsFlagsBeforeTheNames(t *testing.T) {
+	home, cwd := filepath.Join(t.TempDir(), "bb"), t.TempDir()
+	if code, _, stderr := initialise(t, home, cwd, nil, nil, "--yes"); code != 0 {
+		t.Fatalf("got %d %s", code, stderr)
+	}
+	code, _, stderr := initialise(t, home, cwd, nil, nil, "--yes", "second", "--program", "nosuch")
+	if code != exitUsage || !strings.Contains(stderr, `"nosuch" is none of claude`) {
+		t.Errorf("got %d %s", code, stderr)
+	}
+}
+
 func TestInitThatCannotWork(t *testing.T) {
 	for want, args := range map[string][]string{
 		"standard input is not a terminal": nil,
