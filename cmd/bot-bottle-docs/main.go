@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/spf13/cobra/doc"
-
 	"github.com/bot-bottle/bot-bottle/internal/cli"
 )
 
@@ -33,9 +31,7 @@ func write(dir string) error {
 		return err
 	}
 	root := cli.Command()
-	root.DisableAutoGenTag = true
-	date := when()
-	if err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "bot-bottle", Manual: "bot-bottle", Date: &date}, man); err != nil {
+	if err := writePages(root, man, when()); err != nil {
 		return err
 	}
 	return errors.Join(

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -18,21 +19,55 @@ const (
 	maxHelpWidth = 100
 )
 
-// verbGroup is a part of the first page.
-type verbGroup struct {
-	title string
-	verbs []string
+// Group is commands that are for the same.
+type Group struct {
+	Title    string
+	Commands []*cobra.Command
 }
 
-// verbGroups are all verbs, in the order in which one meets them.
-func verbGroups() []verbGroup {
-	return []verbGroup{
-		{"To begin", []string{"init", "validate", "doctor", "build", "image"}},
-		{"A bottle and its agent", []string{"start", "attach", "exec", "cp", "pull", "stop", "resume", "rm", "cleanup"}},
-		{"What it may do", []string{"requests", "approve", "reject", "answer", "revoke", "egress"}},
-		{"What there is and was", []string{"list", "dashboard", "logs", "report", "prove"}},
-		{"The program itself", []string{"help", "completion", "version"}},
+// Groups are what is below a command, in the order in which one meets it.
+func Groups(c *cobra.Command) (groups []Group) {
+	if !c.HasParent() {
+		for _, part := range firstPage() {
+			g := Group{Title: part[0]}
+			for name := range strings.FieldsSeq(part[1]) {
+				i := slices.IndexFunc(c.Commands(), func(sub *cobra.Command) bool { return sub.Name() == name })
+				g.Commands = append(g.Commands, c.Commands()[i])
+			}
+			groups = append(groups, g)
+		}
+	} else if c.HasSubCommands() {
+		groups = append(groups, Group{"Verbs", c.Commands()})
 	}
+	return groups
+}
+
+// firstPage is every verb, by what it is for.
+func firstPage() [][2]string {
+	return [][2]string{
+		{"To begin", "init validate doctor build image"},
+		{"A bottle and its agent", "start attach exec cp pull stop resume rm cleanup"},
+		{"What it may do", "requests approve reject answer revoke egress"},
+		{"What there is and was", "list dashboard logs report prove"},
+		{"The program itself", "help completion version"},
+	}
+}
+
+// Words are what a command's help says first, a paragraph each.
+func Words(c *cobra.Command) []string {
+	paragraphs := strings.Split(cmp.Or(c.Long, c.Short+"."), "\n\n")
+	for i, p := range paragraphs {
+		paragraphs[i] = strings.ReplaceAll(p, "\n", " ")
+	}
+	return paragraphs
+}
+
+// UsageLine is how a command is typed.
+func UsageLine(c *cobra.Command) string {
+	if c.HasSubCommands() {
+		return c.CommandPath() + " VERB …"
+	}
+	return c.UseLine()
 }
 
 // helpfully has help printed by us: none of it is in cobra's words.
@@ -58,55 +93,29 @@ func (a *App) printHelp(w io.Writer, c *cobra.Command) {
 		c.Flags().Lookup("help").Usage = "show this"
 	}
 	var b strings.Builder
-	words := c.Long
-	if words == "" {
-		words = c.Short + "."
-	}
-	for paragraph := range strings.SplitSeq(words, "\n\n") {
-		for _, row := range plain.Wrap(strings.ReplaceAll(paragraph, "\n", " "), width) {
+	for _, paragraph := range Words(c) {
+		for _, row := range plain.Wrap(paragraph, width) {
 			b.WriteString(strings.TrimRight(row, " ") + "\n")
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("Usage:\n  " + usageLine(c) + "\n")
+	b.WriteString("Usage:\n  " + UsageLine(c) + "\n")
 	if c.Example != "" {
 		b.WriteString("\nExamples:\n" + c.Example + "\n")
 	}
-	writeVerbs(&b, c, width)
-	if !c.HasSubCommands() && !c.DisableFlagsInUseLine {
+	for _, g := range Groups(c) {
+		b.WriteString("\n" + g.Title + ":\n")
+		for _, sub := range g.Commands {
+			_, _ = fmt.Fprintf(&b, "  %-11s %s\n", sub.Name(), folded(sub.Short, width, len("  completion  ")))
+		}
+	}
+	switch {
+	case c.HasSubCommands():
+		b.WriteString("\nMore about each: " + c.CommandPath() + " VERB --help\n")
+	case !c.DisableFlagsInUseLine:
 		b.WriteString("\nFlags:\n" + strings.TrimRight(c.LocalFlags().FlagUsagesWrapped(width), " \n") + "\n")
 	}
 	_, _ = io.WriteString(w, b.String())
-}
-
-// usageLine is how a command is typed.
-func usageLine(c *cobra.Command) string {
-	if c.HasSubCommands() {
-		return c.CommandPath() + " VERB …"
-	}
-	return c.UseLine()
-}
-
-// writeVerbs writes what is below a command, a line each, and how to see more of it.
-func writeVerbs(w io.Writer, c *cobra.Command, width int) {
-	if !c.HasSubCommands() {
-		return
-	}
-	groups := verbGroups()
-	if c.HasParent() {
-		groups = []verbGroup{{"Verbs", nil}}
-		for _, sub := range c.Commands() {
-			groups[0].verbs = append(groups[0].verbs, sub.Name())
-		}
-	}
-	for _, g := range groups {
-		_, _ = fmt.Fprintf(w, "\n%s:\n", g.title)
-		for _, name := range g.verbs {
-			i := slices.IndexFunc(c.Commands(), func(sub *cobra.Command) bool { return sub.Name() == name })
-			_, _ = fmt.Fprintf(w, "  %-11s %s\n", name, folded(c.Commands()[i].Short, width, len("  completion  ")))
-		}
-	}
-	_, _ = fmt.Fprintf(w, "\nMore about each: %s VERB --help\n", c.CommandPath())
 }
 
 func (a *App) help() *cobra.Command {

@@ -57,8 +57,10 @@ func all(c *cobra.Command) []*cobra.Command {
 func TestHelpNamesEveryVerb(t *testing.T) {
 	root := (&App{System: OS()}).root()
 	var grouped, known []string
-	for _, g := range verbGroups() {
-		grouped = append(grouped, g.verbs...)
+	for _, g := range Groups(root) {
+		for _, c := range g.Commands {
+			grouped = append(grouped, c.Name())
+		}
 	}
 	for _, c := range all(root) {
 		if c.HasParent() && c.Parent() == root {
