@@ -12,10 +12,16 @@ import (
 
 func main() { os.Exit(run()) }
 
-// run exists so that every defer runs before the exit.
+// run exists so that every defer runs before the exit. A second signal ends us the usual way.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends us the usual way
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		got := <-signals
+		signal.Stop(signals)
+		cancel(cli.Interrupted{Signal: got.(syscall.Signal)})
+	}()
 	return cli.Main(ctx, cli.OS())
 }

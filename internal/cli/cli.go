@@ -4,7 +4,8 @@
 // Rules: results go to standard output and nothing else does; questions, progress
 // and errors go to standard error. An error is one line, "bot-bottle: WHAT: WHY",
 // then a line that says what to do. Exit status: the agent's or the command's own;
-// 125 when a bottle could not be brought up or kept; 2 for a usage error; 1 otherwise.
+// 125 when a bottle could not be brought up or kept; 2 for a usage error; 128 and the number of
+// a signal that has ended it (130: ctrl-C); 1 otherwise.
 package cli
 
 import (
@@ -19,6 +20,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -84,7 +86,7 @@ func Main(ctx context.Context, s System) int {
 	if err == nil {
 		err = app.execute(ctx)
 	}
-	return report(s.Stderr, err, app)
+	return report(ctx, s.Stderr, err, app)
 }
 
 func newApp(s System) (*App, error) {
@@ -151,9 +153,26 @@ no network but a few sockets, no credential, and no way to hurt the host.`,
 	return root
 }
 
+// Interrupted is why the context of a run ended: this process got a signal.
+type Interrupted struct{ Signal syscall.Signal }
+
+func (i Interrupted) Error() string { return i.Signal.String() }
+
+// Is makes it a cancellation.
+func (i Interrupted) Is(target error) bool { return target == context.Canceled }
+
+// bySignal is how what a signal has ended ends, as a shell tells of it; nil if none did.
+func bySignal(ctx context.Context) error {
+	var i Interrupted
+	if errors.As(context.Cause(ctx), &i) {
+		return status(128 + int(i.Signal))
+	}
+	return nil
+}
+
 // report prints an error, if it is one, and returns the exit status. app is nil where there
 // is none yet.
-func report(w io.Writer, err error, app *App) int {
+func report(ctx context.Context, w io.Writer, err error, app *App) int {
 	var code status
 	switch {
 	case err == nil:
@@ -167,6 +186,8 @@ func report(w io.Writer, err error, app *App) int {
 	printError(w, err, cmp.Or(bottle.HintOf(err), app.homeHint(err)))
 	var launch *bottle.LaunchError
 	switch {
+	case errors.Is(err, context.Canceled) && errors.As(bySignal(ctx), &code):
+		return int(code)
 	case app != nil && app.usage:
 		if bottle.HintOf(err) == "" {
 			_, _ = fmt.Fprintf(w, "  try: %s --help\n", app.verb)

@@ -117,7 +117,7 @@ func (a *App) runLogs(ctx context.Context, identity string, o logsOptions) (err 
 	}
 	err = a.showLog(log, m, o, since)
 	if o.followed && ctx.Err() != nil {
-		return nil // that is how one stops following
+		return bySignal(ctx)
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -267,14 +268,20 @@ func TestAttackH5_ARunningBottlesPast(t *testing.T) {
 	}
 }
 
-// A log that is followed is shown as it comes, and stopping is no failure.
+// A log that is followed is shown as it comes. Stopping is no failure; a signal has its own status.
 func TestLogsFollow(t *testing.T) {
+	t.Run("stopped", func(t *testing.T) { follow(t, nil, 0) })
+	t.Run("ctrl-C", func(t *testing.T) { follow(t, Interrupted{syscall.SIGINT}, 130) })
+}
+
+func follow(t *testing.T, why error, want int) {
+	t.Helper()
 	log := some(t)
 	l := newLogged(t, state.Metadata{}, "")
 	reader, writer := io.Pipe()
 	l.backend.err, l.backend.run = nil, reader
 	seen := &awaited{text: "claude-x", seen: make(chan struct{})}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan int, 1)
 	go func() {
 		code, _ := l.run(ctx, seen, "logs", "-f", identity)
@@ -284,9 +291,9 @@ func TestLogsFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-seen.seen
-	cancel()
+	cancel(why)
 	_ = writer.CloseWithError(context.Canceled)
-	if code := <-done; code != 0 || !l.backend.followed {
+	if code := <-done; code != want || !l.backend.followed {
 		t.Errorf("got status %d", code)
 	}
 }

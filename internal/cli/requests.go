@@ -37,7 +37,8 @@ shown with its commits; --diff prints what it changes.`,
 				return a.showDiff(c.Context(), diff)
 			}
 			if follow {
-				return a.followRequests(c.Context(), asJSON)
+				err := a.followRequests(c.Context(), asJSON)
+				return cmp.Or(err, bySignal(c.Context()))
 			}
 			return a.listRequests(c.Context(), asJSON, all)
 		},
