@@ -53,8 +53,9 @@ func (d *Driver) Open(ctx context.Context, identity string) (bottle.Bottle, erro
 	if err != nil {
 		return nil, err
 	}
-	record, _ := d.State.Read(identity)                                                                           // somebody may have deleted it
-	tty := now.Terminal || silent != nil && record.TranscriptLeft && !errors.Is(silent, context.DeadlineExceeded) // a guest that is gone left a transcript
+	record, _ := d.State.Read(identity) // somebody may have deleted it
+	// A guest that is gone left a transcript.
+	tty := now.Terminal || silent != nil && record.TranscriptLeft && !errors.Is(silent, context.DeadlineExceeded)
 	return &Bottle{
 		driver: d, identity: identity, machine: m.Name, dir: dir, remove: m.Labels[labelRemove] == "true", tty: tty, silent: silent, began: record.StartedAt,
 	}, nil
