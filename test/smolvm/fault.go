@@ -22,7 +22,7 @@ import (
 //	slow     "VERB DURATION"         before that verb ("all": any) does anything
 //	VERB     "garbage" "huge" "empty" "null" "hang"   what it prints in place of its answer; exit status 0
 //	VERB     "silent" "killed"       fails with status 1, or 137, and no text
-//	VERB     "kvm" "permission" "rootfs" "entitlement" "lost" "broken"   fails with that text
+//	VERB     "kvm" "permission" "rootfs" "entitlement" "lost" "library" "broken"   fails with that text
 //	VERB     "… once"                the first time only
 //	VERB     "after …"               does its work, then fails
 //	"exec"   "short"                 prints 8 KiB of what it would, and loses the connection
@@ -58,6 +58,7 @@ func texts() map[string]string {
 		"entitlement": "agent operation failed: start machine: krun_start_enter returned: -22 (EINVAL — the binary lacks the hypervisor entitlement)",
 		"lost":        "agent operation failed: run interactive: connection to VM lost",
 		"init":        "agent operation failed: init: init[0] failed (exit 1)",
+		"library":     "loading: dynamic library 'libkrunfw.so.4' not found",
 		"broken":      "storage operation failed: database disk image is malformed",
 	}
 }

@@ -77,10 +77,15 @@ func (e *callError) Error() string {
 
 func (e *callError) Unwrap() error { return e.err }
 
-// gone reports whether an error is that there is no such machine.
-func gone(err error) bool {
+// gone reports whether an error is that there is no machine of that name. What else is not found, such as a
+// library of smolvm's, says nothing of the machine.
+func gone(err error, name string) bool {
 	var failed *callError
-	return errors.As(err, &failed) && (strings.Contains(failed.said, "vm not found: ") || strings.Contains(failed.said, "' not found"))
+	if !errors.As(err, &failed) {
+		return false
+	}
+	_, after, said := strings.Cut(failed.said, "vm not found: "+name)
+	return said && !inWord(after[:min(1, len(after))]) || strings.Contains(failed.said, "machine '"+name+"' not found")
 }
 
 // lateError is that of a limit that has passed: a context.DeadlineExceeded that says more.
@@ -269,7 +274,7 @@ func (d *Driver) find(ctx context.Context, identity string) (machine, bool, erro
 		return machine{}, false, err
 	}
 	m, err := d.status(ctx, machineName(identity))
-	if gone(err) {
+	if gone(err, machineName(identity)) {
 		return machine{}, false, nil
 	}
 	if err != nil {

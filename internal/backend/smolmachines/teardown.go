@@ -178,12 +178,12 @@ const attempts = 2
 func (d *Driver) stop(ctx context.Context, name string) (err error) {
 	for range attempts {
 		err = d.whole(ctx, stopLimit, []string{"machine", "stop", "--name", name})
-		if gone(err) {
+		if gone(err, name) {
 			return nil
 		}
 		m, asked := d.status(ctx, name)
 		switch {
-		case gone(asked):
+		case gone(asked, name):
 			return nil
 		case asked != nil:
 			return errors.Join(err, asked)
@@ -201,7 +201,7 @@ func (d *Driver) stop(ctx context.Context, name string) (err error) {
 func (d *Driver) delete(ctx context.Context, name string) (err error) {
 	for range attempts {
 		err = d.whole(ctx, stopLimit, []string{"machine", "delete", "--name", name, "--force"})
-		if gone(err) {
+		if gone(err, name) {
 			return nil
 		}
 		all, listed := d.machines(ctx)

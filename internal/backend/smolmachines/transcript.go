@@ -82,7 +82,7 @@ func (d *Driver) keepTranscript(ctx context.Context, identity, name string, secr
 		err = d.keepTranscriptOf(ctx, m, name, secrets)
 	}
 	switch {
-	case err == nil, gone(err):
+	case err == nil, gone(err, name):
 	case m.TranscriptLeft && !m.Remove:
 		d.tellLeft(identity, err)
 	default:
