@@ -124,7 +124,7 @@ func (s *screen) send(keys string) {
 // end waits for the program's end, and returns its exit status. One that goes on is killed.
 func (s *screen) end() int {
 	s.t.Helper()
-	defer time.AfterFunc(3*time.Minute, func() { _ = s.command.Process.Kill() }).Stop()
+	defer time.AfterFunc(6*time.Minute, func() { _ = s.command.Process.Kill() }).Stop()
 	err := s.command.Wait()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		s.t.Fatal(err)

@@ -154,6 +154,7 @@ func newLabOf(t testing.TB, configure func(*control.EgressConfig), change func(*
 		t.Fatal(err)
 	}
 	l.server.rules.Load().revision = 1
+	l.server.grace = time.Hour // there is no guest, and a test may take long
 	change(l.server)
 	l.listen(t)
 	return l
