@@ -52,6 +52,7 @@ const maxConfig = 16 << 20
 // Stdin means nothing: whoever started the bottle may have let go of it. A read of
 // Stdin may still be pending when Run returns.
 func Run(ctx context.Context, o Options) error {
+	o.Stderr = newComplaints(o.Stderr)
 	stdin := bufio.NewReader(o.Stdin)
 	config, services, listener, err := prepare(o, stdin)
 	ctx, cancel := context.WithCancelCause(ctx)
