@@ -53,8 +53,8 @@ const Agent = "agent"
 // be killed on the way, that it began is known.
 const Open = "open"
 
-// Ahead is the same of a request without a body, whose end follows soon: who reads the log
-// wants to hear of it only if that is missing.
+// Ahead is the same of a request without a body, and of a push, whose end follows soon: who reads
+// the log wants to hear of it only if that is missing.
 const Ahead = "ahead"
 
 // Decisions.

@@ -2,8 +2,8 @@ package audit
 
 // Uses counts how often grants were used, from the events of a log in their order. A use is
 // whatever a service let begin; it counts once, at its end, so that the end of a grant does not
-// break its last use off. What never ended, counts as well (Lost). Its zero value has
-// counted nothing. It must not be used concurrently.
+// break its last use off. What never ended, counts as well (Lost). A push of which the upstream
+// has nothing is none. Its zero value has counted nothing. It must not be used concurrently.
 type Uses struct{ begun, ended map[string]int64 }
 
 // Hear takes the next event, and reports whether a use has ended with it.
@@ -13,6 +13,11 @@ func (u *Uses) Hear(e Event) bool {
 		return false
 	case e.Phase != "":
 		add(&u.begun, e.Grant, 1)
+		return false
+	case e.Kind == Push && e.Decision == Deny:
+		if u.begun[e.Grant] > 0 {
+			add(&u.begun, e.Grant, -1)
+		}
 		return false
 	case u.begun[e.Grant] > 0:
 		add(&u.begun, e.Grant, -1)

@@ -8,6 +8,7 @@ import (
 func TestUses(t *testing.T) {
 	open, ahead := Event{Grant: "k-1", Phase: Open, Decision: Allow}, Event{Grant: "k-1", Phase: Ahead, Decision: Allow}
 	end, cut := Event{Grant: "k-1", Decision: Allow}, Event{Grant: "k-1", Decision: Deny}
+	sent, refused := Event{Kind: Push, Grant: "k-1", Phase: Ahead, Decision: Allow}, Event{Kind: Push, Grant: "k-1", Decision: Deny}
 	for name, test := range map[string]struct {
 		events []Event
 		lost   bool
@@ -18,6 +19,9 @@ func TestUses(t *testing.T) {
 		"one that was cut":              {[]Event{open, cut}, false, 1},
 		"one that never began":          {[]Event{cut}, false, 0},
 		"one that nobody can tell of":   {[]Event{{Grant: "k-1", Decision: Unknown}}, false, 1},
+		"a push that was refused":       {[]Event{sent, refused}, true, 0},
+		"a push whose gate was killed":  {[]Event{sent}, true, 1},
+		"a push after one of those":     {[]Event{sent, sent, refused}, true, 1},
 		"one without a beginning":       {[]Event{end}, false, 1},
 		"two at once":                   {[]Event{ahead, open, end, cut}, false, 2},
 		"one that goes on":              {[]Event{ahead, end, open}, false, 1},

@@ -213,7 +213,9 @@ func refs(e audit.Event) string {
 func (c *counter) finish() {
 	open := slices.SortedFunc(maps.Values(c.ahead), func(a, b audit.Event) int { return a.Time.Compare(b.Time) })
 	for _, e := range open {
-		e.Reason = "its end is not on record"
+		if e.Reason = "its end is not on record"; e.Kind == audit.Push {
+			e.Decision = audit.Unknown
+		}
 		c.tally(e)
 	}
 	c.agentsEnd()

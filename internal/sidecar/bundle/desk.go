@@ -305,9 +305,11 @@ func (o *operator) end(ended ...requests.Request) {
 }
 
 // hear counts the uses of grants. It does not wait: egress may be waiting for us.
-func (o *operator) hear(e audit.Event) {
+func (o *operator) hear(e audit.Event) { o.count(&o.uses, e) }
+
+func (o *operator) count(uses *audit.Uses, e audit.Event) {
 	o.counting.Lock()
-	ended := o.uses.Hear(e)
+	ended := uses.Hear(e)
 	o.counting.Unlock()
 	if ended {
 		o.poke()
@@ -322,14 +324,19 @@ func (o *operator) hearGate(e audit.Event) {
 		o.counting.Unlock()
 		o.poke()
 	}
-	o.hear(e)
+	o.count(&o.pushes, e)
 }
 
 // lost counts what egress was at when its process ended, before another one is started, which is
 // to begin with that.
-func (o *operator) lost() {
+func (o *operator) lost() { o.countLost(&o.uses) }
+
+// lostGate is the same of git-gate.
+func (o *operator) lostGate() { o.countLost(&o.pushes) }
+
+func (o *operator) countLost(uses *audit.Uses) {
 	o.counting.Lock()
-	o.uses.Lost()
+	uses.Lost()
 	o.counting.Unlock()
 	o.settle()
 }
@@ -381,7 +388,12 @@ func (o *operator) settle() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.counting.Lock()
-	used, arrived := o.uses.Take(), o.arrived
+	used, arrived := make(map[string]int64), o.arrived
+	for _, counted := range []*audit.Uses{&o.uses, &o.pushes} {
+		for id, n := range counted.Take() {
+			used[id] += n
+		}
+	}
 	o.arrived = nil
 	o.counting.Unlock()
 	for _, id := range arrived {

@@ -123,3 +123,41 @@ func TestAPushThatIsRecordedHasComeToItsEnd(t *testing.T) {
 		t.Errorf("the log has %d times that it is upstream:\n%s", n, said)
 	}
 }
+
+// Attack G13: git-gate is killed when it has begun to send a push by a grant of one, and nobody will tell how that
+// ended. It counts before the next gate is started; one that the upstream has refused does not.
+func TestAttackG13_APushThatNeverEndedCounts(t *testing.T) {
+	o, _, _ := holder(t)
+	o.mayGate, o.startGate = true, func([]byte) error { return nil }
+	r, err := o.Ask(t.Context(), requests.Ask{Kind: requests.Repo, Why: "x", Git: &requests.Git{Repository: "https://git.example/acme/one", Push: policy.Push{Refs: []string{"refs/heads/fix"}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := o.ledger.Get(r.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Decide(r.ID, requests.Decision{Digest: o.shown(shown).Digest, Approve: true, Scope: requests.Scope{Uses: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	s, egress := &service{name: control.GitGate}, &service{name: control.Egress}
+	o.attach(s)
+	o.attach(egress)
+	sent := audit.Event{Kind: audit.Push, Phase: audit.Ahead, Decision: audit.Allow, Grant: r.ID}
+	live := func() bool {
+		r, err := o.ledger.Get(r.ID)
+		return err == nil && r.Grant != nil && r.Grant.Ended.IsZero()
+	}
+	s.heard(sent)
+	if egress.lost(); !live() {
+		t.Error("that egress has ended has used it up")
+	}
+	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Deny, Grant: r.ID})
+	if s.lost(); !live() {
+		t.Error("a push that the upstream refused has used it up")
+	}
+	s.heard(sent)
+	if s.lost(); live() {
+		t.Error("a push that may have arrived has not used it up")
+	}
+}

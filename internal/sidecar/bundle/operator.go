@@ -54,7 +54,8 @@ type operator struct {
 	over []requests.Request // grants that ended between two runs, to be recorded
 
 	counting sync.Mutex
-	uses     audit.Uses    // of grants; those that the ledger does not have yet
+	uses     audit.Uses    // of grants, by egress; those that the ledger does not have yet
+	pushes   audit.Uses    // the same by git-gate
 	arrived  []string      // approved pushes that are upstream, where the ledger may not have that yet
 	wake     chan struct{} // something is to be done about the grants
 }
@@ -94,7 +95,7 @@ func (o *operator) attach(s *service) {
 	case control.Supervise:
 		s.talk = func(ctx context.Context, link net.Conn) { control.ServeCounter(ctx, link, o) }
 	case control.GitGate:
-		o.gate, s.heard = s, o.hearGate
+		o.gate, s.heard, s.lost = s, o.hearGate, o.lostGate
 		s.talk = func(ctx context.Context, link net.Conn) { control.ServeHolder(ctx, link, o) }
 	}
 }

@@ -3,14 +3,26 @@ package gitgate
 import (
 	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 )
 
-// pushes are the events of pushes, in order.
+// pushes are what became of pushes, in order.
 func (l *lab) pushes() []audit.Event {
+	l.t.Helper()
+	return slices.DeleteFunc(l.everyPush(), func(e audit.Event) bool { return e.Phase != "" })
+}
+
+// sent are the beginnings of pushes that were sent.
+func (l *lab) sent() []audit.Event {
+	l.t.Helper()
+	return slices.DeleteFunc(l.everyPush(), func(e audit.Event) bool { return e.Phase == "" })
+}
+
+func (l *lab) everyPush() []audit.Event {
 	l.t.Helper()
 	var all []audit.Event
 	for line := range strings.Lines(l.events.String()) {

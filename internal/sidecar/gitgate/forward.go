@@ -27,13 +27,14 @@ func (p *push) forward(g git, v *verdict, say func(string)) bool {
 		p.record(v, audit.Deny, err.Error())
 		return false
 	}
+	v.grant = grant
+	p.recordOpening(v)
 	began := time.Now()
 	said, err := p.mirror.send(ctx, g.extra, v.updates)
 	p.sent = millis(began)
 	for _, line := range said {
 		say("upstream: " + cut(p.server.mask(line), 400))
 	}
-	v.grant = grant
 	became := "forwarded"
 	if err != nil {
 		if !p.arrivedAllTheSame(g, v, err, give, say) {
@@ -60,7 +61,6 @@ func (p *push) arrivedAllTheSame(g git, v *verdict, err error, give func(), say 
 	switch p.fate(g, v.updates, err) {
 	case nothing:
 		give()
-		v.grant = ""
 		say(why("did not take it"))
 		p.record(v, audit.Deny, why("did not take it"))
 		return false

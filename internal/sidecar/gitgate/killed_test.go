@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // The gate is killed at some instant of a push, again and again, and started again. Nothing
@@ -124,6 +126,42 @@ func TestAttackF6_AKilledGateForwardsNothingUnchecked(t *testing.T) {
 			v.sound()
 			l.refused(work, "REFUSED", "push", "-q", "origin", "agent/leak")
 		})
+	}
+}
+
+// ATTACK G3: the gate is killed when the upstream has a push that did not wait, and it has not told of it. That it was sent
+// is in the log all the same, and is a use of the grant by which it was.
+func TestAttackG3_AKilledGatesPlainPushIsAUse(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) {
+		c.Repositories[0].More = []requests.PushGrant{pushes("t-9", 1, "refs/heads/fix")}
+	})
+	v := newVictim(l)
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "fix")
+	head := l.commit(work, "main.go", "package main\n")
+	d := l.doorAt("post-receive", "")
+	ended := make(chan error, 1)
+	go func() { _, err := l.try(work, "push", "-q", "origin", "fix"); ended <- err }()
+	d.await()
+	v.kill()
+	d.open()
+	v.begin()
+	<-ended
+	v.kill() // which waits for all that it has said
+	if got := l.theirs("refs/heads/fix"); got != head {
+		t.Fatalf("upstream has %q", got)
+	}
+	all := l.sent()
+	if len(all) != 1 || all[0].Decision != audit.Allow || all[0].Repository != "widget" || len(all[0].Updates) != 1 || all[0].Updates[0].New != head || all[0].Commits != 1 {
+		t.Errorf("the log has %+v", all)
+	}
+	var uses audit.Uses
+	for _, e := range all {
+		uses.Hear(e)
+	}
+	uses.Lost()
+	if used := uses.Take(); used["t-9"] != 1 {
+		t.Errorf("by the log it was used %d times", used["t-9"])
 	}
 }
 

@@ -439,8 +439,20 @@ func (p *push) judgePeople(v *verdict) {
 	v.advise("Commits from this bottle carry its agent's name. To set it: git rebase -r UPSTREAM --exec 'git commit --amend --no-edit --reset-author'")
 }
 
-// record writes the push down.
+// record writes down what became of the push.
 func (p *push) record(v *verdict, decision, reason string) {
+	p.server.record(p.event(v, decision, reason))
+}
+
+// recordOpening writes down that it is sent, before the upstream has any of it: should the gate be
+// killed meanwhile, that is known.
+func (p *push) recordOpening(v *verdict) {
+	e := p.event(v, audit.Allow, "")
+	e.Phase, e.Millis = audit.Ahead, 0
+	p.server.record(e)
+}
+
+func (p *push) event(v *verdict, decision, reason string) audit.Event {
 	e := audit.Event{
 		Time: p.started, Kind: audit.Push, Decision: decision, Request: v.request, Repository: p.mirror.Name, Reason: p.server.mask(reason), Millis: millis(p.started), Check: p.checked, Forward: p.sent, Grant: v.grant,
 	}
@@ -469,5 +481,5 @@ func (p *push) record(v *verdict, decision, reason string) {
 			})
 		}
 	}
-	p.server.record(e)
+	return e
 }
