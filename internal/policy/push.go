@@ -44,6 +44,7 @@ func SensitivePaths() []string {
 		"**/codeowners", "**/.gitattributes", "**/.gitmodules", "**/.lfsconfig",
 		".githooks/**", ".husky/**", "**/.pre-commit-config.yaml", "**/lefthook.yml", "hooks/**",
 		"**/.envrc", "**/.mcp.json", "**/.claude/**", "**/.vscode/**", "**/.idea/**", "**/.devcontainer/**", "**/.devcontainer.json",
+		"**/.gemini/**", "**/.codex/**", "**/.opencode/**", "**/opencode.json", "**/opencode.jsonc", "**/.cursor/**", "**/.zed/**", "**/*.code-workspace", "**/.bot-bottle/**",
 	}
 }
 
@@ -204,12 +205,29 @@ func matchRef(glob, ref string) bool {
 }
 
 // PathAction says what becomes of a push that changes a file, and by which glob. Case does
-// not count: on some file systems it does not.
+// not count: on some file systems it does not. Where one may take the path for another one, the
+// worse of both counts (ATTACKS F7).
 func (p Push) PathAction(path string) (action PathAction, glob string) {
-	segments := strings.Split(strings.ToLower(path), "/")
-	rank := map[PathAction]int{AllowPath: 1, HoldPath: 2, RefusePath: 3}
+	path = strings.ToLower(path)
+	action, glob = p.pathAction(path)
+	if taken := takenFor(path); taken != path {
+		if a, g := p.pathAction(taken); worse(a, action) {
+			action, glob = a, g
+		}
+	}
+	return action, glob
+}
+
+// worse reports whether one action wins over another; "" is none.
+func worse(a, b PathAction) bool {
+	rank := func(a PathAction) int { return slices.Index([]PathAction{"", AllowPath, HoldPath, RefusePath}, a) }
+	return rank(a) > rank(b)
+}
+
+func (p Push) pathAction(path string) (action PathAction, glob string) {
+	segments := strings.Split(path, "/")
 	for g, a := range p.Paths {
-		if rank[a] > rank[action] && matchPath(strings.Split(strings.ToLower(g), "/"), segments, matchText) {
+		if worse(a, action) && matchPath(strings.Split(strings.ToLower(g), "/"), segments, matchText) {
 			action, glob = a, g
 		}
 	}
@@ -220,6 +238,9 @@ func (p Push) PathAction(path string) (action PathAction, glob string) {
 		if matchPath(strings.Split(g, "/"), segments, matchText) {
 			return HoldPath, g
 		}
+	}
+	if hasShortName(path) {
+		return HoldPath, "**/*~1/**"
 	}
 	return AllowPath, ""
 }
