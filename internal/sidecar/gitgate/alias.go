@@ -21,9 +21,13 @@ func (m *mirror) other(ctx context.Context, u policy.RefUpdate) string {
 		if id != u.Old || name == u.Ref || !strings.HasPrefix(name, "refs/heads/") {
 			continue
 		}
-		if m.checkUpdate(policy.RefUpdate{Ref: name, Old: u.Old, New: cmp.Or(u.New, u.Old)}) != nil && !m.tellsSymbolic(ctx) {
-			return name
+		if m.checkUpdate(policy.RefUpdate{Ref: name, Old: u.Old, New: cmp.Or(u.New, u.Old)}) == nil {
+			continue
 		}
+		if m.tellsSymbolic(ctx) {
+			return "" // and it is none
+		}
+		return name
 	}
 	return ""
 }

@@ -177,7 +177,7 @@ func (m *mirror) take(ctx context.Context, theirs policy.Refs) error {
 			return err
 		}
 	}
-	if theirs.Default != "" && theirs.Default != m.refs.Default {
+	if strings.HasPrefix(theirs.Default, "refs/heads/") && theirs.Default != m.refs.Default {
 		if _, err := m.local.run(ctx, nil, "symbolic-ref", "HEAD", theirs.Default); err != nil {
 			return err
 		}

@@ -160,9 +160,10 @@ func (p *push) decide(q question, say func(string)) bool {
 	return p.forward(g, v, say)
 }
 
-// spoken puts our name before what the client shows after "remote: ".
+// spoken puts our name before what the client shows after "remote: ", and takes out what would steer
+// a terminal: an upstream's names are in it.
 func spoken(say func(string)) func(string) {
-	return func(text string) { say("bot-bottle: " + text) }
+	return func(text string) { say("bot-bottle: " + printable(text)) }
 }
 
 // quarantined is git with the objects that are not visible yet.
