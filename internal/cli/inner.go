@@ -69,7 +69,7 @@ func (s System) role(ctx context.Context, log *slog.Logger) (int, error) {
 		return 0, inside.Speak(s.Stdin, s.Stdout)
 	case slices.Equal(s.Args, []string{"sidecar", "bundle"}):
 		return 0, bundle.Run(ctx, bundle.Options{
-			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe",
+			Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr, SocketDir: control.SocketDir, ControlSocket: control.Socket, Self: "/proc/self/exe", LogDir: control.SocketDir,
 			UIDs: map[control.Service]int{control.Egress: control.EgressUID, control.GitGate: control.GitGateUID, control.Supervise: 10003}, DropPrivileges: true,
 		})
 	case slices.Equal(s.Args, []string{"sidecar", "control"}):

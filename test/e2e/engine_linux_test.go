@@ -38,6 +38,12 @@ type engine struct {
 // ownEngine starts one and gives it the images of the engine that is there.
 func ownEngine(t *testing.T, from *client.Client, arguments ...string) *engine {
 	t.Helper()
+	return newEngine(t, from, 0, arguments...)
+}
+
+// newEngine is ownEngine with a disk of its own, of so many megabytes; 0 for none.
+func newEngine(t *testing.T, from *client.Client, megabytes int, arguments ...string) *engine {
+	t.Helper()
 	if _, err := exec.LookPath("dockerd"); err != nil || os.Geteuid() != 0 {
 		need.Lacking(t, need.Dockerd, "an engine of one's own needs root and dockerd, which a remote engine or Docker Desktop do not bring")
 	}
@@ -50,6 +56,15 @@ func ownEngine(t *testing.T, from *client.Client, arguments ...string) *engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.remove)
+	if megabytes > 0 {
+		data := filepath.Join(dir, "data")
+		if err := os.Mkdir(data, 0o711); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mount("tmpfs", data, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=711", megabytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	e.start()
 	e.load(from)
 	return e
@@ -113,6 +128,10 @@ func (e *engine) dead(id string) {
 // remove ends the engine and what it left.
 func (e *engine) remove() {
 	_ = e.client.Close()
+	if e.daemon == nil {
+		e.unmount()
+		return
+	}
 	_ = e.daemon.Process.Signal(os.Interrupt)
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = e.daemon.Wait() }()
@@ -121,6 +140,11 @@ func (e *engine) remove() {
 	case <-time.After(30 * time.Second):
 		_ = e.daemon.Process.Kill()
 	}
+	e.unmount()
+}
+
+// unmount takes away what was mounted for the engine, and its files.
+func (e *engine) unmount() {
 	mounts, _ := os.ReadFile("/proc/self/mounts")
 	for line := range strings.Lines(string(mounts)) {
 		if at := strings.Fields(line)[1]; strings.HasPrefix(at, e.dir+"/") {
@@ -171,7 +195,11 @@ func withOwnEngine(t *testing.T) (house, *engine) {
 // moved is a house with an engine of its own, and a home of its own.
 func (h house) moved() (house, *engine) {
 	h.t.Helper()
-	e := ownEngine(h.t, h.Engine)
+	return h.movedTo(ownEngine(h.t, h.Engine))
+}
+
+func (h house) movedTo(e *engine) (house, *engine) {
+	h.t.Helper()
 	own := h.at("DOCKER_HOST="+e.host(), "BOT_BOTTLE_HOME="+h.t.TempDir())
 	l := *own.Lab
 	l.Home, l.Engine = strings.TrimPrefix(own.Extra[len(own.Extra)-1], "BOT_BOTTLE_HOME="), e.client

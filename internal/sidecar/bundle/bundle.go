@@ -36,6 +36,7 @@ type Options struct {
 	UIDs           map[control.Service]int // uid and gid of each service
 	DropPrivileges bool                    // false where we have none: tests, host processes
 	Host           *Host                   // nil in a container of the bundle's own
+	LogDir         string                  // on the disk where an engine keeps what we write to Stdout; "" where writing fails when that is full
 }
 
 // Host says where services keep things that run beside the operator's own processes, as the
@@ -58,6 +59,9 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := newLog(o.Stdout, config, cancel) // who cannot record, stops
+	if o.LogDir != "" {
+		out.room = func() error { return room(o.LogDir) }
+	}
 	if err != nil {
 		return errors.Join(err, out.begin(err))
 	}
@@ -98,6 +102,9 @@ func Run(ctx context.Context, o Options) error {
 		if first := <-ready; first != nil && err == nil {
 			err = beside.withItsWord(first)
 		}
+	}
+	if err == nil {
+		err = out.full()
 	}
 	if said := out.begin(err); err == nil {
 		err = said

@@ -365,6 +365,38 @@ func TestAttackJ4_AFullLogEndsTheTraffic(t *testing.T) {
 	}
 }
 
+// Attack J4, H5: the agent fills the disk on which the engine keeps the log. The bundle ends when the log still
+// has room to say so, and does not begin.
+func TestAttackJ4_AFullDiskEndsTheTraffic(t *testing.T) {
+	var cause error
+	var said bytes.Buffer
+	l := newLog(&said, config(t), func(err error) { cause = err })
+	full := errors.New("no room")
+	l.room = func() error { return full }
+	if err := l.begin(nil); err != nil {
+		t.Fatal(err)
+	}
+	l.record("egress", audit.Event{Kind: audit.Request, Path: "/last"})
+	l.end(cause)
+	if !errors.As(cause, new(*outputError)) || !strings.Contains(said.String(), "/last") || !strings.Contains(said.String(), `"event":"end","reason":"cannot write the audit log: no room"`) {
+		t.Errorf("got %v, and in the log %s", cause, said.String())
+	}
+	data, err := json.Marshal(config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	said.Reset()
+	dir, err := os.MkdirTemp("", "bundle")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	gone := filepath.Join(dir, "gone") // nobody can say how much room there is
+	if err := Run(t.Context(), Options{Stdin: bytes.NewReader(data), Stdout: &said, Stderr: io.Discard, SocketDir: dir, ControlSocket: filepath.Join(dir, "control"), Self: script(t, `echo '{"ready":true}'; exec sleep 60`), LogDir: gone}); err == nil || !strings.HasPrefix(said.String(), `{"ready":false,"error":"cannot write the audit log: cannot see`) {
+		t.Errorf("it begins: %v, %s", err, said.String())
+	}
+}
+
 // A bottle ends when nobody is there to take its bundle down: its starter was killed, or
 // let go of it. The bundle ends by itself, its log in good order, and with it go the keys.
 func TestTheBundleEndsWithItsBottle(t *testing.T) {

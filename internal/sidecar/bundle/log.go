@@ -24,6 +24,7 @@ type log struct {
 	bottle string
 	cut    int64
 	broken context.CancelCauseFunc
+	room   func() error  // nil, or that a line may be lost without a word
 	begun  chan struct{} // closed when the first lines are out, or never will be
 
 	mu      sync.Mutex
@@ -34,7 +35,7 @@ type log struct {
 }
 
 func newLog(w io.Writer, c control.BundleConfig, broken context.CancelCauseFunc) *log {
-	return &log{bottle: c.Bottle, cut: c.Log.Cut, broken: broken, begun: make(chan struct{}), w: w, chain: audit.Continue(c.Log.After)}
+	return &log{bottle: c.Bottle, cut: c.Log.Cut, broken: broken, room: func() error { return nil }, begun: make(chan struct{}), w: w, chain: audit.Continue(c.Log.After)}
 }
 
 // outputError ends the bundle: what cannot be recorded must not happen.
@@ -70,6 +71,22 @@ func (l *log) record(service string, e audit.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.write(service, e)
+	if err := l.full(); err != nil {
+		l.broken(err)
+	}
+}
+
+// spare is what must be free on the disk where an engine keeps the log, in bytes: it takes our lines some time
+// after we have written them, and a line that finds no room it drops, without a word to us. An agent can fill
+// that disk, which its workspace is on, and do what is on no record then.
+const spare = 32 << 20
+
+// full is nil, or an outputError.
+func (l *log) full() error {
+	if err := l.room(); err != nil {
+		return &outputError{err}
+	}
+	return nil
 }
 
 // end closes the log of a bundle that ended in good order: what is missing after its last
