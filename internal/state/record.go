@@ -230,11 +230,7 @@ func (s Store) End(identity string, e Ending) error {
 	if err != nil {
 		return err
 	}
-	if e.At.Before(m.StartedAt) {
-		e.At = m.StartedAt // the clock was set back meanwhile, or the engine's is behind
-	}
-	at := e.At.UTC()
-	m.EndedAt, m.ExitCode = &at, e.Code
+	m.ended(e)
 	head, err := s.CloseAudit(identity, e)
 	if err != nil {
 		return err
@@ -243,4 +239,19 @@ func (s Store) End(identity string, e Ending) error {
 		m.Audit = head
 	}
 	return s.Write(m)
+}
+
+// Saw puts an ending into a record that has none, if somebody saw it.
+func (m *Metadata) Saw(e Ending) {
+	if m.EndedAt == nil && e.Code != nil {
+		m.ended(e)
+	}
+}
+
+func (m *Metadata) ended(e Ending) {
+	if e.At.Before(m.StartedAt) {
+		e.At = m.StartedAt // the clock was set back meanwhile, or the engine's is behind
+	}
+	at := e.At.UTC()
+	m.EndedAt, m.ExitCode = &at, e.Code
 }

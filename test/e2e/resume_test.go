@@ -133,6 +133,22 @@ func TestAFailedResumeLosesNothing(t *testing.T) {
 	h.run(2, "", "resume", "-y", identity)
 }
 
+// A resume that fails does not take away how the agent had ended, while no process held it.
+func TestAFailedResumeKeepsHowItEnded(t *testing.T) {
+	t.Parallel()
+	h := open(t, standin.Options{})
+	identity := h.exited()
+	if h.on == smolvm {
+		h.failsToResume(identity)
+	} else {
+		h.isRefusedAResume(identity)
+	}
+	if r := h.run(0, "", "list", "all"); !strings.Contains(lineOf(r.Stdout, identity), "ended with status 137") {
+		t.Errorf("got %s", r.Stdout)
+	}
+	h.run(0, "", "logs", identity, "--verify")
+}
+
 // isRefusedAResume asks for processors that the engine does not have, for an image that cannot be built, and
 // then of an engine that does not start its container, with the bundle on its way.
 func (h house) isRefusedAResume(identity string) {

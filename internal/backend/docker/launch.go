@@ -56,7 +56,7 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 		return nil, err
 	}
 	if p.Resume {
-		if err := d.closeBefore(ctx, before); err != nil {
+		if err := d.closeBefore(ctx, &before); err != nil {
 			return nil, err
 		}
 		undo = func() error { return d.retreat(ctx, before) }

@@ -67,32 +67,39 @@ func (d *Driver) left(ctx context.Context, identity string) ([]role, error) {
 // sweepBefore removes what a crash has left of a bottle's last run, but for its home and
 // workspace, and keeps what its containers have to tell: where that cannot be kept, they stay, and
 // do not run. It tells the log how the agent ended, if the engine has one that ran, and otherwise
-// what is in unseen, if anything is.
-func (d *Driver) sweepBefore(ctx context.Context, identity, how string, unseen *state.Ending) error {
-	ending, agent := unseen, resource(identity, roleAgent)
+// what is in unseen, if anything is; and returns what it told.
+func (d *Driver) sweepBefore(ctx context.Context, identity, how string, unseen *state.Ending) (ending *state.Ending, err error) {
+	ending = unseen
+	agent := resource(identity, roleAgent)
 	if found, err := d.ownAgent(ctx, identity); err == nil {
 		e := endIn(*found.State, d.Now(), how)
 		ending = &e
 		if err := d.stop(ctx, agent, 0); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	err := errors.Join(d.keepTranscript(ctx, identity, nil), d.harvest(ctx, identity))
+	err = errors.Join(d.keepTranscript(ctx, identity, nil), d.harvest(ctx, identity))
 	if err == nil && ending != nil {
 		_, err = d.State.CloseAudit(identity, *ending)
 	}
 	if err != nil {
-		return errors.Join(err, d.endPipelock(ctx, identity))
+		return nil, errors.Join(err, d.endPipelock(ctx, identity))
 	}
-	return errors.Join(d.removeContainer(ctx, agent), d.endPipelock(ctx, identity), d.removeVolumes(ctx, identity, []role{roleSockets}))
+	return ending, errors.Join(d.removeContainer(ctx, agent), d.endPipelock(ctx, identity), d.removeVolumes(ctx, identity, []role{roleSockets}))
 }
 
-// closeBefore sweeps, and tells the log how the last run ended if nobody has.
-func (d *Driver) closeBefore(ctx context.Context, before state.Metadata) error {
+// closeBefore sweeps, and tells the log how the last run ended if nobody has. What it finds out of that is
+// in the record of before, should the resume fail.
+func (d *Driver) closeBefore(ctx context.Context, before *state.Metadata) error {
 	if before.EndedAt != nil {
-		return d.sweepBefore(ctx, before.Identity, unheld, nil)
+		_, err := d.sweepBefore(ctx, before.Identity, unheld, nil)
+		return err
 	}
-	return d.sweepBefore(ctx, before.Identity, unheld, &state.Ending{At: d.Now(), Code: before.ExitCode, How: unseen})
+	ending, err := d.sweepBefore(ctx, before.Identity, unheld, &state.Ending{At: d.Now(), Code: before.ExitCode, How: unseen})
+	if ending != nil {
+		before.Saw(*ending)
+	}
+	return err
 }
 
 // retreat takes down what a failed resume made. What was there before stays, and so does
@@ -100,7 +107,7 @@ func (d *Driver) closeBefore(ctx context.Context, before state.Metadata) error {
 func (d *Driver) retreat(ctx context.Context, before state.Metadata) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), teardownLimit)
 	defer cancel()
-	if err := d.sweepBefore(ctx, before.Identity, failed, nil); err != nil {
+	if _, err := d.sweepBefore(ctx, before.Identity, failed, nil); err != nil {
 		return err
 	}
 	before.Audit = d.State.AuditHead(before.Identity)

@@ -52,7 +52,7 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 	made := false
 	undo := func() error { return d.discard(ctx, p.Identity, p.Dir, made) }
 	if p.Resume {
-		if err := d.closeBefore(ctx, p, before); err != nil {
+		if err := d.closeBefore(ctx, p, &before); err != nil {
 			return nil, err
 		}
 		if before, err = d.State.Read(p.Identity); err != nil { // its transcript may be kept by now

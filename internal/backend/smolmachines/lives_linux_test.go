@@ -172,7 +172,7 @@ func TestNothingIsAskedOfAMachineThatDoesNotRun(t *testing.T) {
 	}
 	var p Plan
 	p.Identity, p.Dir = b.Name(), b.dir
-	if err := h.closeBefore(t.Context(), p, before); err != nil {
+	if err := h.closeBefore(t.Context(), p, &before); err != nil {
 		t.Error(err)
 	}
 	if said, err := os.ReadFile(calls); err != nil || strings.Contains(string(said), `"exec"`) {

@@ -10,13 +10,16 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
-// closeBefore sweeps, and tells the log how the last run ended if nobody has.
-func (d *Driver) closeBefore(ctx context.Context, p Plan, before state.Metadata) error {
+// closeBefore sweeps, and tells the log how the last run ended if nobody has. What it finds out of that is
+// in the record of before, should the resume fail.
+func (d *Driver) closeBefore(ctx context.Context, p Plan, before *state.Metadata) error {
 	code, err := d.sweepBefore(ctx, p)
 	if err != nil || before.EndedAt != nil {
 		return err
 	}
-	_, err = d.State.CloseAudit(p.Identity, state.Ending{At: d.Now(), Code: cmp.Or(code, before.ExitCode), How: unheld})
+	ending := state.Ending{At: d.Now(), Code: cmp.Or(code, before.ExitCode), How: unheld}
+	before.Saw(ending)
+	_, err = d.State.CloseAudit(p.Identity, ending)
 	return err
 }
 
