@@ -16,8 +16,8 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
-// Active lists the running agents of this $BOT_BOTTLE_HOME, with one question to the engine, and one
-// more for each bottle that may have begun without its git-gate.
+// Active lists the running agents of this $BOT_BOTTLE_HOME, with one question to the engine, one for each
+// container that runs, and one more for each bottle that may have begun without its git-gate.
 func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 	mine, err := d.ours()
 	if err != nil {
@@ -27,6 +27,7 @@ func (d *Driver) Active(ctx context.Context) ([]bottle.ActiveAgent, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.lookAt(ctx, list.Items)
 	active := []bottle.ActiveAgent{}
 	for _, found := range list.Items {
 		if found.Labels[labelRole] == string(roleAgent) && lives(found) {

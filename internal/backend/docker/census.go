@@ -63,6 +63,7 @@ func (d *Driver) count(ctx context.Context, one, place, held string) (census, er
 	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		list, err := d.Client.ContainerList(grouped, client.ContainerListOptions{All: true, Filters: mine})
+		d.lookAt(grouped, list.Items)
 		for _, found := range list.Items {
 			if wellNamed(found.Labels) {
 				c.containers = append(c.containers, found)
@@ -191,6 +192,27 @@ func find(containers []container.Summary, identity string, r role) (container.Su
 // lives reports whether a container has processes: a paused one has.
 func lives(found container.Summary) bool {
 	return slices.Contains([]container.ContainerState{container.StateRunning, container.StatePaused, container.StateRestarting}, found.State)
+}
+
+// lookAt puts right which containers of a list run: an engine lists what it last wrote down of them, and a full
+// disk keeps it from that, so that one that has ended stays on its list as one that runs, also with room again. Of
+// one that it cannot tell more of, the list stands.
+func (d *Driver) lookAt(ctx context.Context, all []container.Summary) {
+	var looking errgroup.Group
+	looking.SetLimit(16)
+	for i := range all {
+		if !lives(all[i]) {
+			continue
+		}
+		looking.Go(func() error {
+			found, err := d.Client.ContainerInspect(ctx, all[i].ID, client.ContainerInspectOptions{})
+			if err == nil && found.Container.State != nil {
+				all[i].State = found.Container.State.Status
+			}
+			return nil
+		})
+	}
+	_ = looking.Wait()
 }
 
 // alive reports whether a bottle is none of cleanup's business.
