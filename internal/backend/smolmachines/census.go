@@ -1,6 +1,7 @@
 package smolmachines
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -112,22 +114,29 @@ func (d *Driver) lookAtLives(ctx context.Context, c *census, held string) {
 			note(identity, true, false)
 			continue
 		}
-		if m.State != running {
+		if m.State != running && m.State != unreachable {
 			continue
 		}
 		asking.Go(func() {
-			_, begun := readMark(c.dirs[identity])
-			lives, limit := begun && bundleLives(c.dirs[identity]), askLimit
+			dir := cmp.Or(c.dirs[identity], m.Labels[labelSockets]) // a shell may have another XDG_RUNTIME_DIR, or none
+			_, begun := readMark(dir)
+			lives, limit := begun && bundleLives(dir), askLimit
 			if lives {
 				limit = lookLimit // what does not answer is left alone
 			}
-			now, err := d.conditionWithin(ctx, limit, m.Name)
-			alive := err == nil && now.Begun && !now.Ended || err != nil && lives // a guest may be slow; a bundle outlives its agent for a moment
+			now, err := control.Condition{}, errUnreachable
+			if m.State == running {
+				now, err = d.conditionWithin(ctx, limit, m.Name)
+			}
+			alive := err == nil && now.Begun && !now.Ended || err != nil && lives // a guest, or a machine, may be slow; a bundle outlives its agent for a moment
 			note(identity, alive, err == nil && !now.Begun)
 		})
 	}
 	asking.Wait()
 }
+
+// errUnreachable stands for the answer of a guest that smolvm does not reach.
+var errUnreachable = errors.New("smolvm does not reach it")
 
 // halfMade reports whether a bottle's first start was interrupted before its agent ran.
 func (c census) halfMade(identity string) bool {

@@ -3,6 +3,7 @@ package smolmachines
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 )
@@ -44,4 +45,49 @@ func TestWhatIsNotFoundIsNotTheMachine(t *testing.T) {
 		}
 	}
 	h.remove(b)
+}
+
+// A machine that smolvm does not reach for a moment, since its agent takes all that it has, is not one that is left
+// over: its bundle lives. Nor is one left whose sockets are where this shell does not look, since it has no
+// XDG_RUNTIME_DIR (cron's, say). Cleanup stops neither.
+func TestCleanupLeavesABusyMachineAlone(t *testing.T) {
+	for name, busy := range map[string]func(house){
+		"unreachable": func(h house) { h.faults(map[string]string{"state": "unreachable"}) },
+		"far off":     func(h house) { h.faults(map[string]string{"guest talk": "hang"}); delete(h.env, "XDG_RUNTIME_DIR") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := open(t)
+			h.env["XDG_RUNTIME_DIR"] = h.data
+			b := h.waiting()
+			if !strings.HasPrefix(b.dir, h.data) {
+				t.Fatalf("its sockets are in %s", b.dir)
+			}
+			busy(h)
+			var releases []func()
+			for _, other := range []string{"other-aaaaaa", "other-bbbbbb", "other-cccccc"} { // others are at work meanwhile
+				release, err := h.State.Lock(other)
+				if err != nil {
+					t.Fatal(err)
+				}
+				releases = append(releases, func() { release(); _ = h.State.RemoveUnrecorded(other) })
+			}
+			h.patience = 3 * time.Second
+			if tasks := h.clean(); len(tasks) > 0 {
+				t.Errorf("cleaned up: %+v", tasks)
+			}
+			for _, release := range releases {
+				release()
+			}
+			h.env["XDG_RUNTIME_DIR"] = h.data
+			h.faults(nil)
+			if now, err := h.condition(t.Context(), b.machine); err != nil || now.Ended || !bundleLives(b.dir) {
+				t.Errorf("got %+v, %v, bundle %v", now, err, bundleLives(b.dir))
+			}
+			if err := h.closed(b); err != nil {
+				t.Error(err)
+			}
+			h.remove(b)
+		})
+	}
 }

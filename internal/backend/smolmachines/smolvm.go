@@ -236,8 +236,9 @@ type machine struct {
 
 // States of a machine.
 const (
-	created = "created" // it was never started
-	running = "running"
+	created     = "created" // it was never started
+	running     = "running"
+	unreachable = "unreachable" // it has not answered smolvm for 3 seconds
 )
 
 // up reports whether a machine has a process, in whatever state.
