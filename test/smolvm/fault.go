@@ -17,6 +17,7 @@ import (
 //	version  TEXT                    what --version says
 //	without  "VERB --flag …"         of which it has no such verb, or flag
 //	state    STATE                   of every machine that runs
+//	halted   STATE                   of every machine that has run and does not
 //	network, ports, mounts, labels, image   what status and ls report in place of the truth
 //	absent, wrong  "KEY …"           what they do not report, or as something else than it is
 //	slow     "VERB DURATION"         before that verb ("all": any) does anything

@@ -155,6 +155,8 @@ func (s *store) state(m *machine) (string, int) {
 		return s.fault("state"), pid
 	case alive:
 		return "running", pid
+	case m.Started && s.fault("halted") != "":
+		return s.fault("halted"), 0
 	case m.Started:
 		return "stopped", 0
 	}

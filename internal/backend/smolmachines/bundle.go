@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,14 +45,28 @@ func (d *Driver) directory(owner, identity string) (string, error) {
 			return dir, nil
 		}
 	}
-	return "", withHint("set XDG_RUNTIME_DIR to a short path", "every place for the bottle's sockets has too long a path")
+	return "", withHint("set XDG_RUNTIME_DIR to a short path", "there is no place for the bottle's sockets: each has too long a path, one with a colon in it, or is somebody else's")
 }
 
 // directoryName begins with the home's, since homes may share a place.
 func directoryName(owner, identity string) string { return owner[:min(8, len(owner))] + "-" + identity }
 
-// bases are the places to choose from, the best first.
+// bases are the places to choose from, the best first. smolvm takes what is behind a path's first colon for
+// something else; and what another user has made, in a place that all may write to, is not looked into.
 func (d *Driver) bases() []string {
+	return slices.DeleteFunc(d.places(), func(dir string) bool { return strings.Contains(dir, ":") || somebodyElses(dir) })
+}
+
+func somebodyElses(dir string) bool {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || int(stat.Uid) != os.Geteuid()
+}
+
+func (d *Driver) places() []string {
 	var all []string
 	if dir := d.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		all = append(all, filepath.Join(dir, "bot-bottle"))

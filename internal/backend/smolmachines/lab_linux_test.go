@@ -72,12 +72,17 @@ type house struct {
 
 func open(t *testing.T) house {
 	t.Helper()
+	return openAt(t, t.TempDir())
+}
+
+func openAt(t *testing.T, home string) house {
+	t.Helper()
 	data, err := os.MkdirTemp("", "vm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(data) })
-	h := house{t: t, home: t.TempDir(), data: data}
+	h := house{t: t, home: home, data: data}
 	h.env = map[string]string{
 		"PATH": built.dir + ":" + os.Getenv("PATH"), "HOME": h.home, "SMOLVM_DATA_DIR": data,
 		"SSH_AUTH_SOCK": "/tmp/agent", "HTTPS_PROXY": "http://proxy.example", "SMOLVM_EGRESS_FLOOR": "none", "ANTHROPIC_API_KEY": realKey,
@@ -90,7 +95,7 @@ func open(t *testing.T) house {
 	if err := errors.Join(
 		os.Chmod(data, 0o755), os.WriteFile(filepath.Join(h.home, "image.tar"), smallImage(t), 0o600),
 		os.MkdirAll(filepath.Join(h.home, "b", "bottles"), 0o700), os.MkdirAll(filepath.Join(h.home, "b", "agents"), 0o700),
-		os.WriteFile(filepath.Join(h.home, "b", "bottles", "dev.md"), []byte("---\nagent_provider: {template: custom, archive: "+filepath.Join(h.home, "image.tar")+"}\nsecrets: {KEY: {env: KEY}}\n---\n"), 0o600),
+		os.WriteFile(filepath.Join(h.home, "b", "bottles", "dev.md"), []byte("---\nagent_provider: {template: custom, archive: "+strconv.Quote(filepath.Join(h.home, "image.tar"))+"}\nsecrets: {KEY: {env: KEY}}\n---\n"), 0o600),
 		os.WriteFile(filepath.Join(h.home, "b", "agents", "a.md"), []byte("---\nbottle: dev\nargs: ["+control.Binary+", version]\n---\nx\n"), 0o600),
 	); err != nil {
 		t.Fatal(err)

@@ -241,8 +241,10 @@ const (
 	unreachable = "unreachable" // it has not answered smolvm for 3 seconds
 )
 
-// up reports whether a machine has a process, in whatever state.
-func (m machine) up() bool { return m.State != created && m.State != "stopped" }
+// up reports whether a machine has a process, in whatever state. One that failed may have none left.
+func (m machine) up() bool {
+	return m.State != created && m.State != "stopped" && (m.State != "failed" || m.PID > 0)
+}
 
 // machines lists all that there are, in no order. Of one that cannot be read only the name is known.
 func (d *Driver) machines(ctx context.Context) ([]machine, error) {
