@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -46,11 +47,35 @@ func (d *Driver) lastWords(ctx context.Context, name string) string {
 		for late := time.Now().Add(endGrace); time.Now().Before(late) && runs(m.PID) && pause(ctx) == nil; {
 		}
 	}
-	dir, err := d.call(ctx, wordsLimit, []string{"machine", "data-dir", "--name", name})
-	if err != nil {
+	return lastLine(d.dataDir(ctx, name))
+}
+
+// dataDir is where smolvm keeps a machine, "" if it does not say.
+func (d *Driver) dataDir(ctx context.Context, name string) string {
+	out, err := d.call(ctx, wordsLimit, []string{"machine", "data-dir", "--name", name})
+	dir := strings.TrimSpace(string(out))
+	if err != nil || !filepath.IsAbs(dir) || len(dir) > longestDir {
 		return ""
 	}
-	return lastLine(strings.TrimSpace(string(dir)))
+	return dir
+}
+
+// longestDir bounds what is taken for a directory's path (PATH_MAX).
+const longestDir = 4096
+
+// ownSocket is one of those that smolvm makes beside a machine's disk.
+const ownSocket = "/agent.sock"
+
+// cramped adds to the failure of a start that smolvm's own sockets have no room where it keeps its machines: it
+// says something else, or nothing until it gives up.
+func (d *Driver) cramped(ctx context.Context, name string, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if dir := d.dataDir(ctx, name); len(dir)+len(ownSocket) >= len(syscall.RawSockaddrUnix{}.Path) {
+		return withHint("have smolvm keep its machines elsewhere, by a short SMOLVM_DATA_DIR (on macOS, HOME)", "%w; smolvm keeps the machine in %s, where paths of sockets are longer than a socket's path may be", err, plain.Text(dir))
+	}
+	return err
 }
 
 // runs reports whether there is a process of the operator's with a number. 0 and below are none

@@ -252,7 +252,8 @@ func (d *Driver) start(ctx context.Context, p Plan, sha string) error {
 	if err := d.check(ctx, p, sha); err != nil {
 		return fmt.Errorf("the machine is not started: %w", err)
 	}
-	return d.whole(ctx, startLimit, []string{"machine", "start", "--name", machineName(p.Identity)}, d.landlock()...)
+	name := machineName(p.Identity)
+	return d.cramped(ctx, name, d.whole(ctx, startLimit, []string{"machine", "start", "--name", name}, d.landlock()...))
 }
 
 // bringLimit bounds what comes before the agent runs.

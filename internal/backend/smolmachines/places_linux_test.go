@@ -79,3 +79,19 @@ func TestSomebodyElsesPlaceForSockets(t *testing.T) {
 	}
 	h.remove(b)
 }
+
+// smolvm keeps sockets of its own beside a machine's disk. Where their paths are too long a machine does not boot, or
+// hangs in that, and smolvm does not say why.
+func TestSmolvmsOwnPathsMayBeTooLong(t *testing.T) {
+	h := open(t)
+	h.data = filepath.Join(h.data, strings.Repeat("deep", 20))
+	if err := os.MkdirAll(h.data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.env["SMOLVM_DATA_DIR"] = h.data
+	_, err := h.launch(t.Context())
+	if err == nil || !strings.Contains(bottle.HintOf(err), "SMOLVM_DATA_DIR") || !strings.Contains(err.Error(), "longer than a socket's path may be") {
+		t.Errorf("got %v; %s", err, bottle.HintOf(err))
+	}
+	h.nothingLeft("a start that failed")
+}
