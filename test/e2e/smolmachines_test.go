@@ -64,7 +64,7 @@ func TestSmolmachinesConforms(t *testing.T) {
 		Getenv: h.Getenv, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Images: image.Builder{Client: h.Engine, Lock: store.CacheLock, Getenv: os.Getenv},
 	}
-	bottletest.Run(t, bottletest.Harness{Backend: bottle.Use(driver), Log: driver.State.AuditLog, Spec: func(t *testing.T, script string) bottle.Spec {
+	bottletest.Run(t, bottletest.Harness{Backend: bottle.Use(driver), State: driver.State, Spec: func(t *testing.T, script string) bottle.Spec {
 		m, err := manifest.Load(h.Home, "", h.Home)
 		if err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ func TestMemoryConforms(t *testing.T) {
 	if err := driver.Available(t.Context()); err != nil {
 		need.Lacking(t, need.Namespaces, err)
 	}
-	bottletest.Run(t, bottletest.Harness{Backend: bottle.Use(driver), Log: driver.State.AuditLog, Spec: func(t *testing.T, script string) bottle.Spec {
+	bottletest.Run(t, bottletest.Harness{Backend: bottle.Use(driver), State: driver.State, Spec: func(t *testing.T, script string) bottle.Spec {
 		m, err := manifest.Load(home, "", home)
 		if err != nil {
 			t.Fatal(err)

@@ -19,13 +19,13 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 	"github.com/bot-bottle/bot-bottle/internal/filecopy"
 	"github.com/bot-bottle/bot-bottle/internal/image"
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // Harness is a backend under test.
 type Harness struct {
 	Backend bottle.Backend
-	// Log is the audit log that is kept of a bottle.
-	Log func(identity string) (io.ReadCloser, error)
+	State   state.Store // where it keeps records, logs and transcripts
 	// Spec describes a bottle whose agent, called script, runs a POSIX sh script, and that is
 	// removed as a whole when it ends.
 	Spec func(t *testing.T, script string) bottle.Spec
@@ -69,6 +69,10 @@ func Run(t *testing.T, h Harness) {
 		"ARepositoryComesAlong":      aRepositoryComesAlong,
 		"AFailedResumeHarmsNothing":  aFailedResumeHarmsNothing,
 		"CleanupLeavesTheLiving":     cleanupLeavesTheLiving,
+		"CancelledCallsHarmNothing":  cancelledCallsHarmNothing,
+		"ADamagedRecordIsRemoved":    aDamagedRecordIsRemoved,
+		"APlanPrintsNoSecret":        aPlanPrintsNoSecret,
+		"WhatWasShownIsKept":         whatWasShownIsKept,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}
@@ -387,7 +391,7 @@ func runningIsNotRemoved(t *testing.T, h Harness) {
 // keptLog is the log that is kept of a bottle.
 func (h Harness) keptLog(t *testing.T, identity string) []byte {
 	t.Helper()
-	log, err := h.Log(identity)
+	log, err := h.State.AuditLog(identity)
 	if err != nil {
 		t.Fatal(err)
 	}
