@@ -196,10 +196,13 @@ func bundleLives(dir string) bool {
 	}
 	conn, err := net.Dial("unix", filepath.Join(dir, controlSocket))
 	if err != nil {
-		return false
+		return crowded(err)
 	}
 	return conn.Close() == nil
 }
+
+// crowded reports whether somebody listens, and takes nobody in: a suspended bundle, whose queue has filled.
+func crowded(err error) bool { return errors.Is(err, syscall.EAGAIN) }
 
 // bundleGrace is how long a bundle may take to end when asked; its services take two seconds at most.
 const bundleGrace = 10 * time.Second
@@ -211,6 +214,9 @@ func endBundle(ctx context.Context, dir string) error {
 	deadline := time.Now().Add(bundleGrace)
 	for sent := syscall.Signal(0); ; {
 		pid, err := listenerOf(filepath.Join(dir, controlSocket))
+		if crowded(err) {
+			return withHint("let it go on, or end it: it is the process whose arguments have that directory in them", "the sidecar bundle at %s is suspended and cannot be ended: %w", dir, err)
+		}
 		if err != nil {
 			break // nobody listens
 		}

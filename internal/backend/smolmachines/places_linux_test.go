@@ -3,11 +3,15 @@ package smolmachines
 import (
 	"errors"
 	"io"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
 )
@@ -94,4 +98,82 @@ func TestSmolvmsOwnPathsMayBeTooLong(t *testing.T) {
 		t.Errorf("got %v; %s", err, bottle.HintOf(err))
 	}
 	h.nothingLeft("a start that failed")
+}
+
+// Attack: whoever else is on this host reads what processes were started with, which /proc shows to all
+// (arguments) or to the same user (environments), and what is on disks. No secret is there, while a bottle runs.
+func TestNoSecretIsWhereProcessesShowIt(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	var looked int
+	for _, part := range []string{"cmdline", "environ"} {
+		all, err := filepath.Glob("/proc/[0-9]*/" + part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range all {
+			data, _ := os.ReadFile(file) // it may have ended
+			if strings.Contains(string(data), realKey) {
+				t.Errorf("it is in %s", file)
+			}
+			if strings.Contains(string(data), b.Name()) {
+				looked++
+			}
+		}
+	}
+	if looked == 0 {
+		t.Error("no process of the bottle was looked at")
+	}
+	for _, dir := range []string{h.home, h.data, b.dir} {
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if strings.Contains(string(data), realKey) {
+				t.Errorf("it is in %s", path)
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+	}
+	if err := h.closed(b); err != nil {
+		t.Error(err)
+	}
+	h.remove(b)
+}
+
+// A bundle that is suspended takes nobody in, and once enough have come nobody can so much as ring. It is still there,
+// with its secrets: it is not taken for ended, and the directory that leads to it stays.
+func TestASuspendedBundleIsNotTakenForEnded(t *testing.T) {
+	dir := t.TempDir()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(dir, controlSocket)}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		conn, err := net.Dial("unix", filepath.Join(dir, controlSocket))
+		if err != nil {
+			break
+		}
+		defer func() { _ = conn.Close() }()
+	}
+	if err := writeMark(dir, mark{}); err != nil {
+		t.Fatal(err)
+	}
+	if !bundleLives(dir) {
+		t.Error("it is taken for ended")
+	}
+	if err := endBundle(t.Context(), dir); err == nil {
+		t.Error("it is said to be ended")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		t.Errorf("what leads to it is gone: %v", err)
+	}
 }
