@@ -39,7 +39,9 @@ type Options struct {
 	// Call, if set, says which tool the model calls next, by all that was said so far;
 	// "" when it answers. Tool is not looked at then.
 	Call func(conversation string) (tool string, input map[string]any)
-	Log  io.Writer // gets each request as a line of JSON; may be nil
+	// Fault, if set, may answer a request in the stand-in's place; it says whether it has.
+	Fault func(w http.ResponseWriter, r *http.Request) bool
+	Log   io.Writer // gets each request as a line of JSON; may be nil
 }
 
 // Request is one that arrived.
@@ -114,6 +116,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.record(Request{r.Method, r.URL.RequestURI(), r.Header.Clone(), string(body)})
 	if s.options.Key != "" && keyOf(r) != s.options.Key && slices.Contains([]string{Host, OpenAIHost, GeminiHost, ChatGPTHost}, r.Host) {
 		problem(w, http.StatusUnauthorized, "authentication_error", "invalid x-api-key")
+		return
+	}
+	if s.options.Fault != nil && s.options.Fault(w, r) {
 		return
 	}
 	switch {
