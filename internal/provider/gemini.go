@@ -33,8 +33,8 @@ func geminiRoute(secret string) policy.Route {
 
 func geminiSetup(in Input) Setup {
 	files := []File{rooted("/etc/gemini-cli/settings.json", document(geminiSettings(in)))}
-	if in.Prompt != "" {
-		files = append(files, File{Path: Home + "/.gemini/GEMINI.md", Mode: 0o644, UID: UID, Data: []byte(in.Prompt + "\n")})
+	if in.Prompt != "" || in.Continue { // GEMINI.md there is its own memory
+		files = append(files, File{Path: Home + "/.gemini/AGENTS.md", Mode: 0o644, UID: UID, Data: []byte(in.Prompt + "\n")})
 	}
 	return Setup{
 		Argv: slices.Concat(geminiCommand(in.Continue), in.Args),
