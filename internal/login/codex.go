@@ -112,6 +112,7 @@ func (c Codex) refresh(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer func() { _ = held.Close() }()
+	_ = takeUp(c.Path, func(left string) bool { _, err := Codex{Path: left}.read(); return err == nil }) // what cannot be put in its place is not worse than before
 	before, err := c.read()
 	if err != nil || c.fresh(before.access()) {
 		return before.access(), err

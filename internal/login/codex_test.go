@@ -206,12 +206,15 @@ func TestNothingIsSpentThatCannotBeKept(t *testing.T) {
 	}
 }
 
-// Nothing is left beside the file, whatever became of a refresh.
+// Nothing is left beside the file, whatever became of a refresh, or of the one before.
 func TestNothingIsLeftBesideALogin(t *testing.T) {
 	for _, status := range []int{0, 500, 401} {
 		e := newEndpoint(t)
 		e.status = status
 		path := store(t, -time.Minute)
+		if err := os.WriteFile(path+".bot-bottle-new-1234", []byte("of one that was killed: a token"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		_, _ = e.codex(path).Token(t.Context())
 		if there, err := os.ReadDir(filepath.Dir(path)); err != nil || len(there) != 2 {
 			t.Errorf("status %d: got %v, %v", status, there, err)
@@ -272,6 +275,33 @@ func TestOnlyTheServerEndsALogin(t *testing.T) {
 		_, err := e.codex(store(t, -time.Minute)).Token(t.Context())
 		if err == nil || errors.Is(err, ErrOver) != c.over || !c.over && !strings.Contains(err.Error(), fmt.Sprint("status ", c.status)) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// What a process that was killed had got, and had not yet put in the file's place, is not lost: its
+// predecessor is spent. An older one is nobody's any more.
+func TestWhatAKilledProcessHadGotIsTaken(t *testing.T) {
+	for name, c := range map[string]struct {
+		age  time.Duration // of what it had got, against the file
+		want string
+	}{"later than the file": {time.Minute, "access-got"}, "older than the file": {-time.Minute, "access-1"}} {
+		e := newEndpoint(t)
+		path := store(t, -time.Minute)
+		fresh := path + ".bot-bottle-new-1234"
+		write(t, fresh, jwt("access-got", time.Now(), time.Hour), "refresh-got")
+		of, err := os.Stat(path)
+		if err == nil {
+			err = os.Chtimes(fresh, time.Time{}, of.ModTime().Add(c.age))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token, err := e.codex(path).Token(t.Context()); err != nil || nameOf(token) != c.want || e.misuse > 0 {
+			t.Errorf("%s: got %q, %v", name, nameOf(token), err)
+		}
+		if there, err := os.ReadDir(filepath.Dir(path)); err != nil || len(there) != 2 {
+			t.Errorf("%s: got %v, %v", name, there, err)
 		}
 	}
 }
