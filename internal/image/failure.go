@@ -33,6 +33,8 @@ func (e *BuildError) Hint() string {
 		return "what was downloaded is not what is pinned: check npm's registry and the proxies on the way to it"
 	case strings.HasPrefix(e.Ref, LayerName+":"):
 		return "what was asked for cannot be built as it is: reject it with what you see here as the reason, or change it with --edit"
+	case strings.HasPrefix(e.Ref, customName+":") && word(e.Step) == "FROM":
+		return "the engine could not fetch what it is built on: check its name, and the engine's network. From a private registry it comes after docker login; what a Dockerfile is built on, after docker pull"
 	case strings.HasPrefix(e.Ref, customName+":") && (strings.Contains(all, "requires buildkit") || strings.Contains(e.Reason, unreadable)):
 		return "correct the bottle's own Dockerfile, then try again: the engine's classic builder, which builds it, knows no RUN --mount, COPY --link or COPY --chmod, and no here-documents"
 	case strings.Contains(e.Step, contractMark):
@@ -71,5 +73,5 @@ func reason(step, message string) string {
 		return fmt.Sprintf("a step exited with %s: %s", match[1], short(step))
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(message), "\n")
-	return short(line)
+	return cut(line, 250) // the cause is often at its end
 }

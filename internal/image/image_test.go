@@ -74,6 +74,7 @@ func TestWatch(t *testing.T) {
 func TestBuildErrors(t *testing.T) {
 	for name, c := range map[string]struct{ ref, step, line, failure, reason, hint string }{
 		"no base":     {"x:1", "FROM debian:bookworm-slim", "", "pull access denied for debian", "pull access denied", "run scripts/setup"},
+		"no registry": {customName + ":1", "FROM corp.example/x", "", `Get "https://registry.of.the.corporation.example/v2/": dial tcp: lookup registry.of.the.corporation.example on 192.0.2.53:53: no such host`, "no such host", "docker login"},
 		"no space":    {"x:1", "RUN apt-get update", "E: No space left on device", "The command '/bin/sh -c apt-get update' returned a non-zero code: 100", "a step exited with 100: RUN apt-get update", "disk is full"},
 		"a proxy":     {"x:1", "RUN curl", "curl: (60) SSL certificate problem: self-signed certificate in certificate chain", "The command 'x' returned a non-zero code: 60", "exited with 60", "NODE_EXTRA_CA_CERTS"},
 		"wrong bytes": {"x:1", "RUN sum", "sha512sum: WARNING: 1 computed checksum did NOT match", "The command 'x' returned a non-zero code: 1", "exited with 1", "not what is pinned"},
@@ -174,6 +175,7 @@ func TestHintsOfABuild(t *testing.T) {
 		"docs/providers.md":                     {Ref: customName + ":1", Step: "RUN : " + contractMark, Reason: "x"},
 		"a step of the bottle's own Dockerfile": {Ref: customName + ":1", Step: "RUN x", Reason: "x"},
 		"knows no RUN --mount":                  {Ref: customName + ":1", Step: "RUN --mount=type=cache,target=/x true", Reason: "the --mount option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/"},
+		"could not fetch what it is built on":   {Ref: customName + ":1", Step: "FROM corp.example/x@sha256:1", Reason: "no such host"},
 		"HTTP_PROXY and HTTPS_PROXY":            {Ref: "bot-bottle/claude:1", Step: "RUN x", Reason: "x"},
 	} {
 		if got := e.Hint(); !strings.Contains(got, want) {

@@ -112,10 +112,13 @@ func word(step string) string {
 }
 
 // short fits a line on a terminal.
-func short(s string) string {
+func short(s string) string { return cut(s, 100) }
+
+// cut makes a line of at most so many characters.
+func cut(s string, most int) string {
 	s = strings.Join(strings.Fields(s), " ")
-	if runes := []rune(s); len(runes) > 100 {
-		return string(runes[:99]) + "…"
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most-1]) + "…"
 	}
 	return s
 }
