@@ -30,7 +30,7 @@ that it was made with. What follows -- goes to the agent.`,
 	}
 	flags := c.Flags()
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	flags.BoolVar(&f.remote, "remote-control", false, "let the agent be controlled from its vendor's app")
+	flags.BoolVar(&f.remote, "remote-control", false, "let the agent be controlled from its vendor's app (claude)")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "start the agent and leave it running")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be started, and start nothing")
 	f.view.register(c)

@@ -47,7 +47,7 @@ connection breaks. The exit status is the agent's own.`,
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	flags.BoolVar(&f.cwd, "cwd", false, "bring the repository at hand into the workspace: branches, tags, and what is staged")
 	flags.BoolVar(&f.dirty, "dirty", false, "with --cwd: also the changes of tracked files that are not staged")
-	flags.BoolVar(&f.remote, "remote-control", false, "let the agent be controlled from its vendor's app")
+	flags.BoolVar(&f.remote, "remote-control", false, "let the agent be controlled from its vendor's app (claude)")
 	flags.BoolVarP(&f.detach, "detach", "d", false, "start the agent and leave it running")
 	flags.BoolVar(&f.remove, "rm", false, "remove home and workspace too when the agent ends")
 	flags.BoolVar(&f.dry, "dry-run", false, "show what would be started, and start nothing")

@@ -25,6 +25,7 @@ func claude() Provider {
 		},
 		Skills: Home + "/.claude/skills",
 		Busy:   "esc to interrupt",
+		Remote: true,
 		Setup:  claudeSetup,
 	}
 }
@@ -41,6 +42,9 @@ func anthropicKeyRoute() policy.Route {
 
 func claudeSetup(in Input) Setup {
 	argv, files := claudeCommand(in.Continue), []File{owned(Home+"/.claude.json", claudeState(in.Placeholders))}
+	if in.RemoteControl { // its flag takes a word that follows for a name
+		argv = append(argv, "--remote-control")
+	}
 	if in.Supervise { // its flag takes all the words up to the next flag
 		argv = append(argv, "--mcp-config", claudeMCP)
 		files = append(files, rooted(claudeMCP, []byte(`{"mcpServers": {"operator": {"type": "http", "url": "`+SuperviseURL+`", "alwaysLoad": true}}}`+"\n")))
@@ -48,9 +52,6 @@ func claudeSetup(in Input) Setup {
 	argv = append(argv, "--dangerously-skip-permissions")
 	if in.Prompt != "" {
 		argv = append(argv, "--append-system-prompt-file", PromptFile)
-	}
-	if in.RemoteControl {
-		argv = append(argv, "--remote-control")
 	}
 	return Setup{
 		Argv: slices.Concat(argv, in.Args),

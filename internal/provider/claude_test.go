@@ -14,8 +14,8 @@ func TestClaude(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := Placeholder("ANTHROPIC_API_KEY")
-	setup := p.Setup(Input{Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, Prompt: "You are X.", RemoteControl: true, Args: []string{"--model", "opus"}})
-	want := []string{"claude", "--dangerously-skip-permissions", "--append-system-prompt-file", "/etc/bot-bottle/prompt.md", "--remote-control", "--model", "opus"}
+	setup := p.Setup(Input{Placeholders: map[string]string{"ANTHROPIC_API_KEY": key}, Prompt: "You are X.", Args: []string{"--model", "opus"}})
+	want := []string{"claude", "--dangerously-skip-permissions", "--append-system-prompt-file", "/etc/bot-bottle/prompt.md", "--model", "opus"}
 	if !slices.Equal(setup.Argv, want) || setup.Env["DISABLE_AUTOUPDATER"] != "1" {
 		t.Errorf("got %v, %v", setup.Argv, setup.Env)
 	}
@@ -37,6 +37,22 @@ func TestClaude(t *testing.T) {
 	}
 	if plain := p.Setup(Input{}); !slices.Equal(plain.Argv, want[:2]) {
 		t.Errorf("got %v", plain.Argv)
+	}
+}
+
+// Two of Claude's flags take words that follow them: none of them is the operator's first question.
+func TestAQuestionIsNoFlagsValue(t *testing.T) {
+	for _, in := range []Input{{RemoteControl: true}, {RemoteControl: true, Supervise: true, Continue: true}, {RemoteControl: true, Prompt: "You are X."}} {
+		in.Args = []string{"which fruit?"}
+		argv := claudeSetup(in).Argv
+		if before := argv[len(argv)-2]; before != "--dangerously-skip-permissions" && before != PromptFile {
+			t.Errorf("it stands behind %s: %q", before, argv)
+		}
+		for i, word := range argv[:len(argv)-1] {
+			if (word == "--remote-control" || word == claudeMCP) && argv[i+1][0] != '-' {
+				t.Errorf("%s takes %s", word, argv[i+1])
+			}
+		}
 	}
 }
 

@@ -52,6 +52,9 @@ type Provider struct {
 	// prints or not. "" if it does not say.
 	Busy string
 
+	// Remote says that it can be controlled from its vendor's app.
+	Remote bool
+
 	// Setup says what one bottle needs.
 	Setup func(Input) Setup
 }

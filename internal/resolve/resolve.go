@@ -156,6 +156,9 @@ func (p *Plan) ResolveAgent(s bottle.Spec, cli provider.Provider) error {
 	if err := p.resolveAccount(cli); err != nil {
 		return err
 	}
+	if s.RemoteControl && !cli.Remote {
+		return fmt.Errorf("--remote-control: %s cannot be controlled from its vendor's app", cli.Template)
+	}
 	notes := []string{p.Prompt}
 	if p.Supervise {
 		notes = append(notes, provision.SuperviseNote)

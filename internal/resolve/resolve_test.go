@@ -125,6 +125,25 @@ func TestALoginNamesItsAccount(t *testing.T) {
 	}
 }
 
+// A flag that an agent's command line has nothing for is not silently without effect.
+func TestRemoteControlIsClaudes(t *testing.T) {
+	for template, works := range map[string]bool{"claude": true, "codex": false, "gemini": false, "opencode": false, "custom": false} {
+		cli, err := provider.For(template)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := spec(template, nil)
+		s.RemoteControl = true
+		p, err := For(t.Context(), s, cli, "owner", "docker")
+		if err == nil {
+			err = p.ResolveAgent(s, cli)
+		}
+		if (err == nil) != works || err != nil && !strings.Contains(err.Error(), template) {
+			t.Errorf("%s: got %v", template, err)
+		}
+	}
+}
+
 // loginOf is an access token that names an account.
 func loginOf(account string) secret.Value {
 	claims := base64.RawURLEncoding.EncodeToString([]byte(`{"https://api.openai.com/auth":{"chatgpt_account_id":"` + account + `"}}`))
