@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 )
 
 // operator is the person at this terminal, or the script.
@@ -24,13 +26,32 @@ var _ bottle.Operator = (*operator)(nil)
 
 // Confirm shows the preflight and asks.
 func (o *operator) Confirm(ctx context.Context, summary func(io.Writer) error) (bool, error) {
-	if err := summary(o.app.Stderr); err != nil {
+	if err := preflight(o.app.Stderr, summary); err != nil {
 		return false, err
 	}
 	if o.yes {
 		return true, nil
 	}
 	return o.app.ask(ctx, "Start it?")
+}
+
+// upToValue is what stands before a line's value: a key and its gap, or the room of one.
+var upToValue = regexp.MustCompile(`^ +(?:\S.*?  +|[-+] )?`)
+
+// preflight prints what a bottle would get. On a terminal what has no room stays among the values.
+func preflight(w io.Writer, summary func(io.Writer) error) error {
+	var plan, b strings.Builder
+	if err := summary(&plan); err != nil {
+		return err
+	}
+	width := widthOf(w)
+	for line := range strings.Lines(plan.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		before := upToValue.FindString(line)
+		b.WriteString(before + folded(line[len(before):], width, plain.Width(before)) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // ask puts a question that only y or yes answers with yes.
@@ -86,7 +107,7 @@ func readBytes(r io.Reader) (string, error) {
 
 // Progress tells what takes time.
 func (o *operator) Progress(what string) {
-	_, _ = fmt.Fprintln(o.app.Stderr, "bot-bottle: "+printable(what))
+	_, _ = fmt.Fprintln(o.app.Stderr, "bot-bottle: "+folded(what, o.app.errWidth(), 0))
 }
 
 // Launched tells a script the identity, and a person what the bottle is called.

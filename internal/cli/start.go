@@ -158,7 +158,7 @@ func (a *App) dryRun(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 	if err != nil {
 		return err
 	}
-	return plan.WriteSummary(a.Stdout)
+	return preflight(a.Stdout, plan.WriteSummary)
 }
 
 // spec is the operator's intent.
