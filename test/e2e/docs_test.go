@@ -299,6 +299,9 @@ func (s *stage) perform(page string, c cue) string {
 	if c.keys == nil {
 		c.keys = manners(line)
 	}
+	if n := len(c.keys); n > 0 && c.keys[n-1] == "\x03" {
+		c.status = 130 // ctrl-C is how one stops following
+	}
 	command := s.shell(line)
 	var printed string
 	var code int
