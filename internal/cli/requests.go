@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/plain"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
@@ -28,8 +29,8 @@ the bottle could do then that it cannot do now, the credential that would travel
 risky about it. What the agent says is shown apart: it proves nothing. A push that waits is
 shown with its commits; --diff prints what it changes.`,
 		Example: `  bot-bottle requests
-  bot-bottle requests -f                       # and every new one as it comes, with the terminal's bell
-  bot-bottle requests --diff k7x2m4-3 | less   # what a push would change
+  bot-bottle requests -f                          # and every new one as it comes, with the terminal's bell
+  bot-bottle requests --diff k7x2m4-3 | less -S   # what a push would change
   bot-bottle requests --all --json | jq -r '.[] | [.id, .state] | @tsv'`,
 		Args: nothing,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -284,9 +285,11 @@ func (a *App) next(s requests.Shown, w io.Writer) {
 	case s.State == requests.Pending && s.Kind == requests.Question:
 		line("decide", "bot-bottle answer ID TEXT")
 	case s.State == requests.Pending && s.Kind == requests.Pushing:
-		line("decide", "bot-bottle requests --diff ID, then bot-bottle approve ID   or   bot-bottle reject ID --reason TEXT")
+		line("diff", "bot-bottle requests --diff ID")
+		fallthrough
 	case s.State == requests.Pending:
-		line("decide", "bot-bottle approve ID   or   bot-bottle reject ID --reason TEXT")
+		line("decide", "bot-bottle approve ID")
+		line("", "bot-bottle reject ID --reason TEXT")
 	case s.Live():
 		line("", "to take it back: bot-bottle revoke ID")
 	}
@@ -299,7 +302,36 @@ func (a *App) showDiff(ctx context.Context, id string) error {
 		if err != nil {
 			return fmt.Errorf("cannot show the diff of %s: %w", id, err)
 		}
-		_, err = fmt.Fprint(a.Stdout, printableLines(text))
+		_, err = fmt.Fprint(a.Stdout, diffText(text, a.width()))
 		return err
 	})
+}
+
+// diffText is a diff, on a terminal so wide. What has no room goes on below, behind a bar, where
+// no line of a diff begins: else it would be taken for one (ATTACKS H2). A width of 0 is no terminal.
+func diffText(text string, width int) string {
+	lines := strings.Split(printableLines(text), "\n")
+	for i, line := range lines {
+		if width > 0 {
+			lines[i] = strings.Join(plain.Fold(expanded(line), max(narrow, width-len("| "))), "\n| ")
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// expanded is a line with spaces for its tabs, as a terminal shows them.
+func expanded(line string) string {
+	const every = 8
+	var b strings.Builder
+	at := 0
+	for i, part := range strings.Split(line, "\t") {
+		if i > 0 {
+			room := every - at%every
+			b.WriteString(strings.Repeat(" ", room))
+			at += room
+		}
+		b.WriteString(part)
+		at += plain.Width(part)
+	}
+	return b.String()
 }

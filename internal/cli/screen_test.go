@@ -181,7 +181,7 @@ func TestAttackH2_ALongLineIsNoneOfOurs(t *testing.T) {
 		change := manifestChange{"dev.md", []byte("---\n"), []byte("---\nRUN " + long + "\n")}
 		for of, text := range map[string]string{"requests": a.block(s, width), "pull": pulled.String(), "--always": change.diff(width)} {
 			for line := range strings.Lines(text) {
-				if line = strings.TrimSuffix(line, "\n"); plain.Width(line) > width && !strings.HasPrefix(line, "  decide ") {
+				if line = strings.TrimSuffix(line, "\n"); plain.Width(line) > width {
 					t.Fatalf("%s: a line is left to the terminal to break: %q", of, line)
 				}
 				first, _, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -190,5 +190,33 @@ func TestAttackH2_ALongLineIsNoneOfOurs(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Attack H2: a push has a line of code so long that the terminal goes on with it below, where it
+// is taken for a line of its own: unchanged, taken out, or of another file. Tabs make it longer.
+func TestAttackH2_ALongLineOfADiffIsOneLine(t *testing.T) {
+	const width = 80
+	for column := range width {
+		long := "+" + strings.Repeat("x", column) + strings.Repeat("\t", 9)
+		for _, forged := range []string{" \told()", "-evil()", "diff --git a/b b/b", "+++ b/b", "@@ -1 +1 @@", "\\ No newline at end of file"} {
+			long += strings.Repeat(" ", width-plain.Width(expanded(long))%width) + forged
+		}
+		rows := strings.Split(strings.TrimSuffix(diffText("@@ -0,0 +1 @@\n"+long+"\n", width), "\n"), "\n")
+		for i, row := range rows {
+			if plain.Width(row) > width || strings.Contains(row, "\t") {
+				t.Fatalf("a line is left to the terminal to break: %q", row)
+			}
+			if strings.HasPrefix(row, "| ") != (i > 1) {
+				t.Fatalf("row %d is not told from a line of the diff: %q", i, rows)
+			}
+			rows[i] = strings.TrimPrefix(row, "| ")
+		}
+		if got := strings.Join(rows[1:], ""); got != expanded(long) {
+			t.Fatalf("got %q, want %q", got, expanded(long))
+		}
+	}
+	if text := "+\tlong " + strings.Repeat("x", 200) + "\n \n"; diffText(text, 0) != text {
+		t.Errorf("for a program it is as it is: %q", diffText(text, 0))
 	}
 }

@@ -100,6 +100,11 @@ func Wrap(s string, width int) []string {
 	return strings.Split(ansi.Wrap(s, width, ""), "\n")
 }
 
+// Fold breaks s into lines of at most width, wherever that is.
+func Fold(s string, width int) []string {
+	return strings.Split(ansi.Hardwrap(s, max(1, width), true), "\n")
+}
+
 // Amount is a number of at most five characters: 999, 12.3k, 1023k, 4.0M.
 func Amount(n int64) string {
 	n = max(0, n)
