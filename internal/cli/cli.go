@@ -210,11 +210,12 @@ func printError(w io.Writer, err error, hint string) {
 		_, _ = fmt.Fprintln(w, "bot-bottle: interrupted")
 		return
 	}
+	width := widthOf(w)
 	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
-		_, _ = fmt.Fprintln(w, "bot-bottle: "+printable(systemCall.ReplaceAllString(line, "$1")))
+		_, _ = fmt.Fprintln(w, folded("bot-bottle: "+systemCall.ReplaceAllString(line, "$1"), width, len("  ")))
 	}
 	if hint != "" {
-		_, _ = fmt.Fprintln(w, "  "+printable(hint))
+		_, _ = fmt.Fprintln(w, "  "+folded(hint, width, len("  ")))
 	}
 }
 

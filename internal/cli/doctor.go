@@ -177,8 +177,9 @@ func (a *App) showFinding(f bottle.Finding, wide int) {
 	if f.Level == bottle.LevelProblem {
 		level = "PROBLEM"
 	}
-	_, _ = fmt.Fprintf(a.Stdout, "%-7s  %-*s  %s\n", level, wide, f.Area, printable(f.Text))
+	indent := len("PROBLEM  ") + wide + len("  ")
+	_, _ = fmt.Fprintf(a.Stdout, "%-7s  %-*s  %s\n", level, wide, f.Area, folded(f.Text, a.width(), indent))
 	if f.Fix != "" {
-		_, _ = fmt.Fprintf(a.Stdout, "%s→ %s\n", strings.Repeat(" ", 7+2+wide+2), printable(f.Fix))
+		_, _ = fmt.Fprintf(a.Stdout, "%s→ %s\n", strings.Repeat(" ", indent), folded(f.Fix, a.width(), indent))
 	}
 }

@@ -92,12 +92,15 @@ func Fit(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-Width(s)))
 }
 
-// Wrap breaks s into lines of at most width, between words where it can.
+// Wrap breaks s into lines of at most width, between words where it can. A hyphen ends no word: it
+// is in most names and flags, which one copies.
 func Wrap(s string, width int) []string {
 	if width < 1 {
 		return nil
 	}
-	return strings.Split(ansi.Wrap(s, width, ""), "\n")
+	const hyphen = "\ue000" // in no text that is plain
+	wrapped := ansi.Wrap(strings.ReplaceAll(s, "-", hyphen), width, "")
+	return strings.Split(strings.ReplaceAll(wrapped, hyphen, "-"), "\n")
 }
 
 // Fold breaks s into lines of at most width, wherever that is.

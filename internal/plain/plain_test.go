@@ -35,6 +35,7 @@ func TestCuts(t *testing.T) {
 		{CutMiddle("abcdefgh", 5), "ab…gh"}, {CutMiddle("日本語日本語", 7), "日…本語"}, {CutMiddle("abc", 3), "abc"}, {CutMiddle("abc", 1), ""}, {CutMiddle("abc", 0), ""},
 		{Fit("日本語", 4), "日… "}, {Fit("a", 3), "a  "},
 		{strings.Join(Wrap("one two three", 7), "|"), "one two|three"}, {strings.Join(Wrap("abcdefgh", 3), "|"), "abc|def|gh"},
+		{strings.Join(Wrap("one two-three", 9), "|"), "one|two-three"}, {strings.Join(Wrap("a-b-c-d-e", 4), "|"), "a-b-|c-d-|e"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)
