@@ -1,7 +1,7 @@
 package egress
 
 import (
-	"strings"
+	"bytes"
 
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
 )
@@ -32,17 +32,18 @@ func newNeedle(name, value string, real bool) needle {
 	return n
 }
 
-// minPiece is how long a piece of a value must be to be looked for: the two ends of one that are
-// shorter than this leave more than a third of it unsaid.
+// minPiece is how long a piece of a value must be to be looked for. The two ends that are shorter leave
+// a third unsaid of a value of 33 characters or more, and less of a shorter one: pieces of eight, say, would be met
+// by chance.
 func minPiece(value string) int { return max(12, (len(value)+2)/3) }
 
 // piecesOf are all of a value's that are so long, but for what it has in common with its
 // placeholder: how such values begin is no secret.
 func piecesOf(value, placeholder string) (all [][]byte) {
-	size := minPiece(value)
+	whole, known, size := []byte(value), []byte(placeholder), minPiece(value)
 	for from := 0; from+size <= len(value); from++ {
-		if piece := value[from : from+size]; !strings.Contains(placeholder, piece) {
-			all = append(all, []byte(piece))
+		if piece := whole[from : from+size]; !bytes.Contains(known, piece) {
+			all = append(all, piece)
 		}
 	}
 	return all

@@ -162,6 +162,15 @@ func TestAttackC3_WhatIsCutOffComesInPieces(t *testing.T) {
 	}
 }
 
+// A secret may have 64 KiB: its pieces are parts of one copy of it, which would fill the memory otherwise.
+func TestPiecesAreNoCopies(t *testing.T) {
+	value := strings.Repeat("0123456789abcdef", 4<<10)
+	all := piecesOf(value, "")
+	if want := len(value) - minPiece(value) + 1; len(all) != want || &all[1][0] != &all[0][1] || &all[want-1][0] != &all[want-2][1] {
+		t.Errorf("%d pieces, want %d, all of them parts of one", len(all), want)
+	}
+}
+
 // longestPiece is how long a piece of a value a text has.
 func longestPiece(text, value string) (longest int) {
 	for from := range value {
