@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -116,6 +118,39 @@ func TestLeavingAnAgentThatReadsNothing(t *testing.T) {
 	}
 	wake()
 	eventually(t, "what was pasted is lost", func() bool { return d.String() == text })
+}
+
+// What was pasted goes its way before one leaves, however slow that is: no more than a part of it in the time
+// that is waited where nothing moves.
+func TestLeavingBehindASlowPaste(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text := strings.Repeat("0123456789abcdef", 64<<10)
+		near, far := net.Pipe()
+		var got strings.Builder
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			for in := (&frames{r: far, limit: maxToGuest}); ; time.Sleep(lastKeys / 2) {
+				k, content, err := in.next()
+				if err != nil {
+					return
+				}
+				if k == data {
+					got.Write(content)
+				}
+			}
+		}()
+		sizes := make(chan Size, 1)
+		sizes <- Size{80, 24}
+		v := NewView(Options{Stdin: strings.NewReader(text + "\x10\x11"), Stdout: io.Discard, Size: sizes, DetachKeys: []byte{16, 17}})
+		if _, err := v.Attach(t.Context(), near); !errors.Is(err, ErrDetached) {
+			t.Errorf("got %v", err)
+		}
+		<-read
+		if got.String() != text {
+			t.Errorf("of %d bytes, %d were sent", len(text), got.Len())
+		}
+	})
 }
 
 // A paste without end stops at its bound, and holds nobody up: neither who leaves nor the end.

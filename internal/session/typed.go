@@ -80,6 +80,16 @@ func (t *typed) done(n int) {
 	signal(t.emptied)
 }
 
+// still is for how long nothing was sent, of the time since one.
+func (t *typed) still(since time.Time) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.moved.After(since) {
+		since = t.moved
+	}
+	return time.Since(since)
+}
+
 func (t *typed) empty() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -78,8 +78,8 @@ func (v *View) read() {
 	}
 }
 
-// lastKeys is how long who leaves waits until what was typed before is sent.
-const lastKeys = 300 * time.Millisecond
+// lastKeys is how long who leaves waits for what was typed before while nothing of it is sent.
+const lastKeys = time.Second
 
 // leave ends ctx once the operator has left.
 func (v *View) leave(ctx context.Context, cancel context.CancelCauseFunc) {
@@ -89,16 +89,15 @@ func (v *View) leave(ctx context.Context, cancel context.CancelCauseFunc) {
 	case <-ctx.Done():
 		return
 	}
-	for over := time.After(lastKeys); !v.typed.empty(); {
+	left := time.Now()
+	for patience := lastKeys; patience > 0 && !v.typed.empty(); patience = lastKeys - v.typed.still(left) {
 		select {
 		case <-v.typed.emptied:
-			continue
-		case <-over:
+		case <-time.After(patience):
 		case <-ctx.Done():
 			v.detach <- err // for the next stream
 			return
 		}
-		break
 	}
 	cancel(err)
 }
