@@ -167,12 +167,17 @@ func TestNobodyElseChangesTheLedger(t *testing.T) {
 	}
 }
 
-// What is over is forgotten when there is much of it; what waits and what is granted never is.
+// What is over is forgotten when there is much of it; what waits, what is granted, and a push on its way, never are.
 func TestWhatIsOverIsForgotten(t *testing.T) {
 	l, now := New("k"), t0
 	waits := mustAsk(t, l, now, egress("a.example", nil, nil)).ID
 	granted := mustAsk(t, l, now, egress("b.example", nil, nil)).ID
 	approve(t, l, now, granted, Scope{})
+	p := pushed()
+	push := mustAsk(t, l, now, Ask{Kind: Pushing, Push: &p})
+	if _, err := decide(l, push, Decision{Approve: true}); err != nil {
+		t.Fatal(err)
+	}
 	first := ""
 	for range maxHistory + 10 {
 		now = now.Add(time.Second)
@@ -189,6 +194,9 @@ func TestWhatIsOverIsForgotten(t *testing.T) {
 	}
 	if r, err := l.Get(waits); err != nil || r.State != Pending || !reaches(t, l, "b.example", "/") {
 		t.Errorf("what waits is %+v, %v", r, err)
+	}
+	if r, err := l.Finish(push.ID, Forwarded); err != nil || r.Decided.Result != Forwarded {
+		t.Errorf("the push on its way is %+v, %v", r, err)
 	}
 	if _, err := l.Get(first); !errors.Is(err, ErrUnknown) {
 		t.Errorf("the oldest that is over: got %v", err)

@@ -412,7 +412,7 @@ func (l *Ledger) count(s State) (n int) {
 func (l *Ledger) forget() {
 	over := len(l.requests) - maxHistory
 	l.requests = slices.DeleteFunc(l.requests, func(r *Request) bool {
-		if over <= 0 || r.State == Pending || r.Grant.live() {
+		if over <= 0 || r.State == Pending || r.Grant.live() || r.OnItsWay() {
 			return false
 		}
 		over--
