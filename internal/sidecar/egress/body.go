@@ -3,10 +3,13 @@ package egress
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/dlp"
 	"github.com/bot-bottle/bot-bottle/internal/policy"
@@ -16,6 +19,9 @@ import (
 const (
 	maxWhole = 8 << 20  // of a body that is searched whole, so that something can be taken out
 	maxHeld  = 64 << 20 // of all of them
+
+	holdPatience = 30 * time.Second // that its client may take, and for what is to come so much longer:
+	minRate      = 64 << 10         // as it takes at so many bytes a second
 )
 
 // ahead is what was read of a body before the request goes out.
@@ -44,8 +50,9 @@ func (x *exchange) wants(r *http.Request, guarded bool) int64 {
 }
 
 // readAhead reads up to most bytes of a body, and one more if there are any. What it takes
-// of memory is free again after done.
-func (s *Server) readAhead(r *http.Request, most int64) (a ahead, err error) {
+// of memory is free again after done: there is so much for all requests, so it is not kept for
+// a client that does not send.
+func (s *Server) readAhead(r *http.Request, x *exchange, most int64) (a ahead, err error) {
 	a.done = func() {}
 	size := most + 1
 	if r.ContentLength >= 0 {
@@ -62,13 +69,19 @@ func (s *Server) readAhead(r *http.Request, most int64) (a ahead, err error) {
 		decoded = maxWhole
 	}
 	if most == 0 {
-		a.done, err = s.reserve(r.Context(), unpacking)
+		a.done, err = reserve(r.Context(), s.unpacked, unpacking)
 		return a, err
 	}
-	if a.done, err = s.reserve(r.Context(), size+decoded); err != nil {
+	if a.done, err = reserve(r.Context(), s.held, size+decoded); err != nil {
 		return a, err
 	}
-	if a.data, err = read(r.Body, size, r.ContentLength >= 0); err != nil {
+	_ = x.until(time.Now().Add(s.patience + time.Duration(size)*time.Second/minRate))
+	a.data, err = read(r.Body, size, r.ContentLength >= 0)
+	_ = x.until(time.Time{})
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return a, &errUnsearched{"the request's body does not come, and is not waited for any longer", http.StatusRequestTimeout}
+	case err != nil:
 		return a, &errUnsearched{"the request's body could not be read", http.StatusBadRequest}
 	}
 	a.whole = int64(len(a.data)) <= most && (r.ContentLength < 0 || size == r.ContentLength)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/semaphore"
 )
 
 // Bounds of a request's body in a content coding that is searched whole, so that something
@@ -25,8 +26,12 @@ const (
 	maxCodings = 2
 )
 
-// unpacking is what decoders hold of a body that is searched as it goes out.
-const unpacking = 16 << 20
+// What decoders hold of bodies that are searched as they go out. It is none of maxHeld: they go as
+// slowly as they like.
+const (
+	unpacking   = 16 << 20 // of one
+	maxUnpacked = 32 << 20 // of all of them
+)
 
 // notCoded refuses a body in a coding that cannot be looked into.
 func notCoded(format string, args ...any) error {
@@ -210,9 +215,9 @@ func decoder(coding string, from io.Reader) (io.ReadCloser, error) {
 }
 
 // reserve waits for leave to hold so many bytes of bodies in memory.
-func (s *Server) reserve(ctx context.Context, n int64) (done func(), err error) {
-	if err := s.held.Acquire(ctx, n); err != nil {
+func reserve(ctx context.Context, of *semaphore.Weighted, n int64) (done func(), err error) {
+	if err := of.Acquire(ctx, n); err != nil {
 		return func() {}, err
 	}
-	return sync.OnceFunc(func() { s.held.Release(n) }), nil
+	return sync.OnceFunc(func() { of.Release(n) }), nil
 }

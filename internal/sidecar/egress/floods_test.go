@@ -2,6 +2,7 @@ package egress
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,12 +12,14 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 )
@@ -533,5 +536,74 @@ func TestAttackJ4_AConnectionToEachOfManyHosts(t *testing.T) {
 				t.Errorf("%d connections are open", got)
 			}
 		})
+	}
+}
+
+// stall begins a request whose body does not come.
+func (l *lab) stall(t *testing.T, h2 bool, head http.Header, length int64) <-chan int {
+	t.Helper()
+	body, begun := io.Pipe()
+	t.Cleanup(func() { _ = begun.Close() })
+	r := request(t, "POST", "https://api.example/", body)
+	r.Header, r.ContentLength = head, length
+	status := make(chan int, 1)
+	client := l.client(t, h2)
+	var stalled sync.WaitGroup
+	stalled.Go(func() {
+		if response, err := client.Do(r); err == nil {
+			_ = response.Body.Close()
+			status <- response.StatusCode
+		}
+		close(status)
+	})
+	t.Cleanup(func() { _ = begun.CloseWithError(io.ErrUnexpectedEOF); stalled.Wait() })
+	_, _ = begun.Write([]byte("abc"))
+	return status
+}
+
+// Attack J4: bodies are begun and not sent. What is held for them is not held for ever: another
+// request, whose body waits for room, is answered.
+func TestAttackJ4_BodiesThatDoNotCome(t *testing.T) {
+	for name, h2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+			l := newLabWith(t, func(s *Server) { s.held, s.patience = semaphore.NewWeighted(1000), 3*time.Second }, up.route("api.example", nil))
+			status := l.stall(t, h2, http.Header{}, 1000)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			for _, body := range []string{"hello", strings.Repeat("much ", 200)} {
+				response, err := l.client(t, h2).Do(request(t, "POST", "https://api.example/", strings.NewReader(body)).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = response.Body.Close()
+				if response.StatusCode != http.StatusOK {
+					t.Errorf("got %d", response.StatusCode)
+				}
+			}
+			if got := <-status; got != http.StatusRequestTimeout {
+				t.Errorf("the one that does not come got %d", got)
+			}
+		})
+	}
+}
+
+// Attack J4: the same with compressed bodies that are too long to be held: they may take their
+// time, and take no room from those that are.
+func TestAttackJ4_CompressedBodiesThatDoNotCome(t *testing.T) {
+	up := newOrigin(t, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	l := newLab(t, up.route("api.example", nil))
+	for range maxHeld / unpacking {
+		l.stall(t, false, http.Header{"Content-Encoding": {"gzip"}}, maxCoded+1)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	response, err := l.client(t, false).Do(request(t, "POST", "https://api.example/", strings.NewReader("hello")).WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("got %d", response.StatusCode)
 	}
 }

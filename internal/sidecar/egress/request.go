@@ -60,7 +60,7 @@ func defaultPort(p policy.Protocol) int {
 
 // forward decides about one request and sends it.
 func (s *Server) forward(w http.ResponseWriter, r *http.Request, protocol policy.Protocol, host string, port int) {
-	x := &exchange{refusal: refusal{protocol: protocol, host: host, port: port}, rules: s.rules.Load(), server: s, path: r.URL.EscapedPath(), started: time.Now()}
+	x := &exchange{refusal: refusal{protocol: protocol, host: host, port: port}, rules: s.rules.Load(), server: s, path: r.URL.EscapedPath(), started: time.Now(), until: http.NewResponseController(w).SetReadDeadline}
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	x.cancel = cancel
@@ -91,7 +91,7 @@ func (s *Server) inspect(r *http.Request, x *exchange) (done func(), err error) 
 		return done, &errDenied{x.decision.Reason}
 	}
 	x.model = isModel(x.refusal.host, r.URL.Path)
-	body, err := s.readAhead(r, x.wants(r, s.second.guards(x.decision.Route)))
+	body, err := s.readAhead(r, x, x.wants(r, s.second.guards(x.decision.Route)))
 	done = body.done
 	if err != nil {
 		return done, err
@@ -167,6 +167,7 @@ type exchange struct {
 	plain    []byte // of the body, decoded, for pipelock; nil where it is not there as a whole
 	unsent   error  // why it could not be made ours; it must not be sent then (ATTACKS C6)
 	started  time.Time
+	until    func(time.Time) error // how long its body is waited for
 	cancel   context.CancelCauseFunc
 
 	mu      sync.Mutex

@@ -70,6 +70,8 @@ type Server struct {
 	buffers    buffers
 	broken     context.CancelCauseFunc
 	held       *semaphore.Weighted // bytes of bodies that are held to be searched
+	unpacked   *semaphore.Weighted // and of decoders that go with bodies
+	patience   time.Duration       // holdPatience
 	scans      chan struct{}       // slots
 	busy       busy
 	crowd      crowd
@@ -95,7 +97,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger, dial 
 	s := &Server{
 		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(), answers: make(chan struct{}, maxAnswers),
-		held: semaphore.NewWeighted(maxHeld), scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), lines: lines{most: maxLines}, grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
+		held: semaphore.NewWeighted(maxHeld), unpacked: semaphore.NewWeighted(maxUnpacked), patience: holdPatience, scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), lines: lines{most: maxLines}, grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	if s.guard.proxy, err = s.newProxy(cfg.Proxy); err != nil {
 		return nil, err
