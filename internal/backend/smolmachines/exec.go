@@ -54,7 +54,8 @@ func (b *Bottle) Run(ctx context.Context, argv []string, user bottle.User, strea
 // smolvmsOwn reports whether an error is one of smolvm's, and no command's in the machine. A
 // command that says the same, and exits as smolvm does, only denies itself its status.
 func smolvmsOwn(said string) bool {
-	return strings.HasPrefix(said, "agent operation failed: ") || strings.HasPrefix(said, "vm not found: ")
+	part, _, failed := strings.Cut(said, " operation failed: ")
+	return failed && !strings.Contains(part, " ") || strings.HasPrefix(said, "vm not found: ") || strings.HasPrefix(said, "invalid vm state: ")
 }
 
 // ended tells how a smolvm ended; nil if it exited, with whatever status.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/bottle"
+	"github.com/bot-bottle/bot-bottle/internal/control"
 )
 
 // A smolvm that finds something else not (a library of its own, say) does not say that a machine is gone: a
@@ -90,4 +91,28 @@ func TestCleanupLeavesABusyMachineAlone(t *testing.T) {
 			h.remove(b)
 		})
 	}
+}
+
+// What smolvm itself complains of is no command's status, whatever part of it complains.
+func TestSmolvmsFailureIsNoStatus(t *testing.T) {
+	h := open(t)
+	b := h.waiting()
+	found, err := h.Open(t.Context(), b.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fault := range []string{"lost", "broken"} {
+		h.faults(map[string]string{"exec": fault})
+		if code, err := found.Run(t.Context(), []string{control.Binary, "version"}, bottle.Node, bottle.IO{}); err == nil {
+			t.Errorf("%s: the command has ended with status %d", fault, code)
+		}
+	}
+	h.faults(nil)
+	if code, err := found.Run(t.Context(), []string{control.Binary, "no-such-verb"}, bottle.Node, bottle.IO{}); code == 0 || err != nil {
+		t.Errorf("a command's own failure: got %d, %v", code, err)
+	}
+	if err := found.Close(); err != nil {
+		t.Error(err)
+	}
+	h.remove(b)
 }
