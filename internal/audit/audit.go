@@ -64,6 +64,9 @@ const (
 	Unknown = "unknown" // it was allowed and sent, and whether the upstream has it nobody can say
 )
 
+// WaitsAs is why a push that the operator is to decide was not let through, before its request.
+const WaitsAs = "it waits for the operator as "
+
 // Event is one line. Fields that do not apply are left out.
 type Event struct {
 	Seq      int64           `json:"seq,omitempty"`  // Chain sets these two, nobody else
@@ -106,6 +109,11 @@ type Event struct {
 	// writes it (see Decode). It is valid JSON of clean strings.
 	Snapshot json.RawMessage `json:"snapshot,omitempty"`
 	Usage
+}
+
+// Held reports whether the event is that of a push that waits for the operator.
+func (e Event) Held() bool {
+	return e.Kind == Push && e.Decision == Deny && e.Reason == WaitsAs+e.Request
 }
 
 // Arrived is the request of an approved push, where the event says that the upstream has it; else "".

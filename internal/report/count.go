@@ -101,7 +101,7 @@ func (c *counter) tally(e audit.Event) {
 	} else {
 		t.Findings += int64(len(e.Findings))
 	}
-	denied := e.Decision == audit.Deny
+	denied := e.Decision == audit.Deny && !e.Held() && e.Kind != audit.Decision // the operator's own is no attempt
 	if denied {
 		t.Blocked++
 		c.block(e)
@@ -158,11 +158,18 @@ func (c *counter) usage(e audit.Event) (cost float64) {
 }
 
 func (c *counter) git(e audit.Event, denied bool) {
-	if e.Kind == audit.Push {
-		c.report.Totals.Pushes++
+	t := &c.report.Totals
+	switch {
+	case e.Kind == audit.Push && e.Held():
+		t.PushesHeld++
+	case e.Kind == audit.Push:
+		t.Pushes++
 		if denied {
-			c.report.Totals.PushesRefused++
+			t.PushesRefused++
 		}
+	}
+	if e.Decision != audit.Deny { // else it has come as far as the gate
+		t.BytesOut, t.BytesIn = t.BytesOut+max(0, e.BytesOut), t.BytesIn+max(0, e.BytesIn)
 	}
 	if len(c.report.Gits) < maxRows {
 		c.report.Gits = append(c.report.Gits, Git{e})

@@ -71,7 +71,12 @@ func entryOf(e audit.Event) Entry {
 	if e.Decision == audit.Unknown {
 		n.Label = "not known"
 	}
-	if e.Decision == audit.Deny {
+	switch {
+	case e.Held():
+		n.Class, n.Label = "ask", "held"
+	case e.Kind == audit.Decision && e.Decision == audit.Deny:
+		n.Label = "rejected"
+	case e.Decision == audit.Deny:
 		n.Label = map[bool]string{true: "refused", false: "blocked"}[n.Class != "allow"]
 		n.Class = "deny"
 	}

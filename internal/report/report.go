@@ -67,6 +67,7 @@ type Totals struct {
 	Cost                            float64
 	Priced, Unpriced                int64 // answers with a price, and without
 	Pushes, PushesRefused, Lookups  int64
+	PushesHeld                      int64 // for the operator; once approved, they are among the pushes as well
 	Asked, Granted, Refused, Unsure int64 // requests to the operator
 }
 

@@ -36,6 +36,27 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// A push that the operator lets through is one push: while it waits, it is neither refused nor has
+// it left. Nor is what the operator rejects something that the bottle tried.
+func TestAHeldPushIsCountedOnce(t *testing.T) {
+	d := aDay(t)
+	before, _ := d.page(d.ended())
+	push := audit.Event{Kind: audit.Push, Decision: audit.Deny, Reason: "it waits for the operator as k7x2m4-9", Request: "k7x2m4-9", Repository: "widget", Commits: 1, BytesOut: 200_000}
+	d.write(time.Second, "git-gate", push)
+	d.write(time.Second, "supervise", audit.Event{Kind: audit.Decision, Decision: audit.Deny, Request: "k7x2m4-8", Reason: "rejected by uid 0"})
+	push.Decision, push.Reason = audit.Allow, "approved as k7x2m4-9: forwarded"
+	d.write(time.Second, "git-gate", push)
+	r, page := d.page(d.ended())
+	got, was := r.Totals, before.Totals
+	must(t, got.Pushes == was.Pushes+1 && got.PushesHeld == 1 && got.PushesRefused == was.PushesRefused && got.Blocked == was.Blocked && got.BytesOut == was.BytesOut+200_000, "got %+v, and before %+v", got, was)
+	var out float64
+	for _, b := range r.series.of {
+		out += b.out
+	}
+	must(t, int64(out) == got.BytesOut, "over time %v left, in all %d", out, got.BytesOut)
+	must(t, strings.Contains(page, ", 1 held<") && strings.Contains(page, ">held</span>") && strings.Contains(page, ">rejected</span>"), "the page does not say it")
+}
+
 // A bottle that runs is said to run; of one that was not seen to, nothing is made up.
 func TestABottleThatRunsIsSaidToRun(t *testing.T) {
 	for _, c := range []struct {

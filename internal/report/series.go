@@ -71,7 +71,9 @@ func (s *series) add(e audit.Event, denied bool, cost float64) {
 	case e.Kind == audit.Request || e.Kind == audit.Connect:
 		b.allowed = 1
 	}
-	b.out, b.in = float64(max(0, e.BytesOut)), float64(max(0, e.BytesIn))
+	if e.Decision != audit.Deny || e.Kind != audit.Push && e.Kind != audit.Fetch { // what a gate refuses has come no further
+		b.out, b.in = float64(max(0, e.BytesOut)), float64(max(0, e.BytesIn))
+	}
 	b.cached, b.gen, b.cost = float64(max(0, e.TokensCached)), float64(max(0, e.TokensOut)), cost
 	b.fresh = float64(max(0, e.TokensIn-e.TokensCached))
 	i := s.index(e.Time)

@@ -65,7 +65,7 @@ func (p *push) hold(ctx context.Context, g git, v *verdict, say func(string)) bo
 	}
 	say("NOT PUSHED YET: the operator decides it as " + r.ID + " (check_request " + r.ID + "). Once approved, these very commits go upstream; fetch to see them.")
 	v.request = r.ID
-	p.record(v, audit.Deny, "it waits for the operator as "+r.ID)
+	p.record(v, audit.Deny, audit.WaitsAs+r.ID)
 	return false
 }
 
