@@ -60,9 +60,9 @@ func (a *App) openTranscript(ctx context.Context, m state.Metadata) (io.ReadClos
 	if m.TranscriptLeft && !m.Remove && m.EndedAt != nil && !a.store().HasTranscript(m) {
 		return nil, &usageError{what: "the transcript of " + m.Identity + " is still on its machine's disk", hint: "bot-bottle resume, cp and pull keep it, if that machine is still there"}
 	}
-	kept, err := a.store().Transcripts(m.Identity)
-	if err != nil || len(kept) == 0 {
-		return nil, errors.Join(err, noTranscript(m.Identity))
+	kept := a.store().Transcripts(m.Identity)
+	if len(kept) == 0 {
+		return nil, noTranscript(m.Identity)
 	}
 	return os.Open(kept[len(kept)-1])
 }

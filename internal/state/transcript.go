@@ -42,12 +42,11 @@ func (s Store) KeepTranscript(m Metadata, copy func(io.Writer) error) error {
 	if err := rename(tmp.Name(), name); err != nil { // for good: what the engine has of it goes next
 		return err
 	}
-	all, err := s.Transcripts(m.Identity)
-	for len(all) > maxTranscripts {
+	err = lost
+	for all := s.Transcripts(m.Identity); len(all) > maxTranscripts; all = all[1:] {
 		err = errors.Join(err, os.Remove(all[0]))
-		all = all[1:]
 	}
-	return errors.Join(err, lost)
+	return err
 }
 
 // HasTranscript reports whether anything is kept of the transcript of the run that a bottle's record is of.
@@ -71,8 +70,8 @@ func sizeOf(name string) int64 {
 }
 
 // Transcripts are the files of the transcripts that are kept of a bottle, oldest first.
-func (s Store) Transcripts(identity string) ([]string, error) {
-	all, err := filepath.Glob(filepath.Join(s.Dir(identity), "transcript-*.cast"))
+func (s Store) Transcripts(identity string) []string {
+	all := Glob(s.Dir(identity), "transcript-*.cast")
 	slices.Sort(all)
-	return all, err
+	return all
 }

@@ -164,13 +164,12 @@ const untouched = time.Hour
 
 // tidyArchives removes those that were not used for longest, and halves of others.
 func (d *Driver) tidyArchives(but string) {
-	halves, _ := filepath.Glob(filepath.Join(d.archives(), ".tmp-*"))
-	for _, file := range halves {
+	for _, file := range state.Glob(d.archives(), ".tmp-*") {
 		if info, err := os.Stat(file); err == nil && d.Now().Sub(info.ModTime()) > untouched {
 			_ = os.Remove(file)
 		}
 	}
-	files, _ := filepath.Glob(filepath.Join(d.archives(), "*.tar"))
+	files := state.Glob(d.archives(), "*.tar")
 	age := func(file string) time.Time {
 		info, err := os.Stat(file)
 		if err != nil {

@@ -60,11 +60,7 @@ func (d *Driver) retreat(ctx context.Context, p Plan, before state.Metadata) err
 // is known by what is left of it; without that, the agent trusts the bottle's own CA, which is all
 // that it meets.
 func (d *Driver) rootsOf(sha string) (archive, error) {
-	files, err := filepath.Glob(filepath.Join(d.archives(), "*.json"))
-	if err != nil {
-		return archive{}, err
-	}
-	for _, file := range files {
+	for _, file := range state.Glob(d.archives(), "*.json") {
 		if a, err := d.cached(strings.TrimSuffix(filepath.Base(file), ".json")); err == nil && a.SHA == sha {
 			return a, nil
 		}

@@ -243,8 +243,7 @@ func (g git) diff(ctx context.Context, from, to string) ([]byte, error) {
 func (s *Server) leftHeld() (left []*held) {
 	s.parking.Lock()
 	defer s.parking.Unlock()
-	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "held", "*")) // the pattern is ours
-	for _, dir := range dirs {
+	for _, dir := range state.Glob(s.Dir, "held/*") {
 		h, err := readHeld(dir)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) { // else it ended while it parked it: the client was told so

@@ -170,7 +170,7 @@ func (m *mirror) take(ctx context.Context, theirs policy.Refs) error {
 			if cutOff(m.dir, left) {
 				m.tooLarge, err = oversize{theirs.IDs, left}, &errTooLarge{m.volume.most}
 			}
-			sweep(filepath.Join(m.dir, "objects", "pack", "*tmp_*"), time.Now())
+			sweep(m.dir, "objects/pack/*tmp_*", time.Now())
 			return err
 		}
 		if err := m.look(ctx); err != nil {

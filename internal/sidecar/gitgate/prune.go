@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // tidy asks for what no ref leads to to be cleared away, soon. It does not wait.
@@ -58,8 +59,7 @@ func (s *Server) clearAway(ctx context.Context) error {
 func (s *Server) dropForgotten() {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "*.git")) // the pattern is ours
-	for _, dir := range dirs {
+	for _, dir := range state.Glob(s.Dir, "*.git") {
 		if !slices.ContainsFunc(s.all, func(m *mirror) bool { return m.dir == dir }) {
 			_ = os.RemoveAll(dir)
 		}
@@ -84,8 +84,7 @@ func (s *Server) prune(ctx context.Context, m *mirror) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxOperation)
 	defer cancel()
-	keeps, _ := filepath.Glob(filepath.Join(m.dir, "objects", "pack", "*.keep")) // of a push that was killed
-	for _, path := range keeps {
+	for _, path := range state.Glob(m.dir, "objects/pack/*.keep") { // of a push that was killed
 		_ = os.Remove(path)
 	}
 	if _, err := m.local.run(ctx, nil, "-c", "repack.writeBitmaps=false", "repack", "-a", "-d", "-q"); err != nil {
@@ -97,8 +96,7 @@ func (s *Server) prune(ctx context.Context, m *mirror) error {
 
 // heldFor reports whether a push to a mirror waits for the operator.
 func (s *Server) heldFor(m *mirror) bool {
-	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "held", "*")) // the pattern is ours
-	return slices.ContainsFunc(dirs, func(dir string) bool {
+	return slices.ContainsFunc(state.Glob(s.Dir, "held/*"), func(dir string) bool {
 		h, err := readHeld(dir)
 		return err != nil || strings.EqualFold(h.Push.Repository, m.Name)
 	})

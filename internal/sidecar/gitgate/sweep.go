@@ -2,9 +2,10 @@ package gitgate
 
 import (
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // receiving are the pushes that a mirror takes in. Each has its quarantine in the mirror,
@@ -39,13 +40,12 @@ func (r *receiving) end(p *push, dir string) {
 			oldest = began
 		}
 	}
-	sweep(filepath.Join(dir, "objects", "*tmp_objdir-*"), oldest)
+	sweep(dir, "objects/*tmp_objdir-*", oldest)
 }
 
 // sweep removes unfinished work that was touched last before some time.
-func sweep(pattern string, before time.Time) {
-	left, _ := filepath.Glob(pattern) // the pattern is ours
-	for _, path := range left {
+func sweep(dir, pattern string, before time.Time) {
+	for _, path := range state.Glob(dir, pattern) {
 		if info, err := os.Lstat(path); err == nil && info.ModTime().Before(before) {
 			_ = os.RemoveAll(path)
 		}

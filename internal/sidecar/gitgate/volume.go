@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
 // maxVolume bounds what a bottle's repositories take up on the disk, in bytes: what was
@@ -22,8 +24,7 @@ type volume struct {
 // used is what it holds now, also what is in quarantine and whatever no ref leads to.
 func (v *volume) used() int64 {
 	all := v.held()
-	mirrors, _ := filepath.Glob(filepath.Join(v.dir, "*.git", "objects")) // the pattern is ours
-	for _, dir := range mirrors {
+	for _, dir := range state.Glob(v.dir, "*.git/objects") {
 		all += sizeOf(dir)
 	}
 	return all
@@ -71,8 +72,7 @@ type oversize struct {
 // mirror was ended because of that (setrlimit(2), SIGXFSZ): git itself says no more than that
 // something is broken.
 func cutOff(dir string, most int64) bool {
-	left, _ := filepath.Glob(filepath.Join(dir, "objects", "pack", "tmp_*")) // the pattern is ours
-	return slices.ContainsFunc(left, func(path string) bool {
+	return slices.ContainsFunc(state.Glob(dir, "objects/pack/tmp_*"), func(path string) bool {
 		info, err := os.Stat(path)
 		return err == nil && info.Size() >= most
 	})

@@ -3,6 +3,7 @@ package gitgate
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
 
 // room gives the gate so many bytes beyond what it has taken up so far.
@@ -229,4 +231,31 @@ func TestAttackF8_AnUpstreamThatIsTooLarge(t *testing.T) {
 	}
 	l.git(l.upstream, "update-ref", "refs/heads/main", head+"~1")
 	l.git(work, "fetch", "-q")
+}
+
+// On machines the gate's directory is one of the operator's, which may be called as a pattern is.
+func TestADirectoryThatLooksLikeAPattern(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "[a] *")
+	write(t, filepath.Join(dir, "widget.git", "objects", "some"), strings.Repeat("x", 100))
+	if used := (&volume{dir: dir}).used(); used < 100 {
+		t.Errorf("it holds %d bytes", used)
+	}
+	h := &held{dir: filepath.Join(dir, "held", "some"), ID: "t-1", Push: control.HeldPush{Push: requests.Push{Repository: "widget"}}}
+	if err := errors.Join(os.MkdirAll(h.dir, 0o700), h.write()); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Options: Options{Dir: dir}, waiting: make(map[string]*held)}
+	if left := s.leftHeld(); len(left) != 1 || left[0].ID != "t-1" || !s.heldFor(&mirror{GitRepository: control.GitRepository{Name: "widget"}}) {
+		t.Errorf("of the pushes that wait there are %d", len(left))
+	}
+	forgotten := filepath.Join(dir, "forgotten.git")
+	write(t, filepath.Join(forgotten, "x"), "x")
+	s.all = []*mirror{{dir: filepath.Join(dir, "widget.git")}}
+	s.dropForgotten()
+	if _, err := os.Stat(forgotten); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a mirror that is nobody's: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "widget.git")); err != nil {
+		t.Error(err)
+	}
 }
