@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
@@ -55,9 +56,14 @@ func (b *board) golden(name string, coloured bool) {
 	}
 }
 
+// TestMain has times shown as they are in the golden screens: $TZ is read once, and by whatever test comes first.
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
 // Every pane, on the smallest usual terminal and on a large one, at work.
 func TestGoldenScreens(t *testing.T) {
-	t.Setenv("TZ", "UTC")
 	for _, size := range []struct {
 		name          string
 		width, height int
@@ -108,7 +114,6 @@ func (e errOf) Error() string { return string(e) }
 
 // In light and in dark: colours differ, and nothing else does.
 func TestGoldenColours(t *testing.T) {
-	t.Setenv("TZ", "UTC")
 	text := map[bool]string{}
 	for dark, name := range map[bool]string{true: "dark", false: "light"} {
 		b := newBoard(t, office(t), 80, 24)
