@@ -50,6 +50,9 @@ func ServeCounter(ctx context.Context, conn net.Conn, c Counter) {
 	serveLink(ctx, conn, counterHandler(c))
 }
 
+// maxStreams is how many questions a link carries at a time.
+const maxStreams = 256
+
 // serveLink waits for a service's first question, however long that takes: the HTTP/2
 // server gives whoever connects ten seconds.
 func serveLink(ctx context.Context, conn net.Conn, handler http.Handler) {
@@ -58,7 +61,7 @@ func serveLink(ctx context.Context, conn net.Conn, handler http.Handler) {
 	if _, err := reader.Peek(1); err != nil {
 		return
 	}
-	server := &http2.Server{MaxConcurrentStreams: 256}
+	server := &http2.Server{MaxConcurrentStreams: maxStreams}
 	server.ServeConn(buffered{conn, reader}, &http2.ServeConnOpts{Context: ctx, Handler: handler, BaseConfig: &http.Server{}})
 }
 
@@ -128,15 +131,28 @@ type CounterClient struct {
 func NewCounterClient(conn net.Conn) *CounterClient {
 	gone := make(chan struct{})
 	conn = &watched{Conn: conn, gone: sync.OnceFunc(func() { close(gone) })}
-	var once sync.Once
-	dial := func() (net.Conn, error) {
-		err := io.ErrClosedPipe // there is one connection, and no other after it
-		once.Do(func() { err = nil })
-		return conn, err
-	}
-	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) { return dial() }}
+	transport := &http.Transport{Protocols: new(http.Protocols), DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
 	transport.Protocols.SetUnencryptedHTTP2(true)
-	return &CounterClient{http.Client{Transport: transport}, gone}
+	over := sync.OnceValues(func() (*http.ClientConn, error) {
+		return transport.NewClientConn(context.Background(), "http", "parent:80")
+	})
+	return &CounterClient{http.Client{Transport: oneConn(over)}, gone}
+}
+
+// oneConn carries requests over the one connection that there is, made with the first. Those that
+// it cannot carry at a time wait: an http.Transport would give it up for another one.
+type oneConn func() (*http.ClientConn, error)
+
+// RoundTrip implements http.RoundTripper.
+func (one oneConn) RoundTrip(r *http.Request) (*http.Response, error) {
+	conn, err := one()
+	if err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	return conn.RoundTrip(r)
 }
 
 // Gone is closed when the connection has ended. Nothing can be asked any more then.

@@ -4,12 +4,65 @@ import (
 	"context"
 	"net"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
+
+// waits answers nobody who waits, until it is over.
+type waits struct {
+	Counter
+	arrived, over chan struct{}
+}
+
+func (w waits) Wait(context.Context, string, time.Duration) (requests.Request, error) {
+	w.arrived <- struct{}{}
+	<-w.over
+	return requests.Request{}, nil
+}
+
+func (waits) List(context.Context) ([]requests.Request, error) { return nil, nil }
+
+// Attack J4: an agent has more questions open at a time than the link to the parent carries. Those
+// that do not fit wait, and the link, the only one that there is, goes on.
+func TestAttackJ4_MoreQuestionsThanTheLinkCarries(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ours, theirs := net.Pipe()
+	const many = 2 * maxStreams
+	desk := waits{arrived: make(chan struct{}, many), over: make(chan struct{})}
+	var serving sync.WaitGroup
+	serving.Go(func() { ServeCounter(ctx, ours, desk) })
+	t.Cleanup(func() { cancel(); serving.Wait() })
+	client := NewCounterClient(theirs)
+	answers := make(chan error, many)
+	for range many {
+		go func() {
+			_, err := client.Wait(ctx, "k7x2m4-1", time.Minute)
+			answers <- err
+		}()
+	}
+	for range maxStreams {
+		select {
+		case <-desk.arrived:
+		case err := <-answers:
+			close(desk.over)
+			_, after := client.List(ctx)
+			t.Fatalf("one that waits was told %v, and who asks after it %v", err, after)
+		}
+	}
+	close(desk.over)
+	for range many {
+		if err := <-answers; err != nil {
+			t.Errorf("one that waits was told %v", err)
+		}
+	}
+	if _, err := client.List(ctx); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}
 
 // holds takes every push.
 type holds struct{ Holder }

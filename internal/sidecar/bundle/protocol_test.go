@@ -90,18 +90,22 @@ func TestAttackG12_TheProtocolIsNoWayIn(t *testing.T) {
 	}
 }
 
-// Attack G1: hundreds of asks in the one message that a batch is. They count one by one.
+// Attack G1: hundreds of asks, in as few messages as batches make of them. They count one by one.
 func TestAttackG1_ABatchIsManyAsks(t *testing.T) {
 	r := supervised(t)
 	go func() { _, _ = io.Copy(io.Discard, r.out) }() // or the log would hold all up
-	var batch []string
-	for i := range 400 {
-		batch = append(batch, message(i, "request_egress", fmt.Sprintf(`{"host":"h%d.example","why":"x"}`, i)))
-	}
-	status, text := r.raw(t, "POST", map[string]string{"Mcp-Protocol-Version": "2025-03-26"}, "["+strings.Join(batch, ",")+"]")
-	var answers []json.RawMessage
-	if err := json.Unmarshal([]byte(text), &answers); status != http.StatusOK || err != nil || len(answers) != 400 {
-		t.Fatalf("got %d, %v, %d answers", status, err, len(answers))
+	var text string
+	for n := range 25 {
+		var batch []string
+		for i := range 16 {
+			batch = append(batch, message(i, "request_egress", fmt.Sprintf(`{"host":"h%d.example","why":"x"}`, 16*n+i)))
+		}
+		status, some := r.raw(t, "POST", map[string]string{"Mcp-Protocol-Version": "2025-03-26"}, "["+strings.Join(batch, ",")+"]")
+		var answers []json.RawMessage
+		if err := json.Unmarshal([]byte(some), &answers); status != http.StatusOK || err != nil || len(answers) != 16 {
+			t.Fatalf("got %d, %v, %d answers", status, err, len(answers))
+		}
+		text += some
 	}
 	now, err := r.operate().Requests(t.Context(), -1)
 	taken := strings.Count(text, "waits for the operator. Go on") / 2 // in words and as data

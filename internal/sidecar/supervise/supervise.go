@@ -7,8 +7,12 @@
 package supervise
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,18 +55,39 @@ func New(c *control.CounterClient, log *slog.Logger) (*Server, error) {
 		Instructions: instructions,
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 	})
-	addTools(server, &desk{c, scanner})
+	addTools(server, newDesk(c, scanner))
 	// Without sessions there is nothing to lose when the service is started again, and
 	// nothing that an agent could pile up.
 	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{
 		Stateless: true, JSONResponse: true, MaxRequestBodyBytes: maxBody,
 	})
 	mux := http.NewServeMux()
-	mux.Handle("/mcp", handler)
+	mux.Handle("/mcp", fewAtATime(handler))
 	return &Server{gone: c.Gone(), http: &http.Server{
 		Handler: localOnly(mux), ReadHeaderTimeout: headTimeout, ReadTimeout: time.Minute, IdleTimeout: 5 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}}, nil
+}
+
+// maxBatch is how many messages a body may have. Only one version of MCP had batches (2025-03-26):
+// as many calls as fit into a body, all at once, whose answers are held until the last is there.
+const maxBatch = 16
+
+// fewAtATime refuses longer batches.
+func fewAtATime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		var batch []json.RawMessage
+		switch {
+		case err != nil:
+			http.Error(w, "the body is too long, or did not come", http.StatusRequestEntityTooLarge)
+		case json.Unmarshal(body, &batch) == nil && len(batch) > maxBatch:
+			http.Error(w, fmt.Sprintf("a batch has at most %d messages", maxBatch), http.StatusBadRequest)
+		default:
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // localOnly refuses what a web page in a browser in the bottle would send, under a name that it

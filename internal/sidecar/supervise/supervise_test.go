@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,8 +37,13 @@ func served(t *testing.T) (socket string, parent net.Conn, ended chan error) {
 
 func post(t *testing.T, socket, host, origin string) int {
 	t.Helper()
+	return postBody(t, socket, host, origin, `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+}
+
+func postBody(t *testing.T, socket, host, origin, body string) int {
+	t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
-	r, err := http.NewRequest(http.MethodPost, "http://127.0.0.1:7717/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+	r, err := http.NewRequest(http.MethodPost, "http://127.0.0.1:7717/mcp", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +126,61 @@ func TestAttackJ4_ConnectionsWait(t *testing.T) {
 	_ = open[0].Close()
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("got %d", status)
+	}
+}
+
+// Attack J4: one request holds hundreds of calls, and all their answers are held until the last one
+// is there: with as many connections as are taken, more than the bundle's memory.
+func TestAttackJ4_BatchesAreShort(t *testing.T) {
+	socket, _, _ := served(t)
+	call := `{"jsonrpc":"2.0","id":%d,"method":"tools/list"}`
+	batch := func(n int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = fmt.Sprintf(call, i)
+		}
+		return " \r\n\t[" + strings.Join(all, ",") + "]"
+	}
+	for body, want := range map[string]int{
+		fmt.Sprintf(call, 1): 200, batch(2): 200, batch(maxBatch): 200, batch(maxBatch + 1): 400, batch(1000): 400,
+		batch(2) + strings.Repeat(" ", maxBody): 413,
+	} {
+		if got := postBody(t, socket, "127.0.0.1:7717", "", body); got != want {
+			t.Errorf("%.60q: got %d, want %d", body, got, want)
+		}
+	}
+}
+
+// crowd answers nobody who may wait.
+type crowd struct {
+	control.Counter
+	waits chan time.Duration
+}
+
+func (c crowd) Wait(ctx context.Context, _ string, atMost time.Duration) (requests.Request, error) {
+	c.waits <- atMost
+	if atMost > 0 {
+		<-ctx.Done()
+	}
+	return requests.Request{}, nil
+}
+
+// Attack J4: an agent has check_request wait as often as it can at a time, so that nobody in the
+// bottle can ask any more. Those beyond some are answered at once.
+func TestAttackJ4_ThoseWhoWaitLeaveRoom(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	c := crowd{waits: make(chan time.Duration)}
+	check := checkRequest(newDesk(c, nil))
+	for range maxWaiting {
+		go func() { _, _, _ = check(ctx, nil, checkIn{ID: "k7x2m4-1"}) }()
+		if got := <-c.waits; got != defaultWait*time.Second {
+			t.Fatalf("it waits for %v", got)
+		}
+	}
+	go func() { _, _, _ = check(ctx, nil, checkIn{ID: "k7x2m4-1"}) }()
+	if got := <-c.waits; got != 0 {
+		t.Errorf("one more waits for %v", got)
 	}
 }
 

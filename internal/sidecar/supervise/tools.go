@@ -23,6 +23,10 @@ const (
 	maxWait     = 50 // below the patience of most MCP clients
 )
 
+// maxWaiting is how many may wait at a time. Whoever comes then hears at once how far it is, and
+// what the link to the parent carries is left for those who ask.
+const maxWaiting = 64
+
 type egressIn struct {
 	Host     string   `json:"host" jsonschema:"the host's full name, as in api.github.com; *.example.com is one label more, **.example.com any number"`
 	Port     int      `json:"port,omitempty" jsonschema:"443 unless said otherwise; 80 for http"`
@@ -91,6 +95,11 @@ type none struct{}
 type desk struct {
 	control.Counter
 	scanner *dlp.Scanner
+	waiting chan struct{} // slots
+}
+
+func newDesk(c control.Counter, scanner *dlp.Scanner) *desk {
+	return &desk{c, scanner, make(chan struct{}, maxWaiting)}
 }
 
 // masked takes out of an agent's words what looks like a secret: they are shown to people,
@@ -365,6 +374,12 @@ func checkRequest(c *desk) mcp.ToolHandlerFor[checkIn, any] {
 		wait := defaultWait
 		if in.WaitSeconds != nil {
 			wait = min(max(0, *in.WaitSeconds), maxWait)
+		}
+		select {
+		case c.waiting <- struct{}{}:
+			defer func() { <-c.waiting }()
+		default:
+			wait = 0
 		}
 		r, err := c.Wait(ctx, in.ID, time.Duration(wait)*time.Second)
 		if err != nil {
