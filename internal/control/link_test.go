@@ -73,8 +73,8 @@ func (holds) Hold(context.Context, HeldPush) (requests.Request, error) {
 
 // A service may have nothing to ask for hours, and again for hours between two questions.
 func TestALinkOutlivesSilence(t *testing.T) {
-	runtime.GC() // x/net/http2 keeps channels in a sync.Pool, which two collections empty: one that
-	runtime.GC() // an earlier run of this has made is of no use in another bubble
+	emptyPools()
+	t.Cleanup(emptyPools)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ours, theirs := net.Pipe()
@@ -90,4 +90,11 @@ func TestALinkOutlivesSilence(t *testing.T) {
 		cancel()
 		<-served
 	})
+}
+
+// emptyPools takes out of every sync.Pool what is in it, by two collections: x/net/http2 keeps channels in
+// one, and a bubble's are of no use outside of it, nor others in it.
+func emptyPools() {
+	runtime.GC()
+	runtime.GC()
 }
