@@ -119,7 +119,7 @@ func (e Event) Held() bool {
 // Arrived is the request of an approved push, where the event says that the upstream has it; else "".
 // The service may end before it says so by other ways.
 func (e Event) Arrived() string {
-	if e.Kind != Push || e.Decision != Allow {
+	if e.Kind != Push || e.Decision != Allow || e.Phase != "" {
 		return ""
 	}
 	return e.Request

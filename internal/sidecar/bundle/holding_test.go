@@ -104,6 +104,7 @@ func TestAPushThatIsRecordedHasComeToItsEnd(t *testing.T) {
 	s := &service{name: control.GitGate}
 	o.attach(s)
 	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: ids[0]})
+	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: ids[1], Phase: audit.Ahead})
 	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Deny, Request: ids[1]})
 	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: ids[2]})
 	s.heard(audit.Event{Kind: audit.Push, Decision: audit.Allow, Request: "nobody's"})

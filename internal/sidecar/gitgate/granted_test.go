@@ -31,6 +31,25 @@ func pushes(id string, uses int64, refs ...string) requests.PushGrant {
 	return requests.PushGrant{Grant: id, Uses: uses, Push: policy.Push{Refs: refs}}
 }
 
+// used is how often a grant was used, as far as the log says, were the gate to end now.
+func (l *lab) used(grant string) int64 {
+	l.t.Helper()
+	var uses audit.Uses
+	for _, e := range l.everyPush() {
+		uses.Hear(e)
+	}
+	uses.Lost()
+	return uses.Take()[grant]
+}
+
+// usesLeft reports whether the gate would let another push pass by one of widget's grants.
+func (l *lab) usesLeft() bool {
+	m := l.server.find("widget")
+	m.rights.mu.Lock()
+	defer m.rights.mu.Unlock()
+	return len(m.rights.live()) > 0
+}
+
 func TestAGrantedRefIsPushed(t *testing.T) {
 	l := newLab(t, func(c *control.GitConfig) { c.Supervised = true })
 	work := l.clone()
@@ -174,7 +193,7 @@ func TestAttackG3_AHeldPushIsAUse(t *testing.T) {
 	if r := l.desk.decide(t, true); r.Decided.Result != control.Forwarded || l.theirs("refs/heads/fix") != head {
 		t.Fatalf("it became %q", r.Decided.Result)
 	}
-	if got := strings.Count(l.events.String(), `"grant":"t-1"`); got != 1 {
+	if got := l.used("t-1"); got != 1 {
 		t.Errorf("the log has %d uses of the grant, want 1:\n%s", got, l.events)
 	}
 	l.commit(work, "main.go", "package main\n")

@@ -28,6 +28,7 @@ type held struct {
 	Push    control.HeldPush `json:"push"`
 	Right   *policy.Push     `json:"right,omitempty"`   // of the grant that allowed its refs when it was shown; nil if none had to
 	Sending bool             `json:"sending,omitempty"` // it may be upstream
+	Grant   string           `json:"grant,omitempty"`   // by which it was sent, and whose use that is already; "" for none
 
 	dir string
 }

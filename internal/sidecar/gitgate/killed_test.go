@@ -155,13 +155,8 @@ func TestAttackG3_AKilledGatesPlainPushIsAUse(t *testing.T) {
 	if len(all) != 1 || all[0].Decision != audit.Allow || all[0].Repository != "widget" || len(all[0].Updates) != 1 || all[0].Updates[0].New != head || all[0].Commits != 1 {
 		t.Errorf("the log has %+v", all)
 	}
-	var uses audit.Uses
-	for _, e := range all {
-		uses.Hear(e)
-	}
-	uses.Lost()
-	if used := uses.Take(); used["t-9"] != 1 {
-		t.Errorf("by the log it was used %d times", used["t-9"])
+	if got := l.used("t-9"); got != 1 {
+		t.Errorf("by the log it was used %d times", got)
 	}
 }
 

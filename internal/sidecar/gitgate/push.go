@@ -195,6 +195,7 @@ type verdict struct {
 	renamed []policy.RefUpdate // from what was pushed to the signed copy
 	there   bool               // the upstream has it already
 	again   bool               // an approved one was refused for the time being: the upstream has not said what it makes of it
+	unknown bool               // an approved one may be upstream
 	grant   string             // that it was forwarded by; "" if it needs none
 	request string             // as which it waits
 }

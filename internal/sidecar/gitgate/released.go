@@ -104,6 +104,8 @@ func (s *Server) send(ctx context.Context, m *mirror, h *held) (*verdict, error)
 		p.record(v, audit.Allow, "approved as "+h.ID+": the upstream has it already")
 	case len(v.refused) == 0:
 		p.record(v, audit.Allow, "approved as "+h.ID+": forwarded")
+	case ctx.Err() == nil && v.unknown:
+		p.record(v, audit.Unknown, "approved as "+h.ID+": "+reasons(v.refused))
 	case ctx.Err() == nil: // else the next gate tries
 		p.record(v, audit.Deny, "approved as "+h.ID+": "+reasons(v.refused))
 	}
@@ -174,7 +176,7 @@ func (p *push) deliver(g git, v *verdict) error {
 	if v.there && !h.Sending { // by somebody else
 		return nil
 	}
-	grant, give, err := p.mirror.use(h.Push.Updates)
+	grant, give, err := p.take()
 	if v.grant = grant; v.there {
 		return nil // if it needed a grant that has ended since, that was good when it was sent
 	}
@@ -185,21 +187,47 @@ func (p *push) deliver(g git, v *verdict) error {
 		v.refuse("%v", err)
 		return nil
 	}
-	sent := h.Sending
-	h.Sending = true
+	p.recordOpening(v)
+	before := *h
+	h.Sending, h.Grant = true, cmp.Or(h.Grant, grant)
 	if err := h.write(); err != nil {
-		h.Sending = sent
+		*h = before
 		p.server.Log.Error("that a push is sent could not be written down", "request", h.ID, "err", err)
 		v.refuse("the gate cannot write down that it sends it")
 		v.again = true
 	} else {
 		p.transmit(g, v)
 	}
-	if len(v.refused) > 0 {
-		give()
-		v.grant = ""
+	if len(v.refused) > 0 && !v.unknown && p.ctx.Err() == nil {
+		p.takeBack(v, give)
 	}
 	return nil
+}
+
+// take takes the grant that an approved push needs, unless it has been sent by it before.
+func (p *push) take() (grant string, give func(), err error) {
+	if p.approved.Grant == "" {
+		return p.mirror.use(p.approved.Push.Updates)
+	}
+	if p.mirror.rights.over() {
+		err = errUndeclared
+	}
+	return "", func() {}, err
+}
+
+// takeBack gives the use of a grant back that came to nothing. That it is on record no more is
+// written down first: a gate that begins anew must not send by it for nothing.
+func (p *push) takeBack(v *verdict, give func()) {
+	h := p.approved
+	if v.grant != "" && h.Grant == v.grant {
+		h.Grant = ""
+		if err := h.write(); err != nil {
+			p.server.Log.Error("that a push was not sent by its grant could not be written down", "request", h.ID, "err", err)
+			h.Grant, v.grant = v.grant, ""
+			return
+		}
+	}
+	give()
 }
 
 func (p *push) transmit(g git, v *verdict) {
@@ -230,6 +258,7 @@ func (p *push) lookAgain(g git, v *verdict) {
 		return
 	}
 	v.refused = append(v.refused, now.refused...)
+	v.unknown = len(now.refused) > 0
 	v.again = now.again || len(now.refused) == 0 // it has none of it
 }
 

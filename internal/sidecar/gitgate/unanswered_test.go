@@ -119,11 +119,8 @@ func (l *lab) mustHaveBecome(became, work, head, out string, err error) {
 	if last := all[len(all)-1]; last.Decision != want.decision || last.Grant != "t-9" {
 		l.t.Errorf("the log has %+v", last)
 	}
-	m := l.server.find("widget")
-	m.rights.mu.Lock()
-	defer m.rights.mu.Unlock()
-	if left := len(m.rights.live()) > 0; left != want.left {
-		l.t.Errorf("the grant has a use left: %v, want %v", left, want.left)
+	if left := l.usesLeft(); left != want.left || l.used("t-9") == 1 == left {
+		l.t.Errorf("the grant has a use left: %v, want %v; by the log it was used %d times", left, want.left, l.used("t-9"))
 	}
 }
 
