@@ -333,6 +333,23 @@ func TestAttackF7_WhatAProtectedBranchGets(t *testing.T) {
 	l.mustRefuse(t, "it changes .github/workflows/ci.yml", &pack{}, command(main, head, "refs/heads/main"))
 }
 
+// ATTACK F7: a protected branch is not moved but made at such a commit.
+func TestAttackF7_WhatANewProtectedBranchGets(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) {
+		c.Repositories[0].Push = policy.Push{Refs: []string{"refs/heads/release/1"}}
+	})
+	main := l.fresh()
+	seed := filepath.Join(l.dir, "seed")
+	l.git(seed, "checkout", "-q", "-b", "proposal")
+	head := l.commit(seed, ".github/workflows/ci.yml", "on: push\n")
+	l.git(seed, "push", "-q", l.upstream, "proposal")
+	l.fresh()
+	l.mustRefuse(t, "it changes .github/workflows/ci.yml", &pack{}, command(noID, head, "refs/heads/release/1"))
+	if said := l.send(wantsAll, &pack{}, command(noID, main, "refs/heads/release/1")); !strings.Contains(said, "ok refs/heads/release/1") {
+		t.Errorf("where the default branch is: it says %s", said)
+	}
+}
+
 // Attack F7: the same, with so many files which are only held before one that is refused that it is not told of.
 func TestAttackF7_WhatIsRefusedIsNotHiddenByWhatIsHeld(t *testing.T) {
 	l := newLab(t, func(c *control.GitConfig) {

@@ -13,13 +13,17 @@ func (p *push) sensitive(path string) bool {
 }
 
 // protected adds what a protected branch itself gets: its commits may be upstream already,
-// on a branch that anybody may push to.
+// on a branch that anybody may push to. A new one gets what it has beside the default branch.
 func (p *push) protected(ctx context.Context, g git, v *verdict) error {
 	for _, u := range v.updates {
-		if u.Old == "" || u.New == "" || !p.mirror.Push.Protects(u.Ref, p.mirror.refs) {
+		if u.New == "" || !p.mirror.Push.Protects(u.Ref, p.mirror.refs) {
 			continue
 		}
-		paths, err := g.moved(ctx, u.Old, u.New, p.sensitive)
+		from, err := g.diffBase(ctx, p.mirror.trunk(), u)
+		if err != nil {
+			return err
+		}
+		paths, err := g.moved(ctx, from, u.New, p.sensitive)
 		if err != nil {
 			return err
 		}
