@@ -34,7 +34,7 @@ func (p *push) fate(g git, updates []policy.RefUpdate, failed error) fate {
 	}
 	missing, moved := g.compare(ctx, updates, theirs)
 	switch {
-	case missing == len(updates):
+	case missing == len(updates) && !errors.Is(failed, errNoAnswer): // which may take it yet
 		return nothing
 	case missing == 0 && len(moved) == 0:
 		return arrived

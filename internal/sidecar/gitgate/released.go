@@ -244,6 +244,7 @@ func (p *push) transmit(g git, v *verdict) {
 		v.refuse("%s", p.server.mask(why))
 		if !errors.As(err, new(*rejected)) {
 			p.lookAgain(g, v)
+			v.unknown = v.unknown || !v.there && errors.Is(err, errNoAnswer) // it may take it yet
 		}
 	}
 }

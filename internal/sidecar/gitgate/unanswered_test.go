@@ -1,6 +1,7 @@
 package gitgate
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
 	"github.com/bot-bottle/bot-bottle/internal/prove/githttp"
 	"github.com/bot-bottle/bot-bottle/internal/requests"
 )
@@ -143,5 +145,22 @@ func TestAPushWhoseAnswerIsLostAndWhoseRefMoves(t *testing.T) {
 	all := l.pushes()
 	if last := all[len(all)-1]; last.Decision != audit.Unknown || last.Grant != "t-9" {
 		t.Errorf("the log has %+v", last)
+	}
+}
+
+// An upstream that was given up while it was at a push may take it yet: that it does not have it now is no word on that.
+// One whose connection has broken is believed.
+func TestAnUpstreamThatIsGivenUpMayTakeAPushYet(t *testing.T) {
+	l := newLab(t)
+	l.fresh()
+	m := l.server.find("widget")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := &push{server: l.server, mirror: m, ctx: t.Context()}
+	updates := []policy.RefUpdate{{Ref: "refs/heads/agent/fix", New: strings.Repeat("1", 40)}}
+	for err, want := range map[error]fate{errNoAnswer: unclear, errors.New("the remote end hung up unexpectedly"): nothing, &rejected{"no"}: nothing} {
+		if got := p.fate(m.local, updates, err); got != want {
+			t.Errorf("%v: got %d, want %d", err, got, want)
+		}
 	}
 }
