@@ -41,7 +41,7 @@ func anthropicKeyRoute() policy.Route {
 }
 
 func claudeSetup(in Input) Setup {
-	argv, files := claudeCommand(in.Continue), []File{owned(Home+"/.claude.json", claudeState(in.Placeholders))}
+	argv, files := claudeCommand(in.Continue), []File{owned(Home+"/.claude.json", claudeState(in.Placeholders)), rooted("/etc/claude-code/managed-settings.json", claudeManaged())}
 	if in.RemoteControl { // its flag takes a word that follows for a name
 		argv = append(argv, "--remote-control")
 	}
@@ -61,6 +61,19 @@ func claudeSetup(in Input) Setup {
 		},
 		Files: files,
 	}
+}
+
+// claudeManaged are settings that come before a repository's, which may keep it from skipping questions,
+// or want a sandbox: what holds it is the bottle. Rules that ask or deny by name stay in force: they may
+// be about more than this machine.
+func claudeManaged() []byte {
+	return document(map[string]any{
+		"permissions": map[string]any{
+			"defaultMode": "bypassPermissions",
+			"allow":       []string{"Bash", "Edit", "NotebookEdit", "Read", "Skill", "WebFetch", "WebSearch", "Write", "mcp__operator"}, // where that mode is switched off
+		},
+		"sandbox": map[string]any{"enabled": false, "failIfUnavailable": false},
+	})
 }
 
 // claudeCommand is the program; it goes on with the conversation that was last written to, if

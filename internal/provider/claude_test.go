@@ -25,7 +25,7 @@ func TestClaude(t *testing.T) {
 		CustomAPIKeyResponses         struct{ Approved []string } `json:"customApiKeyResponses"`
 		Projects                      map[string]struct{ HasTrustDialogAccepted bool }
 	}
-	if len(setup.Files) != 1 || setup.Files[0].Path != "/home/node/.claude.json" || setup.Files[0].Mode != 0o600 {
+	if len(setup.Files) != 2 || setup.Files[0].Path != "/home/node/.claude.json" || setup.Files[0].Mode != 0o600 {
 		t.Fatalf("got %v", setup.Files)
 	}
 	if err := json.Unmarshal(setup.Files[0].Data, &state); err != nil {

@@ -80,7 +80,7 @@ func codexSetup(in Input) Setup {
 	if i := execWord(in.Args); i >= 0 {
 		in.Args, in.Interactive = slices.Concat(in.Args[:i], in.Args[i+1:]), false // it is what a run without a terminal is
 	}
-	files := []File{rooted("/etc/codex/config.toml", codexConfig(in))}
+	files := []File{rooted("/etc/codex/config.toml", codexConfig()), rooted("/etc/codex/managed_config.toml", codexManaged(in))}
 	if key := in.Placeholders[in.Credential]; key != "" { // written at each start: the operator may have taken to another login since
 		files = append(files, File{Path: Home + "/.codex/auth.json", Mode: 0o600, UID: UID, Data: codexAuth(in, key)})
 	}
@@ -106,13 +106,13 @@ func option(arg string) bool { return strings.HasPrefix(arg, "-") && len(arg) > 
 // codexCommand is the program. Without a terminal it is codex exec; one that goes on takes up
 // the session that was last written to, if there is one.
 func codexCommand(in Input) []string {
-	script := "exec codex "
+	script := "exec codex " + codexFree
 	resume := "resume --last --include-non-interactive"
 	switch {
 	case len(in.Args) > 0 && slices.Contains(codexCommands, in.Args[0]):
 		return slices.Concat([]string{"codex"}, in.Args) // a command of its own, as the operator wrote it
 	case !in.Interactive:
-		script, resume = "exec codex exec --skip-git-repo-check ", "resume --last"
+		script, resume = "exec codex exec --skip-git-repo-check "+codexFree, "resume --last"
 	}
 	if !in.Continue {
 		return slices.Concat(strings.Fields(strings.TrimPrefix(script, "exec ")), in.Args)
@@ -127,6 +127,10 @@ func codexCommand(in Input) []string {
 	script = `last=$(find "$HOME/.codex/sessions" -name "*.jsonl" 2>/dev/null | head -n 1)` + "\n" + script + `${last:+` + resume + `} "$@"`
 	return slices.Concat([]string{"sh", "-c", script, "codex"}, in.Args)
 }
+
+// codexFree has it neither ask nor shut itself in, since the bottle is what holds it. A repository's
+// .codex/config.toml comes before the system's; the operator's own options come before these.
+const codexFree = "-c approval_policy=never -c sandbox_mode=danger-full-access "
 
 // execOptions are those of codex exec that its resume does not know, and whether a value follows.
 var execOptions = map[string]bool{
@@ -157,15 +161,24 @@ func beforeResume(args []string) (before, rest []string) {
 // codexCommands are the words that are no prompt as the first argument.
 var codexCommands = []string{"review", "login", "logout", "mcp", "plugin", "completion", "sandbox", "debug", "doctor", "apply", "a", "resume", "fork", "features", "help", "--help", "--version"}
 
-// codexConfig is the system's configuration, which is root's; the agent's own, at home, adds
-// to it. Its sandbox and its questions are off, since the bottle is one; so is what would
-// only be refused.
-func codexConfig(in Input) []byte {
+// codexManaged is the operator's part of the configuration: root's, and before all others, also a
+// repository's.
+func codexManaged(in Input) []byte {
 	var b strings.Builder
 	if in.Prompt != "" {
 		fmt.Fprintf(&b, "developer_instructions = %s\n", tomlString(in.Prompt))
 	}
-	b.WriteString(`approval_policy = "never"
+	if in.Supervise {
+		fmt.Fprintf(&b, "\n[mcp_servers.operator]\nurl = %s\n", tomlString(SuperviseURL))
+	}
+	return []byte(b.String())
+}
+
+// codexConfig is the system's configuration, which is root's; the agent's own, at home, adds
+// to it. Its sandbox and its questions are off, since the bottle is one; so is what would
+// only be refused.
+func codexConfig() []byte {
+	return []byte(`approval_policy = "never"
 sandbox_mode = "danger-full-access"
 check_for_update_on_startup = false
 cli_auth_credentials_store = "file"
@@ -187,10 +200,6 @@ enable_request_compression = false
 plugins = false
 remote_plugin = false
 `)
-	if in.Supervise {
-		fmt.Fprintf(&b, "\n[mcp_servers.operator]\nurl = %s\n", tomlString(SuperviseURL))
-	}
-	return []byte(b.String())
 }
 
 // tomlString quotes a string. JSON's way is TOML's, but for one character that TOML wants

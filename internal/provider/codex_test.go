@@ -27,11 +27,11 @@ func TestALoginsPlaceholderDoesNotEnd(t *testing.T) {
 			Account string `json:"account_id"`
 		}
 	}
-	if err := json.Unmarshal(setup.Files[1].Data, &file); err != nil {
+	if err := json.Unmarshal(setup.Files[2].Data, &file); err != nil {
 		t.Fatal(err)
 	}
 	if told, ok := login.AccountOf(file.Tokens.ID); !ok || told != of || file.Tokens.Account != of.ID || file.Tokens.Access != token {
-		t.Errorf("got %s", setup.Files[1].Data)
+		t.Errorf("got %s", setup.Files[2].Data)
 	}
 	for _, jwt := range []string{token, file.Tokens.ID} {
 		var claims struct{ Exp int64 }

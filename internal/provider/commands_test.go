@@ -14,23 +14,23 @@ import (
 // are written, and on a terminal or not, a prompt is one to the agent.
 func TestTheOperatorsOwnCommands(t *testing.T) {
 	for args, want := range map[string]string{
-		"codex hello":                "codex exec --skip-git-repo-check hello",
-		"codex exec hello":           "codex exec --skip-git-repo-check hello",
-		"codex e hello":              "codex exec --skip-git-repo-check hello",
-		"codex -m x exec hello":      "codex exec --skip-git-repo-check -m x hello",
-		"codex --json exec":          "codex exec --skip-git-repo-check --json exec",
-		"codex the exec":             "codex exec --skip-git-repo-check the exec",
+		"codex hello":                "codex exec --skip-git-repo-check FREE hello",
+		"codex exec hello":           "codex exec --skip-git-repo-check FREE hello",
+		"codex e hello":              "codex exec --skip-git-repo-check FREE hello",
+		"codex -m x exec hello":      "codex exec --skip-git-repo-check FREE -m x hello",
+		"codex --json exec":          "codex exec --skip-git-repo-check FREE --json exec",
+		"codex the exec":             "codex exec --skip-git-repo-check FREE the exec",
 		"codex login status":         "codex login status",
 		"codex --version":            "codex --version",
-		"opencode hello":             "opencode run hello",
-		"opencode run hello":         "opencode run hello",
+		"opencode hello":             "opencode run --auto hello",
+		"opencode run hello":         "opencode run --auto hello",
 		"opencode models":            "opencode models",
 		"opencode --version":         "opencode --version",
-		"terminal codex hello":       "codex hello",
-		"terminal codex exec hello":  "codex exec --skip-git-repo-check hello",
+		"terminal codex hello":       "codex FREE hello",
+		"terminal codex exec hello":  "codex exec --skip-git-repo-check FREE hello",
 		"terminal codex resume x":    "codex resume x",
-		"terminal opencode":          "opencode",
-		"terminal opencode run this": "opencode run this",
+		"terminal opencode":          "opencode --auto",
+		"terminal opencode run this": "opencode run --auto this",
 	} {
 		words := strings.Fields(args)
 		in := Input{Interactive: words[0] == "terminal"}
@@ -42,6 +42,7 @@ func TestTheOperatorsOwnCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		in.Args = words[1:]
+		want = strings.ReplaceAll(want, "FREE ", codexFree)
 		if got := p.Setup(in).Argv; !slices.Equal(got, strings.Fields(want)) {
 			t.Errorf("%s: got %q, want %q", args, got, want)
 		}
@@ -52,11 +53,11 @@ func TestTheOperatorsOwnCommands(t *testing.T) {
 // knows and its resume does not stand before that.
 func TestAResumedCodexHasItsOptions(t *testing.T) {
 	for args, want := range map[string]string{
-		"hello":                             "codex exec --skip-git-repo-check resume --last hello",
-		"-m x --json hello":                 "codex exec --skip-git-repo-check resume --last -m x --json hello",
-		"--color never -m x -p=it's hello":  "codex exec --skip-git-repo-check --color never -p=it's resume --last -m x hello",
-		"--oss -C /workspace/sub --cd=/ -s": "codex exec --skip-git-repo-check --oss -C /workspace/sub --cd=/ -s resume --last",
-		"--add-dir /a --sandbox x -- --oss": "codex exec --skip-git-repo-check --add-dir /a --sandbox x resume --last -- --oss",
+		"hello":                             "codex exec --skip-git-repo-check FREE resume --last hello",
+		"-m x --json hello":                 "codex exec --skip-git-repo-check FREE resume --last -m x --json hello",
+		"--color never -m x -p=it's hello":  "codex exec --skip-git-repo-check FREE --color never -p=it's resume --last -m x hello",
+		"--oss -C /workspace/sub --cd=/ -s": "codex exec --skip-git-repo-check FREE --oss -C /workspace/sub --cd=/ -s resume --last",
+		"--add-dir /a --sandbox x -- --oss": "codex exec --skip-git-repo-check FREE --add-dir /a --sandbox x resume --last -- --oss",
 	} {
 		argv := codex().Setup(Input{Continue: true, Args: strings.Fields(args)}).Argv
 		home, bin := t.TempDir(), t.TempDir()
@@ -69,6 +70,7 @@ func TestAResumedCodexHasItsOptions(t *testing.T) {
 		}
 		c := exec.Command(argv[0], argv[1:]...)
 		c.Env = []string{"HOME=" + home, "PATH=" + bin + ":" + os.Getenv("PATH")}
+		want = strings.ReplaceAll(want, "FREE ", codexFree)
 		got, err := c.Output()
 		if err != nil || !slices.Equal(strings.Fields(string(got)), strings.Fields(want)) {
 			t.Errorf("%s: got %q, %v, want %q", args, got, err, want)

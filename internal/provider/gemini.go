@@ -39,7 +39,8 @@ func geminiSetup(in Input) Setup {
 	return Setup{
 		Argv: slices.Concat(geminiCommand(in.Continue), in.Args),
 		Env: map[string]string{
-			"TERM": "xterm-256color", "COLORTERM": "truecolor", // it warns of a terminal with few colours, also where there is none
+			"GEMINI_SANDBOX": "false",                                    // a workspace's .env may want one
+			"TERM":           "xterm-256color", "COLORTERM": "truecolor", // it warns of a terminal with few colours, also where there is none
 			// It takes git's files away from the commands that it runs, and with them the way to
 			// the gate; what stands in the environment it leaves.
 			"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "include.path", "GIT_CONFIG_VALUE_0": "/etc/gitconfig",
@@ -67,7 +68,8 @@ func geminiSettings(in Input) map[string]any {
 		"telemetry": map[string]any{"enabled": false},
 		"ide":       map[string]any{"enabled": false},
 		"context":   map[string]any{"fileName": []string{"GEMINI.md", "AGENTS.md"}},
-		"security":  map[string]any{"auth": map[string]any{"selectedType": "gemini-api-key"}, "folderTrust": map[string]any{"enabled": false}},
+		"security":  map[string]any{"auth": map[string]any{"selectedType": "gemini-api-key"}, "folderTrust": map[string]any{"enabled": false}, "disableYoloMode": false},
+		"tools":     map[string]any{"sandbox": false},
 	}
 	if in.Supervise {
 		settings["mcpServers"] = map[string]any{"operator": map[string]any{"httpUrl": SuperviseURL, "trust": true}}

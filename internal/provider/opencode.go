@@ -38,7 +38,7 @@ func opencodeSetup(in Input) Setup {
 		config["mcp"] = map[string]any{"operator": map[string]any{"type": "remote", "url": SuperviseURL, "enabled": true}}
 	}
 	return Setup{
-		Argv: slices.Concat(opencodeCommand(in), in.Args),
+		Argv: opencodeCommand(in),
 		Env: map[string]string{
 			"OPENCODE_CONFIG":                  opencodeConfigFile,
 			"OPENCODE_DISABLE_AUTOUPDATE":      "1", // the image's version is pinned
@@ -50,19 +50,25 @@ func opencodeSetup(in Input) Setup {
 	}
 }
 
-// opencodeCommand is the program. Without a terminal it is opencode run; one that goes on
-// takes up the last session, if there is one.
+// opencodeCommand is the program, which does not ask: also where a repository's own configuration
+// has it. Without a terminal it is opencode run; one that goes on takes up the last session, if
+// there is one.
 func opencodeCommand(in Input) []string {
-	command := "opencode"
-	if !in.Interactive && (len(in.Args) == 0 || !slices.Contains(opencodeCommands, in.Args[0])) {
-		command = "opencode run"
+	command := "opencode --auto"
+	switch {
+	case len(in.Args) > 0 && slices.Contains(opencodeCommands, in.Args[0]):
+		return slices.Concat([]string{"opencode"}, in.Args) // a command of its own, as the operator wrote it
+	case len(in.Args) > 0 && in.Args[0] == "run":
+		command, in.Args = "opencode run --auto", in.Args[1:]
+	case !in.Interactive:
+		command = "opencode run --auto"
 	}
 	if !in.Continue {
-		return strings.Fields(command)
+		return slices.Concat(strings.Fields(command), in.Args)
 	}
 	script := `last=$(find "$HOME/.local/share/opencode" -name "opencode*.db" 2>/dev/null | head -n 1)` + "\nexec " + command + ` ${last:+--continue} "$@"`
-	return []string{"sh", "-c", script, "opencode"}
+	return slices.Concat([]string{"sh", "-c", script, "opencode"}, in.Args)
 }
 
 // opencodeCommands are the words that are no message as the first argument.
-var opencodeCommands = []string{"run", "models", "session", "export", "import", "stats", "serve", "mcp", "agent", "debug", "db", "--help", "--version"}
+var opencodeCommands = []string{"models", "session", "export", "import", "stats", "serve", "mcp", "agent", "debug", "db", "--help", "--version"}
