@@ -31,6 +31,7 @@ import (
 
 func TestMain(m *testing.M) {
 	memory.Main()
+	time.Local = time.UTC // logs.txtar knows what o'clock it is
 	os.Exit(m.Run())
 }
 
