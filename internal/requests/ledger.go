@@ -54,7 +54,7 @@ func (l *Ledger) Load(now time.Time, known []Request) (ended []Request) {
 			}
 		}
 	}
-	l.forget()
+	l.forget(now)
 	return append(ended, l.Expire(now)...)
 }
 
@@ -97,7 +97,7 @@ func (l *Ledger) Ask(now time.Time, base policy.Policy, a Ask) (Request, error) 
 	l.next++
 	r.ID, r.State, r.Asked = fmt.Sprintf("%s-%d", l.prefix, l.next), Pending, now
 	l.requests = append(l.requests, &r)
-	l.forget()
+	l.forget(now)
 	return r.copy(), nil
 }
 
@@ -119,7 +119,7 @@ func (l *Ledger) allowed(now time.Time) bool {
 func (l *Ledger) known(now time.Time, r *Request) (*Request, error) {
 	for _, old := range slices.Backward(l.requests) {
 		switch {
-		case old.State == Rejected && !old.Edited && old.same(r) && now.Sub(old.Decided.At) < remindable:
+		case old.stands(now) && !old.Edited && old.same(r):
 			return nil, &Refusal{"rejected", fmt.Sprintf("the operator rejected this as %s: %s. Find another way, or ask with what has changed", old.ID, orNone(old.Decided.Reason))}
 		case old.OnItsWay() && old.same(r):
 			return old, nil
@@ -408,16 +408,22 @@ func (l *Ledger) count(s State) (n int) {
 	return n
 }
 
-// forget drops the oldest of those that nothing depends on any more.
-func (l *Ledger) forget() {
+// forget drops the oldest of those that nothing depends on any more: no grant, and no rejection
+// that still stands.
+func (l *Ledger) forget(now time.Time) {
 	over := len(l.requests) - maxHistory
 	l.requests = slices.DeleteFunc(l.requests, func(r *Request) bool {
-		if over <= 0 || r.State == Pending || r.Grant.live() || r.OnItsWay() {
+		if over <= 0 || r.State == Pending || r.Grant.live() || r.OnItsWay() || r.stands(now) {
 			return false
 		}
 		over--
 		return true
 	})
+}
+
+// stands reports whether a rejection still answers the same ask.
+func (r *Request) stands(now time.Time) bool {
+	return r.State == Rejected && r.Decided != nil && now.Sub(r.Decided.At) < remindable
 }
 
 // copy keeps what is handed out from changing with the ledger.

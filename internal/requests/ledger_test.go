@@ -187,6 +187,31 @@ func TestAttackG1_ARejectionStands(t *testing.T) {
 	}
 }
 
+// Attack G1: the agent asks for something else and takes it back, so often that the rejection is
+// forgotten, and asks for the same again.
+func TestAttackG1_ARejectionIsNotWashedAway(t *testing.T) {
+	l, now := New("k"), t0
+	a := egress("docs.example", nil, nil)
+	r := mustAsk(t, l, now, a)
+	if _, err := l.Decide(now, r.ID, base(), Decision{Digest: l.Show(r, base()).Digest, Reason: "no"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 * maxHistory {
+		now = now.Add(perAsk)
+		other := mustAsk(t, l, now, egress(fmt.Sprintf("h%d.example", i), nil, nil))
+		if _, err := l.Cancel(now, other.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRefusal(t, l, now.Add(time.Second), a, "rejected")
+	if got := len(l.All()); got > maxHistory {
+		t.Errorf("%d are remembered", got)
+	}
+	if again := mustAsk(t, l, t0.Add(remindable), a); again.ID == r.ID {
+		t.Errorf("got %+v", again)
+	}
+}
+
 // Attacks G2, G3: what is approved is what was shown, and nothing that came after.
 func TestAttackG2_WhatChangedIsNotApproved(t *testing.T) {
 	for name, change := range map[string]func(l *Ledger, id, digest string) policy.Policy{
