@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -220,4 +222,52 @@ func TestLocksOfADeadGateAreClearedAway(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	(&victim{lab: l}).sound()
+}
+
+// kill9 kills the gate's processes of which the command line has a word.
+func (l *lab) kill9(word string) (killed int) {
+	l.t.Helper()
+	environments, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, file := range environments {
+		environment, _ := os.ReadFile(file)
+		line, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+		at, _ := os.Readlink(filepath.Join(filepath.Dir(file), "cwd"))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if dir := filepath.Join(l.dir, "gate"); (strings.Contains(string(environment), "GIT_DIR="+dir) || strings.HasPrefix(at, dir+"/")) && strings.Contains(strings.ReplaceAll(string(line), "\x00", " "), word) && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed++
+		}
+	}
+	return killed
+}
+
+// A git of the gate's is killed while it takes a push in (the kernel was out of memory): whoever pushes is told
+// so, and does not wait for ever.
+func TestAGitOfAPushIsKilled(t *testing.T) {
+	for _, word := range []string{"git receive-pack", "git http-backend", "git-hook"} {
+		t.Run(word, func(t *testing.T) {
+			l := newLab(t)
+			d := l.doorAt("pre-receive", "")
+			work := l.clone()
+			l.git(work, "checkout", "-q", "-b", "agent/fix")
+			head := l.commit(work, "main.go", noise(1<<20, 1))
+			ended := make(chan error, 1)
+			go func() { _, err := l.try(work, "push", "origin", "agent/fix"); ended <- err }()
+			d.await()
+			working := l.working()
+			killed := l.kill9(word)
+			time.Sleep(100 * time.Millisecond) // an instant at which the upstream has not answered
+			d.open()
+			if killed == 0 {
+				t.Fatalf("no %s runs: %v", word, working)
+			}
+			select {
+			case err := <-ended:
+				if err == nil && l.theirs("refs/heads/agent/fix") != head {
+					t.Error("git was told that it is pushed, and it is not")
+				}
+			case <-time.After(time.Minute):
+				t.Errorf("git waits for ever: %v", l.working())
+			}
+		})
+	}
 }

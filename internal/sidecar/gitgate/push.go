@@ -53,10 +53,27 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request, m *mirror) {
 	defer p.finish()
 	defer cancel()
 	defer end()
-	in, _ := s.backend(w, r, m, backendCall{path: receivePack, extra: env})
+	said := &lastBytes{}
+	in, out := s.backend(w, r, m, backendCall{path: receivePack, extra: env, said: said})
+	if out > 0 && string(said.b) != flushPacket {
+		// A git whose answer ends before its end waits for the rest for ever, unless the connection ends (git-remote-http).
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0))
+	}
 	if in > int64(len("0000")) && !p.asked() { // less is how git asks whether it may
 		p.record(&verdict{}, audit.Deny, "git did not take it in: it is broken, too large, or was cut short")
 	}
+}
+
+// flushPacket is the last of what git answers (gitprotocol-common(5)).
+const flushPacket = "0000"
+
+// lastBytes keeps as many of those that were written to it as a flushPacket has.
+type lastBytes struct{ b []byte }
+
+func (l *lastBytes) Write(p []byte) (int, error) {
+	l.b = append(l.b, p[max(0, len(p)-len(flushPacket)):]...)
+	l.b = l.b[max(0, len(l.b)-len(flushPacket)):]
+	return len(p), nil
 }
 
 // asked reports whether git has asked for a decision.
