@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
@@ -99,6 +100,14 @@ func wants(r requests.Request) string {
 		}
 	case requests.Pushing:
 		return "a push that was held"
+	case requests.Repo:
+		if r.Git != nil {
+			return r.Git.Repository + ": " + r.Git.Push.String()
+		}
+	case requests.Capability:
+		if r.Image != nil {
+			return "a change of the image: " + strings.TrimSpace(strings.Join(r.Image.Packages, " ")+" "+r.Image.Dockerfile)
+		}
 	}
 	text := ""
 	for i, route := range r.Routes {

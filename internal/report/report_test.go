@@ -12,6 +12,8 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
+	"github.com/bot-bottle/bot-bottle/internal/policy"
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 	"github.com/bot-bottle/bot-bottle/internal/state"
 )
 
@@ -55,6 +57,21 @@ func TestAHeldPushIsCountedOnce(t *testing.T) {
 	}
 	must(t, int64(out) == got.BytesOut, "over time %v left, in all %d", out, got.BytesOut)
 	must(t, strings.Contains(page, ", 1 held<") && strings.Contains(page, ">held</span>") && strings.Contains(page, ">rejected</span>"), "the page does not say it")
+}
+
+// Of every kind of request the page says what was asked for.
+func TestWhatWasAskedForIsSaid(t *testing.T) {
+	for want, r := range map[string]requests.Request{
+		"up: push to refs/heads/main":      {Kind: requests.Repo, Git: &requests.Git{Repository: "up", Push: policy.Push{Refs: []string{"refs/heads/main"}}}},
+		"a change of the image: ffmpeg jq": {Kind: requests.Capability, Image: &requests.Image{Packages: []string{"ffmpeg", "jq"}}},
+		"a change of the image: RUN true":  {Kind: requests.Capability, Image: &requests.Image{Dockerfile: "RUN true"}},
+		"Keep it?":                         {Kind: requests.Question, Question: "Keep it?"},
+		"https://a.example:443 GET":        {Kind: requests.Egress, Routes: []policy.Route{{Host: "a.example", Port: 443, Protocol: policy.HTTPS, Methods: []string{"GET"}}}},
+	} {
+		if got := wants(r); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
 }
 
 // A bottle that runs is said to run; of one that was not seen to, nothing is made up.
