@@ -88,7 +88,7 @@ func (a *App) runAttach(ctx context.Context, identity string, f attachFlags) (er
 func (a *App) tellEnded(identity string) {
 	m, err := a.store().Read(identity)
 	if err == nil && !m.Remove {
-		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s has ended; to go on with it: bot-bottle resume %[1]s\n", identity)
+		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s has ended\n  to go on with it: bot-bottle resume %[1]s\n", identity)
 		return
 	}
 	_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: %s has ended\n", identity)

@@ -141,7 +141,7 @@ func (a *App) launch(ctx context.Context, backend bottle.Backend, spec bottle.Sp
 	}
 	code, err := bottle.Start(ctx, backend, spec, person, f.detach)
 	if errors.Is(err, bottle.ErrDetached) {
-		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: left %s running; come back with: bot-bottle attach %s\n", person.identity, person.identity)
+		_, _ = fmt.Fprintf(a.Stderr, "bot-bottle: left %s running\n  to come back: bot-bottle attach %s\n", person.identity, person.identity)
 		return nil
 	}
 	if err == nil && !f.detach && !spec.Remove && a.onTerminal() {

@@ -274,7 +274,8 @@ func TestFullScreenPrograms(t *testing.T) {
 	if status := d.ended("a"); status != "9" || d.modes("a") != untouched {
 		t.Errorf("got status %s, %s", status, d.modes("a"))
 	}
-	d.sees("a", identity+" has ended; to go on with it: bot-bottle resume "+identity)
+	d.sees("a", identity+" has ended")
+	d.sees("a", "to go on with it: bot-bottle resume "+identity)
 	var all []struct {
 		Identity string
 		ExitCode int `json:"exit_code"`

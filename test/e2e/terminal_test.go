@@ -196,7 +196,7 @@ func TestDetachAttachAndHangUp(t *testing.T) {
 	s := h.terminal("start", "-y", "--rm", "claude")
 	s.wait("bypass permissions on")
 	s.send("\x10\x11") // ctrl-p ctrl-q
-	s.wait("running; come back with")
+	s.wait("to come back: bot-bottle attach")
 	if code := s.end(); code != 0 {
 		t.Errorf("detach: got status %d", code)
 	}
