@@ -177,6 +177,28 @@ func TestEveryAgentWorksAndGoesOn(t *testing.T) {
 	}
 }
 
+// Resumed on a terminal, every command line shows the conversation that it held without one, and takes a
+// question.
+func TestEveryAgentGoesOnOnATerminal(t *testing.T) {
+	t.Parallel()
+	for name, v := range vendors() { // Claude Code's own is TestResumeOnATerminal
+		t.Run(name, func(t *testing.T) {
+			h := open(t, standin.Options{Answer: "PINEAPPLE-7731"})
+			h.hire(v, "")
+			identity := identityOf(t, h.run(0, "", slices.Concat([]string{"start", "-y", v.template, "--"}, v.headless, []string{"remember papaya"})...).Stderr)
+			h.removeAtEnd(identity)
+			s := h.terminal("resume", "-y", identity)
+			s.wait("PINEAPPLE-7731")
+			if name != "opencode" { // its words for it are those of an empty conversation
+				s.wait(v.ready)
+			}
+			h.run(0, "", "stop", identity)
+			s.end()
+			s.cooked()
+		})
+	}
+}
+
 // Another provider takes over a bottle: its workspace stays, and nothing of the one before
 // is in its way.
 func TestSwitchingTheProviderKeepsTheWorkspace(t *testing.T) {
