@@ -9,13 +9,17 @@ import (
 	"github.com/bot-bottle/bot-bottle/internal/pipelock"
 )
 
+// maxMessages is how much of all messages is held. It is none of maxHeld: a message may take as
+// long to end as it likes.
+const maxMessages = 32 << 20
+
 // holding keeps what a bottle sends on a WebSocket until pipelock has seen the message that
 // it is part of: its engine reads no pieces of documents.
 type holding struct {
 	ask  func(text string) error // pipelock
 	over func() error            // what becomes of a message that is too long to be held
 
-	room *semaphore.Weighted // of the server, for all that is held
+	room *semaphore.Weighted // of the server, for all messages that are held
 
 	mu    sync.Mutex // nothing else here is used concurrently
 	taken int64
@@ -35,7 +39,7 @@ func (x *exchange) holding(ctx context.Context) *holding {
 		return nil
 	}
 	h := &holding{
-		room: x.server.held,
+		room: x.server.messages,
 		ask:  func(text string) error { return x.search.askText(ctx, second, inMessage, x.rules.inert.Replace(text)) },
 		over: func() error {
 			return x.search.over(&pipelock.OverBudgetError{Budget: budgetOf(x.decision.Route)}, inMessage)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/bot-bottle/bot-bottle/internal/audit"
 	"github.com/bot-bottle/bot-bottle/internal/control"
@@ -425,12 +426,47 @@ func TestPipelockAndALongMessage(t *testing.T) {
 			t.Errorf("%s: got %d bytes, %v", host, len(got), err)
 		}
 	}
-	if !l.server.held.TryAcquire(maxHeld) {
+	if !l.server.messages.TryAcquire(maxMessages) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
-		if l.server.held.Acquire(ctx, maxHeld) != nil {
+		if l.server.messages.Acquire(ctx, maxMessages) != nil {
 			t.Error("something is still held")
 		}
+	}
+}
+
+// Attack J4: messages are begun on WebSockets and never ended. What is held of them for pipelock
+// takes no room from requests with a body.
+func TestAttackJ4_MessagesThatDoNotEnd(t *testing.T) {
+	up := echo(t, &safeBuffer{})
+	plain, _ := newCounting(t)
+	p := pipelocktest.Start(t, pipelocktest.StandIn(t), time.Minute)
+	l := newLabOf(t, withPipelock(p.Dir), func(s *Server) { s.held = semaphore.NewWeighted(1000) }, up.route("api.example", nil), plain.route("plain.example", nil))
+	conn := l.secure(t, "api.example", 443)
+	_, _ = io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: api.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	if got := readStatus(t, conn); got != http.StatusSwitchingProtocols {
+		t.Fatalf("got %d", got)
+	}
+	_, _ = conn.Write(append(head(0x81, true, 1000), make([]byte, 4+450)...))
+	free := func(room *semaphore.Weighted, size int64) bool {
+		if !room.TryAcquire(size) {
+			return false
+		}
+		room.Release(size)
+		return true
+	}
+	for free(l.server.held, 1000) && free(l.server.messages, maxMessages) {
+		time.Sleep(time.Millisecond) // nothing tells that it has come
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	response, err := l.client(t, false).Do(request(t, "POST", "https://plain.example/", strings.NewReader(strings.Repeat("much ", 150))).WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("got %d", response.StatusCode)
 	}
 }
 

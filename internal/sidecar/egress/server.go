@@ -71,6 +71,7 @@ type Server struct {
 	broken     context.CancelCauseFunc
 	held       *semaphore.Weighted // bytes of bodies that are held to be searched
 	unpacked   *semaphore.Weighted // and of decoders that go with bodies
+	messages   *semaphore.Weighted // and of messages of WebSockets, for pipelock
 	patience   time.Duration       // holdPatience
 	scans      chan struct{}       // slots
 	busy       busy
@@ -97,7 +98,7 @@ func New(cfg control.EgressConfig, events *audit.Writer, log *slog.Logger, dial 
 	s := &Server{
 		bottle: cfg.Bottle, supervised: cfg.Supervised, issuer: issuer, roots: roots, audit: events, log: log,
 		openings: newOpenings(), meter: policy.NewMeter(), denials: newBudget(), tunnels: newTunnels(), answers: make(chan struct{}, maxAnswers),
-		held: semaphore.NewWeighted(maxHeld), unpacked: semaphore.NewWeighted(maxUnpacked), patience: holdPatience, scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), lines: lines{most: maxLines}, grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
+		held: semaphore.NewWeighted(maxHeld), unpacked: semaphore.NewWeighted(maxUnpacked), messages: semaphore.NewWeighted(maxMessages), patience: holdPatience, scans: make(chan struct{}, maxScans), busy: newBusy(maxBusy), lines: lines{most: maxLines}, grace: guestGrace, guard: guard{resolve: net.DefaultResolver.LookupNetIP},
 	}
 	if s.guard.proxy, err = s.newProxy(cfg.Proxy); err != nil {
 		return nil, err
