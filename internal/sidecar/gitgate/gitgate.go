@@ -48,21 +48,22 @@ type Options struct {
 // Server is a bottle's git-gate.
 type Server struct {
 	Options
-	config  control.GitConfig
-	mu      sync.RWMutex       // for the next four
-	mirrors map[string]*mirror // by place
-	all     []*mirror
-	known   []string // values that no message may repeat
-	leads   *leads
-	hooks   *hooks
-	places  *places
-	parked  chan *held
-	parking sync.Mutex       // for the next, and for what is in the directories of held pushes
-	waiting map[string]*held // pushes of which something is still to become, by directory
-	pushed  chan pushed      // the upstream has them
-	volume  *volume
-	untidy  chan struct{}
-	visits  visits
+	config     control.GitConfig
+	mu         sync.RWMutex       // for the next four
+	mirrors    map[string]*mirror // by place
+	all        []*mirror
+	known      []string // values that no message may repeat
+	leads      *leads
+	hooks      *hooks
+	places     *places
+	parked     chan *held
+	unattended chan struct{}    // closed when nobody takes from parked any more
+	parking    sync.Mutex       // for the next, and for what is in the directories of held pushes
+	waiting    map[string]*held // pushes of which something is still to become, by directory
+	pushed     chan pushed      // the upstream has them
+	volume     *volume
+	untidy     chan struct{}
+	visits     visits
 
 	checks   atomic.Pointer[checker] // by what is known now
 	patience time.Duration           // with a client that neither sends nor reads
@@ -83,7 +84,7 @@ func New(config control.GitConfig, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: o, config: config, places: newPlaces(), parked: make(chan *held), waiting: make(map[string]*held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
+	s := &Server{Options: o, config: config, places: newPlaces(), parked: make(chan *held), unattended: make(chan struct{}), waiting: make(map[string]*held), untidy: make(chan struct{}, 1), pushed: make(chan pushed, 16), patience: stallTimeout, volume: &volume{dir: o.Dir, most: maxVolume}, leads: newLeads(config.Rewrites)}
 	s.checkWith(checker)
 	if s.hooks, err = newHooks(o); err != nil {
 		return nil, err

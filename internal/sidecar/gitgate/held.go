@@ -92,21 +92,36 @@ func (p *push) park(ctx context.Context, g git, v *verdict, right requests.PushG
 	if err := errors.Join(os.RemoveAll(h.dir), keepObjects(g, h.dir), h.write()); err != nil {
 		return requests.Request{}, errors.Join(err, os.RemoveAll(h.dir))
 	}
-	r, err := p.server.Holder.Hold(ctx, whole)
-	if err != nil {
+	return p.server.handOver(ctx, h)
+}
+
+// handOver asks for a decision on what is parked, and has it carried out: whether or not whoever pushed still waits,
+// since the operator's side may have taken it down by then. Where that has not answered, what is parked stays for
+// the next gate. The caller has parking.
+func (s *Server) handOver(ctx context.Context, h *held) (requests.Request, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handOverTimeout)
+	defer cancel()
+	r, err := s.Holder.Hold(ctx, h.Push)
+	if refusal := (*requests.Refusal)(nil); errors.As(err, &refusal) {
 		return r, errors.Join(err, os.RemoveAll(h.dir))
+	}
+	if err != nil {
+		return r, err
 	}
 	h.ID = r.ID
-	if err := h.write(); err != nil {
-		return r, errors.Join(err, os.RemoveAll(h.dir))
+	if err := h.write(); err != nil { // the next gate asks for its id
+		s.Log.Info("under which id a held push is shown could not be written down", "request", h.ID, "err", err)
 	}
-	p.server.waiting[h.dir] = h
+	s.waiting[h.dir] = h
 	select {
-	case p.server.parked <- h:
-	case <-ctx.Done(): // the next gate takes it up
+	case s.parked <- h:
+	case <-s.unattended: // the next gate takes it up
 	}
 	return r, nil
 }
+
+// handOverTimeout bounds how long the operator's side may take to take a push down.
+const handOverTimeout = time.Minute
 
 // heldDir is named after what is pushed where.
 func (s *Server) heldDir(p control.HeldPush) string {
@@ -263,6 +278,7 @@ func (s *Server) leftHeld() (left []*held) {
 func (s *Server) attend(ctx context.Context, left []*held) {
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
+	defer close(s.unattended)
 	for _, h := range left {
 		waiting.Go(func() {
 			s.takeUp(ctx, h)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +59,46 @@ func TestAPushThatIsParkedAnew(t *testing.T) {
 		t.Errorf("the second became %q", got)
 	}
 	l.noneHeld()
+}
+
+// hastyDesk is an operator's side that has taken a push down when whoever pushes goes away.
+type hastyDesk struct {
+	*desk
+	away func()
+}
+
+func (d *hastyDesk) Hold(ctx context.Context, p control.HeldPush) (requests.Request, error) {
+	r, err := d.desk.Hold(ctx, p)
+	d.away()
+	select { // as one that is asked over a connection: who has gone away hears no answer
+	case <-ctx.Done():
+		return requests.Request{}, ctx.Err()
+	case <-time.After(time.Second):
+	}
+	return r, err
+}
+
+// Whoever pushes goes away in the instant in which the operator's side has taken the push down. It waits, as any
+// other: what the operator approves then is sent, and does not stay on its way for ever.
+func TestAPushWhoseClientGoesAwayIsHeld(t *testing.T) {
+	l := newLab(t, func(c *control.GitConfig) { c.Repositories[0].Push.Hold = true })
+	l.stop()
+	ctx, away := context.WithCancel(t.Context())
+	l.holder = &hastyDesk{l.desk, away}
+	l.start()
+	work := l.clone()
+	l.git(work, "checkout", "-q", "-b", "agent/fix")
+	head := l.commit(work, "main.go", "package main\n")
+	push := exec.CommandContext(ctx, "git", "push", "-q", "origin", "agent/fix")
+	push.Dir, push.WaitDelay = work, time.Second
+	push.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	push.Cancel = func() error { return syscall.Kill(-push.Process.Pid, syscall.SIGKILL) }
+	if err := push.Run(); err == nil {
+		t.Fatal("it did not wait")
+	}
+	if got := l.desk.decide(t, true); got.Decided == nil || got.Decided.Result != control.Forwarded || l.theirs("refs/heads/agent/fix") != head {
+		t.Errorf("it became %+v; upstream has %q", got, l.theirs("refs/heads/agent/fix"))
+	}
 }
 
 // A repository's name leads to another upstream while a push waits, and the same is pushed there: these are two.
@@ -114,7 +156,7 @@ func TestAttackG2_AnotherRequestOfTheSameName(t *testing.T) {
 func TestAllThatWaitAreShownAgain(t *testing.T) {
 	const many = 20
 	d := newDesk()
-	s := &Server{Options: Options{Holder: d, Log: slog.New(slog.DiscardHandler), Dir: t.TempDir()}, parked: make(chan *held), waiting: make(map[string]*held)}
+	s := &Server{Options: Options{Holder: d, Log: slog.New(slog.DiscardHandler), Dir: t.TempDir()}, parked: make(chan *held), unattended: make(chan struct{}), waiting: make(map[string]*held)}
 	var left []*held
 	for i := range many {
 		h := &held{dir: fmt.Sprint(i), Push: control.HeldPush{Text: "a diff", Push: requests.Push{
