@@ -20,6 +20,7 @@ import (
 
 	"github.com/moby/moby/client"
 
+	"github.com/bot-bottle/bot-bottle/internal/requests"
 	"github.com/bot-bottle/bot-bottle/test/faults"
 	"github.com/bot-bottle/bot-bottle/test/lab"
 	"github.com/bot-bottle/bot-bottle/test/standin"
@@ -33,17 +34,22 @@ var (
 // chaos is a house in which things die, one schedule after the other.
 type chaos struct {
 	house
+	direct    house // whose calls of the engine do not fail
 	proxy     *faults.Proxy
 	bystander string      // "" if there is none
 	engine    interface { // that may be killed; nil: it is everybody's
 		kill()
 		start()
 	}
-	small bool              // its home is a small file system of its own
-	agent string            // of this schedule's bottle
-	asked map[string]string // of an agent that may ask, what became of its requests, by host; else nil
-	dice  *rand.Rand
-	said  []string // what was done, for whoever has to find out why
+	small    bool // its home is a small file system of its own
+	agents   []string
+	agent    string            // of this schedule's bottle
+	asked    map[string]string // of an agent that may ask, what became of its requests, by host; else nil
+	upstream *gitHouse         // of agents that push; nil: there are none
+	pushed   *outgoing         // of an agent that pushes; else nil
+	trips    int               // how often it sent something while things died
+	dice     *rand.Rand
+	said     []string // what was done, for whoever has to find out why
 }
 
 func (c *chaos) say(format string, args ...any) {
@@ -55,9 +61,9 @@ func (c *chaos) fail(format string, args ...any) {
 	c.t.Errorf("%s\n  after: %s", fmt.Sprintf(format, args...), strings.Join(c.said, "; "))
 }
 
-// Invariants 1, 2, 3, 6 and 7 (DESIGN §11): whatever dies, and whenever, afterwards nothing runs
+// Invariants 1 to 4, 6 and 7 (DESIGN §11): whatever dies, and whenever, afterwards nothing runs
 // unguarded, list tells the truth, cleanup finds exactly what is left, resume works with what
-// was there, what was decided stays decided, no acknowledged event is missing from the log, and no
+// was there, what was decided stays decided, what came to an upstream was checked and is in the log, and no
 // secret is on disk. Each schedule is one seed: -chaos.seed=N -chaos=1 repeats it; make chaos runs
 // hundreds.
 func TestAttackJ5_Chaos(t *testing.T) {
@@ -81,9 +87,12 @@ func TestAttackJ5_Chaos(t *testing.T) {
 			t.Cleanup(func() { _ = proxy.Close() })
 			bystander := h.idle()
 			h.asker()
+			h.guarded()
+			upstream := h.committers()
 			for n := worker; n < *schedules && t.Context().Err() == nil; n += workers {
 				seed := *firstSeed + uint64(n)
-				c := &chaos{house: h.at("DOCKER_HOST=" + proxy.Host), proxy: proxy, bystander: bystander, small: small, dice: rand.New(rand.NewPCG(seed, 1))}
+				c := &chaos{house: h.at("DOCKER_HOST=" + proxy.Host), direct: h, proxy: proxy, bystander: bystander, small: small, upstream: upstream, dice: rand.New(rand.NewPCG(seed, 1))}
+				c.agents = []string{"sleeper", "asker", "committer", "holder", "guarded"}
 				c.say("seed %d", seed)
 				c.schedule()
 			}
@@ -99,18 +108,34 @@ func (h house) asker() {
 	}
 }
 
+// guarded is a sleeper with pipelock before it.
+func (h house) guarded() {
+	h.t.Helper()
+	program, _ := pipelockProgram(h.t)
+	if err := errors.Join(h.Write("bottles/guarded.md", "---\nextends: sleeper\npipelock: {binary: "+program+"}\n---\n"), h.Write("agents/guarded.md", "---\nbottle: guarded\n---\n")); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 // schedule runs one bottle into one or two failures and looks at what is left.
 func (c *chaos) schedule() {
-	c.agent = []string{"sleeper", "asker"}[c.dice.IntN(2)]
+	c.agent = c.agents[c.dice.IntN(len(c.agents))]
 	identity := c.bring()
 	acknowledged := 0
 	if identity != "" {
 		c.must("mark", "exec", identity, "--", "sh", "-c", "echo precious > /workspace/mark")
 		acknowledged = c.requests(identity)
 		c.decide(identity)
+		c.clone(identity)
 	}
 	for range 1 + c.dice.IntN(2) {
+		if identity != "" && c.pushed != nil {
+			c.pushing(identity)
+			continue
+		}
+		stop := c.traffic(identity)
 		c.strike(identity)
+		stop()
 	}
 	if c.engine != nil {
 		c.restart()
@@ -133,6 +158,7 @@ func (c *chaos) schedule() {
 		}
 	}
 	c.truth()
+	c.t.Log(c.agent, "survived:", strings.Join(c.said, "; "))
 }
 
 // bring starts a bottle that stays, or strikes while it starts: then there is none to count
@@ -198,6 +224,10 @@ func (c *chaos) strike(identity string) {
 		return
 	}
 	agent, bundle := "bot-bottle-"+identity+"-agent", "bot-bottle-"+identity+"-sidecar"
+	if c.agent == "guarded" && c.dice.IntN(2) == 0 {
+		c.strikePipelock("bot-bottle-" + identity + "-pipelock")
+		return
+	}
 	switch c.dice.IntN(12) {
 	case 0:
 		c.kill(agent)
@@ -221,6 +251,18 @@ func (c *chaos) strike(identity string) {
 		c.fullDisk("stop", identity)
 	case 10:
 		c.fullDisk("resume", "-y", "--detach", identity)
+	}
+}
+
+// strikePipelock lets a bottle's pipelock die, or hang for a while.
+func (c *chaos) strikePipelock(container string) {
+	switch c.dice.IntN(3) {
+	case 0:
+		c.kill(container)
+	case 1:
+		c.killProcess(container)
+	case 2:
+		c.pause(container)
 	}
 }
 
@@ -338,7 +380,7 @@ func (c *chaos) requests(identity string) (answered int) {
 // decide has an agent that may ask do so: one request waits, one is granted for an hour, one is rejected.
 func (c *chaos) decide(identity string) {
 	c.t.Helper()
-	if c.asked = nil; c.agent != "asker" {
+	if c.asked = nil; c.agent == "sleeper" || c.agent == "guarded" {
 		return
 	}
 	c.asked = map[string]string{}
@@ -355,9 +397,11 @@ func (c *chaos) decided(identity string) {
 	if c.asked == nil {
 		return
 	}
-	var waiting []struct{ ID string }
+	var waiting []requests.Shown
 	r := c.must("requests", "requests", "--json")
-	if err := json.Unmarshal([]byte(r.Stdout), &waiting); err != nil || len(waiting) != 1 || waiting[0].ID != c.asked["waits.example"] {
+	err := json.Unmarshal([]byte(r.Stdout), &waiting)
+	waiting = slices.DeleteFunc(waiting, func(s requests.Shown) bool { return s.Kind == requests.Pushing })
+	if err != nil || len(waiting) != 1 || waiting[0].ID != c.asked["waits.example"] {
 		c.fail("of the requests %v there wait %s, %v", c.asked, r.Stdout, err)
 	}
 	got := c.must("what is granted", "exec", identity, "--", "sh", "-c", "getent hosts hour.example waits.example never.example; true").Stdout
@@ -366,14 +410,15 @@ func (c *chaos) decided(identity string) {
 	}
 }
 
-// unguarded tries to get out of a bottle whose bundle, or a service, may be dead: to a server of
+// unguarded tries to get out of a bottle whose bundle, a service, or pipelock may be dead: to a server of
 // this host's by its address, and to an upstream that its policy allows, which must not hear of it
 // where nobody could have put it on record.
 func (c *chaos) unguarded(identity string) {
 	if identity == "" || !c.state("bot-bottle-"+identity+"-agent") {
 		return
 	}
-	guarded := c.state("bot-bottle-" + identity + "-sidecar")
+	bundle := c.state("bot-bottle-" + identity + "-sidecar")
+	guarded := bundle && (c.agent != "guarded" || c.state("bot-bottle-"+identity+"-pipelock"))
 	before := len(c.Standin.Requests())
 	r := c.run0("exec", identity, "--", "sh", "-c", "ls /sys/class/net; curl -sk --noproxy '*' -m 2 -o /dev/null -w '%{http_code} ' https://"+c.Standin.Address+"/unguarded; curl -sk -m 2 -o /dev/null -w '%{http_code}' https://"+standin.Host+"/unguarded; true")
 	if r.Code != 0 {
@@ -383,8 +428,8 @@ func (c *chaos) unguarded(identity string) {
 	if len(seen) != 3 || seen[0] != "lo" || seen[1] != "000" {
 		c.fail("the bottle has a network: %q", r.Stdout)
 	}
-	if heard := len(c.Standin.Requests()) - before; !guarded && (heard != 0 || seen[len(seen)-1] != "000") {
-		c.fail("without its bundle the bottle got %q, and %d requests out", r.Stdout, heard)
+	if heard := len(c.Standin.Requests()) - before; !guarded && heard != 0 || !bundle && seen[len(seen)-1] != "000" {
+		c.fail("without its bundle, or pipelock, the bottle got %q, and %d requests out", r.Stdout, heard)
 	}
 }
 
@@ -471,11 +516,18 @@ func (c *chaos) resumed(identity string, acknowledged int) {
 	if c.state("bot-bottle-" + identity + "-agent") {
 		c.must("stop", "stop", identity)
 	}
+	if c.pushed != nil && c.dice.IntN(2) == 0 {
+		c.theirTruth()
+		c.undone()
+	}
 	c.must("resume", "resume", "-y", "--detach", identity)
 	if r := c.must("what it had", "exec", identity, "--", "cat", "/workspace/mark"); r.Stdout != "precious\n" {
 		c.fail("the workspace has %q", r.Stdout)
 	}
 	c.decided(identity)
+	if c.pushed != nil {
+		c.pushesOn(identity)
+	}
 	c.must("stop", "stop", identity)
 	c.must("verify", "logs", identity, "--verify")
 	r := c.must("logs", "logs", identity, "--json")
@@ -484,6 +536,10 @@ func (c *chaos) resumed(identity string, acknowledged int) {
 	}
 	if got := strings.Count(r.Stdout, `"path":"/denied-`); got < acknowledged {
 		c.fail("%d events were acknowledged, %d are in the log", acknowledged, got)
+	}
+	c.sentOnRecord(identity, r.Stdout)
+	if c.pushed != nil {
+		c.onRecord(r.Stdout)
 	}
 }
 

@@ -229,7 +229,7 @@ func TestAttackJ5_ChaosOfTheEngine(t *testing.T) {
 	t.Cleanup(func() { _ = proxy.Close() })
 	for n := range max(1, *schedules/6) {
 		seed := *firstSeed + uint64(n)
-		c := &chaos{house: own.at("DOCKER_HOST=" + proxy.Host), proxy: proxy, engine: e, dice: rand.New(rand.NewPCG(seed, 2))}
+		c := &chaos{house: own.at("DOCKER_HOST=" + proxy.Host), direct: own, proxy: proxy, engine: e, agents: []string{"sleeper", "asker"}, dice: rand.New(rand.NewPCG(seed, 2))}
 		c.say("engine, seed %d", seed)
 		c.schedule()
 	}
