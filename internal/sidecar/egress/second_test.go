@@ -286,7 +286,7 @@ func listened(t *testing.T, dir string, heard io.Writer) string {
 					return
 				}
 				go func() { _, _ = io.Copy(from, to); _ = from.Close() }()
-				_, _ = io.Copy(io.MultiWriter(to, heard), from)
+				_, _ = io.Copy(io.MultiWriter(heard, to), from) // heard before it is answered
 				_ = to.Close()
 			}()
 		}
