@@ -33,6 +33,10 @@ func (a *App) runBuild(ctx context.Context, agents []string, noCache, pull bool)
 	if err != nil {
 		return err
 	}
+	if len(m.Agents)+len(m.Problems)+len(agents) == 0 {
+		a.noAgentYet()
+		return nil
+	}
 	backend, err := a.builder(noCache, pull)
 	if err != nil {
 		return err
@@ -97,8 +101,7 @@ func (a *App) buildFor(ctx context.Context, backend bottle.Backend, agent string
 	if err != nil {
 		return err
 	}
-	say := func(what string) { _, _ = fmt.Fprintln(a.Stderr, "bot-bottle: "+printable(what)) }
-	if err := plan.MakeImages(ctx, say); err != nil {
+	if err := plan.MakeImages(ctx, a.say); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(a.Stderr, "bot-bottle: %s has its images\n", printable(agent))

@@ -54,7 +54,7 @@ func (a *App) runDoctor(ctx context.Context, f doctorFlags) error {
 	if f.fix {
 		done, err := host.Fix()
 		for _, what := range done {
-			_, _ = fmt.Fprintln(a.Stderr, "bot-bottle: "+printable(what))
+			a.say(what)
 		}
 		if err != nil {
 			return err

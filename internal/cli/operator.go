@@ -54,6 +54,11 @@ func preflight(w io.Writer, summary func(io.Writer) error) error {
 	return err
 }
 
+// say tells the person at the terminal what is done.
+func (a *App) say(what string) {
+	_, _ = fmt.Fprintln(a.Stderr, folded("bot-bottle: "+what, a.errWidth(), len("  ")))
+}
+
 // ask puts a question that only y or yes answers with yes.
 func (a *App) ask(ctx context.Context, question string) (bool, error) {
 	if !isTerminal(a.Stdin) {
@@ -107,7 +112,7 @@ func readBytes(r io.Reader) (string, error) {
 
 // Progress tells what takes time.
 func (o *operator) Progress(what string) {
-	_, _ = fmt.Fprintln(o.app.Stderr, "bot-bottle: "+folded(what, o.app.errWidth(), 0))
+	o.app.say(what)
 }
 
 // Launched tells a script the identity, and a person what the bottle is called.

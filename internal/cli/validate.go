@@ -47,8 +47,13 @@ func (a *App) runValidate(asJSON bool) error {
 		return m.Problems
 	}
 	if len(m.Agents) == 0 {
-		_, _ = fmt.Fprintln(a.Stderr, "bot-bottle: there is no agent yet; to write a first one and its bottle: bot-bottle init")
+		a.noAgentYet()
 	}
 	_, err = fmt.Fprintf(a.Stdout, "ok: %s, %s\n", plain.Count(len(m.Agents), "agent"), plain.Count(len(m.Bottles), "bottle"))
 	return err
+}
+
+// noAgentYet tells somebody who has just begun how to go on.
+func (a *App) noAgentYet() {
+	a.say("there is no agent yet; to write a first one and its bottle: bot-bottle init")
 }
