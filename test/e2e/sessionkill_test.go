@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -274,6 +275,11 @@ func (k *killed) gone(end fate) {
 		k.wrong("a later attach ends with status %s:\n%s", status, k.shot(name))
 	}
 	k.run(0, "", "resume", "-y", "--detach", k.identity)
+	if kept, err := filepath.Glob(filepath.Join(k.Home, "state", k.identity, "transcript-*.cast")); err != nil || len(kept) == 0 {
+		k.wrong("nothing that it showed is kept: %v", err)
+	} else if shown, err := os.ReadFile(kept[len(kept)-1]); err != nil || !strings.Contains(string(shown), "tick") {
+		k.wrong("of what it showed %q is kept, %v", shown, err)
+	}
 	k.goesOn()
 	k.answers(k.attached(), "resumed")
 }
@@ -298,6 +304,9 @@ func (k *killed) killGuest() fate {
 		k.wrong("list says %q", list)
 	}
 	k.run(0, "", "stop", k.identity)
+	if shown := k.run(0, "", "logs", "--transcript", k.identity).Stdout; !strings.Contains(shown, "tick") {
+		k.wrong("of what it showed %q is kept", shown)
+	}
 	return fate{"1", "not running", ": no such bottle is running"}
 }
 
