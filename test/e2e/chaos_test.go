@@ -63,7 +63,8 @@ func (c *chaos) fail(format string, args ...any) {
 
 // Invariants 1 to 4, 6 and 7 (DESIGN §11): whatever dies, and whenever, afterwards nothing runs
 // unguarded, list tells the truth, cleanup finds exactly what is left, resume works with what
-// was there, what was decided stays decided, what came to an upstream was checked and is in the log, and no
+// was there, what was decided stays decided, no acknowledged event is missing from the log, what came to
+// an upstream was checked and is in it, and no
 // secret is on disk. Each schedule is one seed: -chaos.seed=N -chaos=1 repeats it; make chaos runs
 // hundreds.
 func TestAttackJ5_Chaos(t *testing.T) {
