@@ -175,12 +175,12 @@ func TestInteractive(t *testing.T) {
 func TestPreflightDeclined(t *testing.T) {
 	t.Parallel()
 	h := open(t, standin.Options{})
-	for _, answer := range []string{"n\n", "\n", "yo\n", "\x03", "\x04"} {
+	for answer, want := range map[string]int{"n\n": 1, "\n": 1, "yo\n": 1, "\x03": 130, "\x04": 1} {
 		s := h.terminal("start", "claude")
 		s.wait("[y/N]")
 		s.send(answer)
-		if code := s.end(); code != 1 {
-			t.Errorf("%q: got status %d:\n%s", answer, code, s.plain())
+		if code := s.end(); code != want {
+			t.Errorf("%q: got status %d, want %d:\n%s", answer, code, want, s.plain())
 		}
 		s.cooked()
 	}
