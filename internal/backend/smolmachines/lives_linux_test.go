@@ -132,6 +132,11 @@ func TestALogOutlivesItsMachine(t *testing.T) {
 	if got := ask(t, b.dir, "hello"); got != "from upstream" {
 		t.Fatalf("got %s", got)
 	}
+	for deadline := time.Now().Add(time.Minute); !h.State.Acted(b.Name()); time.Sleep(time.Millisecond) { // it is on its way from egress to the log
+		if time.Now().After(deadline) {
+			t.Fatal("the log has no request")
+		}
+	}
 	h.crash(b)
 	if err := h.delete(t.Context(), b.machine); err != nil {
 		t.Fatal(err)
