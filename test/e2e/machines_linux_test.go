@@ -14,7 +14,7 @@ func onMachines() []string {
 		"TestHeadless", "TestAgentRunsATool", "TestInteractive", // the real Claude Code
 		"TestAttackA9_RootFindsNoWayOut", "TestAttackA16_NoBundleNoTraffic", "TestAttackC10_TheKeyIsNowhere", "TestAttackC14_NobodyElseCanAsk",
 		"TestGitThroughTheGate", "TestHeldPushIsApproved", "TestClaudeAsksAndIsGranted", "TestARepositoryIsAskedForAndGranted", "TestTheOperatorChangesARunningBottle",
-		"TestDetachAttachAndHangUp", "TestAFailedResumeLosesNothing", "TestAnAgentIsToldTheColoursOfTheTerminal", "TestResumeContinuesTheConversation",
+		"TestDetachAttachAndHangUp", "TestAFailedResumeLosesNothing", "TestAFailedResumeKeepsHowItEnded", "TestAnAgentIsToldTheColoursOfTheTerminal", "TestResumeContinuesTheConversation",
 		"TestAttackJ5_KilledAtAnyInstant", "TestKill9OfEachPart", "TestAViewerThatIsLateLeavesTheNextRunAlone", "TestTheLogOfAKilledBottleStays", "TestResumeTellsHowTheLastRunEnded", "TestCopy",
 	}
 }

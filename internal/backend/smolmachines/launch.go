@@ -55,9 +55,6 @@ func (d *Driver) launch(ctx context.Context, p Plan, say bottle.Progress) (_ *Bo
 		if err := d.closeBefore(ctx, p, &before); err != nil {
 			return nil, err
 		}
-		if before, err = d.State.Read(p.Identity); err != nil { // its transcript may be kept by now
-			return nil, err
-		}
 		undo = func() error { return d.retreat(ctx, p, before) }
 	} else if m, _, err := d.find(ctx, p.Identity); err != nil {
 		return nil, err

@@ -14,8 +14,15 @@ import (
 // in the record of before, should the resume fail.
 func (d *Driver) closeBefore(ctx context.Context, p Plan, before *state.Metadata) error {
 	code, err := d.sweepBefore(ctx, p)
-	if err != nil || before.EndedAt != nil {
+	if err != nil {
 		return err
+	}
+	now, err := d.State.Read(p.Identity)
+	if err != nil {
+		return err
+	}
+	if before.TranscriptLeft = now.TranscriptLeft; before.EndedAt != nil { // it may be kept by now
+		return nil
 	}
 	ending := state.Ending{At: d.Now(), Code: cmp.Or(code, before.ExitCode), How: unheld}
 	before.Saw(ending)
