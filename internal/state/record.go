@@ -241,6 +241,12 @@ func (s Store) End(identity string, e Ending) error {
 	return s.Write(m)
 }
 
+// AnotherRun reports whether the record is of another run than that which began at a time; the zero
+// time is that of a run of which nothing is known.
+func (m Metadata) AnotherRun(began time.Time) bool {
+	return !began.IsZero() && !m.StartedAt.Equal(began)
+}
+
 // Saw puts an ending into a record that has none, if somebody saw it.
 func (m *Metadata) Saw(e Ending) {
 	if m.EndedAt == nil && e.Code != nil {

@@ -64,18 +64,13 @@ func (b *Bottle) onlyStop(ctx context.Context, why error) error {
 func (b *Bottle) over(ctx context.Context) bool {
 	m, err := b.driver.State.Read(b.identity)
 	switch {
-	case err == nil && b.anotherRun(m):
+	case err == nil && m.AnotherRun(b.began):
 		return true
 	case err == nil && m.EndedAt == nil, err != nil && !errors.Is(err, fs.ErrNotExist):
 		return false
 	}
 	_, err = b.driver.ownAgent(ctx, b.identity)
 	return errors.Is(err, bottle.ErrNotRunning)
-}
-
-// anotherRun reports whether a record is of another run than that which was found.
-func (b *Bottle) anotherRun(m state.Metadata) bool {
-	return !b.began.IsZero() && !m.StartedAt.Equal(b.began)
 }
 
 // askHolder stops the agent and waits until the process that holds the bottle has
@@ -87,7 +82,7 @@ func (b *Bottle) askHolder(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, holderGrace)
 	defer cancel()
 	for b.driver.State.Locked(b.identity) {
-		if m, err := b.driver.State.Read(b.identity); err == nil && b.anotherRun(m) {
+		if m, err := b.driver.State.Read(b.identity); err == nil && m.AnotherRun(b.began) {
 			return nil
 		}
 		if pause(patience) != nil {

@@ -59,12 +59,7 @@ func (b *Bottle) over(ctx context.Context) bool {
 		_, there, err := b.driver.find(ctx, b.identity)
 		return err == nil && !there
 	}
-	return err == nil && (m.EndedAt != nil || b.anotherRun(m))
-}
-
-// anotherRun reports whether a record is of another run than that which was found.
-func (b *Bottle) anotherRun(m state.Metadata) bool {
-	return !b.began.IsZero() && !m.StartedAt.Equal(b.began)
+	return err == nil && (m.EndedAt != nil || m.AnotherRun(b.began))
 }
 
 // askHolder ends the agent and waits until the process that holds the bottle has taken it down. Who
@@ -74,7 +69,7 @@ func (b *Bottle) askHolder(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, holderGrace)
 	defer cancel()
 	for b.driver.State.Locked(b.identity) {
-		if m, err := b.driver.State.Read(b.identity); err == nil && b.anotherRun(m) {
+		if m, err := b.driver.State.Read(b.identity); err == nil && m.AnotherRun(b.began) {
 			return nil
 		}
 		if pause(patience) != nil {
